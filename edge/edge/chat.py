@@ -1,0 +1,192 @@
+"""A conversation that knows documents: evidence first, then the model's words, then what they stand on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from edge.citations import cite, lexical_evidence
+from edge.errors import ContextOverflow, UsageError
+from edge.model import Model
+from edge.types import (
+    Answer,
+    Delta,
+    Dropped,
+    Evidence,
+    EvidenceRetriever,
+    Finish,
+    Ledger,
+    Message,
+    Passage,
+    Retriever,
+    Sampling,
+    Usage,
+)
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+SYSTEM = "You are a helpful assistant. Answer in short, plain sentences."
+SYSTEM_WITH_PASSAGES = (
+    "You answer questions from the passages that the user gives you. Use only what the passages say, "
+    "in one or two short sentences. If the passages do not tell, say that they do not tell."
+)
+NOT_TOLD = "The documents do not tell."
+"""The whole answer when no passage is good enough: said without asking the model."""
+
+
+class Chat:
+    """One conversation. Not thread-safe: one question at a time.
+
+    `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
+    Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
+    found the model reads the best `prompt_passages`; fewer are faster and, for small models, no worse.
+    """
+
+    def __init__(
+        self,
+        model: Model | Future[Model],
+        *,
+        knowledge: Retriever | None = None,
+        system: str | None = None,
+        adapter: str | None = None,
+        k: int = 5,
+        prompt_passages: int = 2,
+    ) -> None:
+        self._model = model
+        self.knowledge = knowledge
+        self.system = system
+        self.adapter = adapter
+        self.k = k
+        self.prompt_passages = prompt_passages
+        self.history: list[Message] = []
+        """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid."""
+        self._sent_from = 0
+
+    @property
+    def model(self) -> Model:
+        """Waits for the model when it is still loading; raises what its loading raised."""
+        return self._model if isinstance(self._model, Model) else self._model.result()
+
+    def clear(self) -> None:
+        """Begin again, with the same model and knowledge."""
+        self.history.clear()
+        self._sent_from = 0
+
+    def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
+        """The whole answer: the end of `stream`."""
+        answer = None
+        for delta in self.stream(question, sampling=sampling):
+            answer = delta.answer
+        assert answer is not None, "a stream that is not closed ends with its answer"
+        return answer
+
+    def stream(self, question: str, *, sampling: Sampling | None = None) -> Iterator[Delta]:
+        """Yield evidence, progress, text and at the end the answer; close the iterator to cancel.
+
+        What was said before a cancel stays in `history`. Raises UsageError for an empty question and
+        ContextOverflow, with the numbers, for one that cannot fit.
+        """
+        if not question.strip():
+            raise UsageError("the question is empty; ask something")
+        return self._stream(question.strip(), sampling or Sampling())
+
+    def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
+        passages = self.knowledge.search(question, self.k) if self.knowledge is not None else []
+        evidence = self._evidence(question, passages)
+        if self.knowledge is not None:
+            yield Delta(evidence=evidence)
+            if not passages:
+                yield from self._not_told(question)
+                return
+        prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], sampling)
+        text = ""
+        finish: Finish = "cancelled"
+        usage = Usage()
+        try:
+            for delta in self.model.stream(prompt, adapter=self.adapter, sampling=sampling):
+                # Many models open with a blank that belongs to the template, not to the answer.
+                piece = delta.text if text else delta.text.lstrip()
+                text += piece
+                if delta.finish is not None and delta.usage is not None:
+                    finish, usage = delta.finish, delta.usage
+                elif piece or delta.prefill:
+                    yield Delta(text=piece, prefill=delta.prefill)
+        finally:
+            if text:
+                self.history += [prompt[-1], Message("assistant", text)]
+        citations, unsupported = cite(text, passages)
+        answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish)
+        yield Delta(finish=finish, usage=usage, answer=answer)
+
+    def _evidence(self, question: str, passages: Sequence[Passage]) -> tuple[Evidence, ...]:
+        if isinstance(self.knowledge, EvidenceRetriever):
+            return tuple(self.knowledge.evidence(question, passages))
+        return lexical_evidence(question, passages)
+
+    def _not_told(self, question: str) -> Iterator[Delta]:
+        self.history += [Message("user", question), Message("assistant", NOT_TOLD)]
+        ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
+        yield Delta(text=NOT_TOLD)
+        answer = Answer(NOT_TOLD, (), (), (), (), Usage(), ledger)
+        yield Delta(finish="stop", usage=Usage(), answer=answer)
+
+    def _system(self) -> list[Message]:
+        default = SYSTEM if self.knowledge is None else SYSTEM_WITH_PASSAGES
+        content = default if self.system is None else self.system
+        return [Message("system", content)] if content else []
+
+    def _fit(
+        self, question: str, passages: Sequence[Passage], sampling: Sampling
+    ) -> tuple[list[Message], list[Passage], Ledger]:
+        """The messages to send, the passages among them, and the ledger.
+
+        What does not fit goes in this order: the older half of the history, until none is left, then passages
+        from the last. Half at a time, because every cut costs the KV cache of all that follows it.
+        """
+        model = self.model
+        limit = model.context
+        reserved = min(sampling.max_tokens, max(1, limit // 4))
+        read = list(passages)
+        dropped: list[Dropped] = []
+        while True:
+            system, history = self._system(), self.history[self._sent_from :]
+            prompt = [*system, *history, Message("user", _turn(question, read))]
+            needed = model.count(model.render(prompt)) + reserved
+            if needed <= limit:
+                break
+            if history:
+                turns = (len(history) // 2 + 1) // 2
+                cut = history[: 2 * turns]
+                self._sent_from += len(cut)
+                dropped.append(Dropped(f"{turns} earlier turns", sum(model.count(m.content) for m in cut)))
+            elif read:
+                last = read.pop()
+                name = f"passage {last.document}:{last.start}-{last.end}"
+                dropped.append(Dropped(name, model.count(_numbered(len(read) + 1, last))))
+            else:
+                raise ContextOverflow(
+                    f"the question needs {needed:,} tokens with {reserved:,} reserved for the reply, and the context "
+                    f"holds {limit:,}; shorten it, lower max_tokens or load the model with a larger context",
+                    needed=needed,
+                    limit=limit,
+                )
+        spent_question = model.count(question)
+        spent_passages = max(0, model.count(prompt[-1].content) - spent_question)
+        spent_history = sum(model.count(message.content) for message in history)
+        # The template's own tokens are booked with the system text.
+        spent_system = needed - reserved - spent_history - spent_passages - spent_question
+        ledger = Ledger(limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped))
+        return prompt, read, ledger
+
+
+def _turn(question: str, passages: Sequence[Passage]) -> str:
+    if not passages:
+        return question
+    numbered = "\n\n".join(_numbered(i, passage) for i, passage in enumerate(passages, 1))
+    return f"Passages:\n\n{numbered}\n\nQuestion: {question}"
+
+
+def _numbered(number: int, passage: Passage) -> str:
+    place = f" ({passage.heading})" if passage.heading else ""
+    return f"[{number}]{place} {passage.text}"

@@ -1,0 +1,91 @@
+"""An answer held against its passages: every sentence gets the quote it stands on, or is called the model's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from edge.sentences import sentence_spans
+from edge.types import Citation, Claim, Evidence, Passage
+from edge.words import content_words, required_words
+
+SUPPORT = 0.6
+"""The share of a sentence's content words that its quote must carry."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Quote:
+    passage: Passage
+    start: int
+    end: int
+    words: frozenset[str]
+
+    @property
+    def text(self) -> str:
+        return self.passage.text[self.start : self.end]
+
+
+def cite(answer: str, passages: Sequence[Passage]) -> tuple[tuple[Citation, ...], tuple[Claim, ...]]:
+    """Citations of the sentences that a passage carries, and the claims that none does.
+
+    A quote, one sentence of a passage or two in a row, supports a claim when it holds every number and name
+    of it and at least `SUPPORT` of its content words. Of equal quotes the shorter one wins.
+    """
+    quotes = [quote for passage in passages for quote in _quotes(passage)]
+    citations, unsupported = [], []
+    for start, end in sentence_spans(answer):
+        claim = Claim(answer[start:end], start, end)
+        best = _best(claim.text, quotes)
+        if best is None:
+            unsupported.append(claim)
+        else:
+            score, quote = best
+            p = quote.passage
+            citations.append(
+                Citation(
+                    claim, quote.text, p.document, p.page, p.heading, p.start + quote.start, p.start + quote.end, score
+                )
+            )
+    return tuple(citations), tuple(unsupported)
+
+
+def lexical_evidence(question: str, passages: Sequence[Passage], limit: int = 3) -> tuple[Evidence, ...]:
+    """The sentences that share most content words with the question, for retrievers that rank none."""
+    wanted = set(content_words(question))
+    if not wanted:
+        return ()
+    found = []
+    for passage in passages:
+        for start, end in sentence_spans(passage.text):
+            text = passage.text[start:end]
+            score = len(wanted & set(content_words(text))) / len(wanted)
+            if score > 0:
+                at = passage.start
+                place = (passage.document, passage.page, passage.heading, at + start, at + end)
+                found.append(Evidence(text, *place, score))
+    found.sort(key=lambda evidence: -evidence.score)
+    return tuple(found[:limit])
+
+
+def _quotes(passage: Passage) -> Iterator[_Quote]:
+    spans = sentence_spans(passage.text)
+    for start, end in spans:
+        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])))
+    for (start, _), (_, end) in pairwise(spans):
+        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])))
+
+
+def _best(claim: str, quotes: Sequence[_Quote]) -> tuple[float, _Quote] | None:
+    words = set(content_words(claim))
+    if not words:
+        return None
+    required = required_words(claim)
+    best: tuple[float, _Quote] | None = None
+    for quote in quotes:
+        score = len(words & quote.words) / len(words)
+        if score < SUPPORT or not required <= quote.words:
+            continue
+        if best is None or (score, -len(quote.text)) > (best[0], -len(best[1].text)):
+            best = (score, quote)
+    return best

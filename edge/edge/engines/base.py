@@ -1,0 +1,48 @@
+"""The engine seam: what a runtime must do so that everything above it need not know which one it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge.types import Adapter, Finish, Message, Prefill, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of generated text, whole characters only; `text` may be empty while a character is incomplete.
+
+    `finish` is set on the last one: "stop" at an end-of-generation token, "length" at the limit.
+    """
+
+    text: str
+    finish: Finish | None = None
+
+
+class Engine(Protocol):
+    """One loaded model. Not thread-safe: `Model` holds the lock."""
+
+    context: int
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt text by the model's own chat template, up to where the assistant begins to speak."""
+
+    def count(self, text: str) -> int:
+        """Tokens of `text`, special tokens such as `<|user|>` parsed as what they are."""
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        """Make a LoRA available to `stream` by its name; a known name is replaced.
+
+        Raises AdapterError when the file is broken or does not fit the base.
+        """
+
+    def stream(self, prompt: str, sampling: Sampling, adapter: str | None) -> Iterator[Prefill | Token]:
+        """Yield a `Prefill` after every batch of the prompt, the last with done == total, then `Token`s.
+
+        `sampling.stop` is not looked at here. Closing the generator cancels and leaves the engine usable.
+        The KV of the prefix that this prompt shares with the one before is kept, never across adapters.
+        """
+
+    def close(self) -> None:
+        """Free the weights; calling it twice is harmless."""

@@ -1,0 +1,72 @@
+"""An engine without weights: it says what it was told to. For tests, demos and programs built on `edge`."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import cycle, takewhile
+
+from edge.engines.base import Token
+from edge.types import Adapter, Message, Prefill, Sampling
+
+_PIECE = re.compile(r"\s*\S+|\s+$")
+
+
+class ScriptedEngine:
+    """Answers with `replies` in turn, or with `replies(prompt)`, a word a token.
+
+    `delay` is seconds a token. A prompt's tokens are words too; the prefix that it shares with the prompt
+    and reply before it, under the same adapter, counts as cached, as in a real engine.
+    """
+
+    def __init__(
+        self,
+        replies: Iterable[str] | Callable[[str], str] = ("I have nothing to say.",),
+        *,
+        context: int = 4096,
+        delay: float = 0.0,
+    ) -> None:
+        self.context = context
+        self.delay = delay
+        self.prompts: list[str] = []
+        self.adapters: dict[str, Adapter] = {}
+        self._reply = replies if callable(replies) else _in_turn(replies)
+        self._cached: tuple[str | None, list[str]] = (None, [])
+
+    def render(self, messages: Sequence[Message]) -> str:
+        turns = "".join(f"<|{message.role}|>\n{message.content}\n" for message in messages)
+        return f"{turns}<|assistant|>\n"
+
+    def count(self, text: str) -> int:
+        return len(_PIECE.findall(text))
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        self.adapters[adapter.name] = adapter
+
+    def stream(self, prompt: str, sampling: Sampling, adapter: str | None) -> Iterator[Prefill | Token]:
+        self.prompts.append(prompt)
+        words = _PIECE.findall(prompt)
+        key, before = self._cached
+        shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, before, strict=False)))
+        cached = min(shared, len(words) - 1) if key == adapter and words else 0
+        yield Prefill(total=len(words), cached=cached, done=len(words))
+        spoken: list[str] = []
+        reply = _PIECE.findall(self._reply(prompt))
+        try:
+            for word in reply[: sampling.max_tokens]:
+                if self.delay:
+                    time.sleep(self.delay)
+                spoken.append(word)
+                yield Token(word)
+            yield Token("", "length" if len(reply) > sampling.max_tokens else "stop")
+        finally:
+            self._cached = (adapter, words + spoken)
+
+    def close(self) -> None:
+        self._cached = (None, [])
+
+
+def _in_turn(replies: Iterable[str]) -> Callable[[str], str]:
+    endless = cycle(replies)
+    return lambda _prompt: next(endless)

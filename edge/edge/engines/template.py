@@ -1,0 +1,105 @@
+"""A model's own chat template, rendered in a sandbox: templates come with downloaded weights and are code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from edge.errors import ModelError
+from edge.types import Message
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@dataclass(frozen=True)
+class ChatTemplate:
+    """`source` is Jinja as Hugging Face writes it; `specials` are the texts of the model's control tokens.
+
+    A message whose content spells a control token cannot end its turn with it: the token's text is broken
+    up by a zero-width space, so that a document may say `<|im_end|>` and stay a document.
+    """
+
+    source: str
+    bos: str
+    eos: str
+    specials: tuple[str, ...] = ()
+
+    @cached_property
+    def _template(self) -> Template:
+        from jinja2 import TemplateError
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        )
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+        try:
+            return environment.from_string(self.source)
+        except TemplateError as error:
+            raise ModelError(f"the model's chat template cannot be read: {error}") from error
+
+    @cached_property
+    def _special_pattern(self) -> re.Pattern[str] | None:
+        longest_first = sorted((s for s in self.specials if len(s) > 1), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
+
+    def render(self, messages: Sequence[Message]) -> str:
+        """The prompt up to where the assistant begins to speak.
+
+        Some templates drop the system role (early Phi-3) or refuse it (Gemma, Mistral): then the system text
+        goes in front of the first user message. Raises ModelError when the template refuses the messages.
+        """
+        clean = [Message(message.role, self._defuse(message.content)) for message in messages]
+        systems = [message.content for message in clean if message.role == "system"]
+        try:
+            text = self._fill(clean)
+            if all(system.strip() in text for system in systems):
+                return text
+        except ModelError:
+            if not systems:
+                raise
+        return self._fill(_fold_system(clean))
+
+    def _fill(self, messages: Sequence[Message]) -> str:
+        from jinja2 import TemplateError
+
+        turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
+        try:
+            return self._template.render(
+                messages=turns, add_generation_prompt=True, bos_token=self.bos, eos_token=self.eos
+            )
+        except (TemplateError, TypeError, ValueError) as error:
+            raise ModelError(f"the model's chat template refuses these messages: {error}") from error
+
+    def _defuse(self, content: str) -> str:
+        if self._special_pattern is None:
+            return content
+        return self._special_pattern.sub(lambda match: f"{match[0][0]}\u200b{match[0][1:]}", content)
+
+
+def _fold_system(messages: Sequence[Message]) -> list[Message]:
+    """Move the system text in front of the first user message."""
+    system = "\n\n".join(message.content for message in messages if message.role == "system")
+    rest = [message for message in messages if message.role != "system"]
+    for i, message in enumerate(rest):
+        if message.role == "user":
+            rest[i] = Message("user", f"{system}\n\n{message.content}")
+            return rest
+    return [Message("user", system), *rest]
+
+
+def _refuse(reason: str) -> NoReturn:
+    from jinja2 import TemplateError
+
+    raise TemplateError(reason)

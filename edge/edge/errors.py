@@ -1,0 +1,83 @@
+"""Every error that this project raises on purpose.
+
+EdgeError                     one root; its message says what happened, to what, and what to do next
+├── UsageError                a setting or an argument that makes no sense
+├── MissingExtra              an optional package is not installed; carries its pip line
+├── StorageError              a folder or file of ours cannot be read or written
+├── ModelError                a model cannot be found, loaded or run
+│   ├── ModelNotFound
+│   └── ContextOverflow       a prompt that cannot fit, with the numbers
+├── AdapterError              a LoRA that is unknown, broken or made for another base
+├── KnowledgeError            an index that cannot be opened or used
+│   ├── DocumentError         one file that cannot be read; the others of its folder still can
+│   └── EncoderError          the text encoder cannot be loaded or does not fit the index
+├── ConversionError           weights that cannot be turned into another format
+└── DownloadError             `edge models pull` could not finish
+"""
+
+from __future__ import annotations
+
+
+class EdgeError(Exception):
+    """The root of every error that a person is meant to read."""
+
+
+class UsageError(EdgeError):
+    pass
+
+
+class MissingExtra(EdgeError):
+    """An optional package is missing.
+
+    `package` is what could not be imported, `extra` the name of the extra of `edge-expert` that brings it.
+    """
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'edge-expert[{extra}]'")
+        self.package = package
+        self.extra = extra
+
+
+class StorageError(EdgeError):
+    pass
+
+
+class ModelError(EdgeError):
+    pass
+
+
+class ModelNotFound(ModelError):
+    pass
+
+
+class ContextOverflow(ModelError):
+    """A prompt of `needed` tokens (its reply's reserve included) met a context of `limit` tokens."""
+
+    def __init__(self, message: str, *, needed: int, limit: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+        self.limit = limit
+
+
+class AdapterError(EdgeError):
+    pass
+
+
+class KnowledgeError(EdgeError):
+    pass
+
+
+class DocumentError(KnowledgeError):
+    pass
+
+
+class EncoderError(KnowledgeError):
+    pass
+
+
+class ConversionError(EdgeError):
+    pass
+
+
+class DownloadError(EdgeError):
+    pass

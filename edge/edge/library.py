@@ -1,0 +1,166 @@
+"""What lies on this machine: models, text encoders and indexes in the data directory; name -> path."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edge import paths
+from edge.errors import EncoderError, ModelNotFound, UsageError
+
+STARTER_MODEL = "SmolLM2-135M-Instruct.Q4_1"
+STARTER_ENCODER = "all-MiniLM-L6-v2"
+PULL = "edge models pull starter"
+_LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEntry:
+    """A model in the data directory: `name` is what a command takes, `bytes` the size of all its files."""
+
+    name: str
+    path: str
+    format: Literal["gguf", "onnx", "encoder"]
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IndexEntry:
+    """An index in the data directory: `name` is what a command takes, `bytes` the size of all its files."""
+
+    name: str
+    path: str
+    bytes: int
+
+
+def models() -> list[ModelEntry]:
+    """The language models, by name: GGUF files (the first part stands for a split one) and ONNX folders."""
+    found = []
+    for path in _entries(paths.models_dir()):
+        if path.suffix.lower() == ".gguf" and path.is_file() and not _LATER_PART.search(path.stem):
+            found.append(ModelEntry(path.stem, str(path), "gguf", _size(path)))
+        elif (path / "genai_config.json").is_file():
+            found.append(ModelEntry(path.name, str(path), "onnx", _size(path)))
+    return found
+
+
+def encoders() -> list[ModelEntry]:
+    """The text encoders, by name: folders in the layout of sentence-transformers."""
+    return [
+        ModelEntry(path.name, str(path), "encoder", _size(path))
+        for path in _entries(paths.models_dir())
+        if (path / "modules.json").is_file()
+    ]
+
+
+def indexes() -> list[IndexEntry]:
+    """The indexes that have a name, that is, lie in the data directory."""
+    return [
+        IndexEntry(path.name, str(path), _size(path))
+        for path in _entries(paths.indexes_dir())
+        if path.is_dir()
+    ]
+
+
+def find_model(name_or_path: str | Path | None = None) -> Path:
+    """The GGUF file or ONNX folder of a model.
+
+    A name counts whatever its case, with or without `.gguf`, and may be cut short as long as one model only
+    begins so. None takes the only model, or the starter model among several. Raises ModelNotFound.
+    """
+    return _find(name_or_path, models(), STARTER_MODEL, "model", ModelNotFound)
+
+
+def find_encoder(name_or_path: str | Path | None = None) -> Path:
+    """The folder of a text encoder; names as in `find_model`. Raises EncoderError."""
+    found = _find(name_or_path, encoders(), STARTER_ENCODER, "text encoder", EncoderError)
+    if not found.is_dir():
+        raise EncoderError(f"{found} is no folder; a text encoder is a folder with a modules.json in it")
+    return found
+
+
+def find_entry(name: str) -> ModelEntry:
+    """The model or text encoder of the data directory that is called so. Raises ModelNotFound."""
+    entries = [*models(), *encoders()]
+    path = str(_find(name, entries, STARTER_MODEL, "model", ModelNotFound))
+    for entry in entries:
+        if entry.path == path:
+            return entry
+    raise ModelNotFound(f"{path} is no model in {paths.models_dir()}; `edge models list` shows those that are")
+
+
+def find_index(name_or_path: str | Path) -> Path:
+    """The folder of an index, which need not exist yet.
+
+    A plain name is an index of that name in the data directory, if there is one; else a folder of that name
+    where we stand; else a new one in the data directory. Anything with a separator is a path.
+    """
+    text = str(name_or_path)
+    if not text.strip():
+        raise UsageError("an index needs a name or a folder; give one with --index")
+    if _is_path(text):
+        return Path(text).expanduser()
+    named = paths.indexes_dir() / text
+    return Path(text) if not named.exists() and Path(text).exists() else named
+
+
+def _find(
+    wanted: str | Path | None,
+    entries: Sequence[ModelEntry],
+    starter: str,
+    kind: str,
+    error: type[ModelNotFound] | type[EncoderError],
+) -> Path:
+    names = [entry.name for entry in entries]
+    if wanted is None:
+        if not entries:
+            raise error(f"there is no {kind} in {paths.models_dir()} yet; run: {PULL}")
+        chosen = names[0] if len(names) == 1 else starter
+        if chosen not in names:
+            raise error(f"there are several {kind}s, choose one by name or path: {', '.join(names)}")
+        return Path(entries[names.index(chosen)].path)
+    text = str(wanted)
+    here = Path(text).expanduser()
+    if _is_path(text):
+        if not here.exists():
+            raise error(f"{text} does not exist; give the path of a {kind} or one of: {_listed(names)}")
+        return here
+    key = _key(text)
+    exact = [entry for entry in entries if _key(entry.name) == key]
+    if not exact and here.exists():
+        return here
+    matches = exact or [entry for entry in entries if key and _key(entry.name).startswith(key)]
+    if len(matches) == 1:
+        return Path(matches[0].path)
+    if matches:
+        raise error(f"{text!r} is the beginning of several {kind}s: {_listed([m.name for m in matches])}")
+    raise error(f"there is no {kind} called {text!r}; known: {_listed(names)}")
+
+
+def _is_path(text: str) -> bool:
+    return "/" in text or os.sep in text or text in (".", "..") or text.startswith("~")
+
+
+def _key(name: str) -> str:
+    return name.lower().removesuffix(".gguf")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names) if names else f"none yet (run: {PULL})"
+
+
+def _entries(folder: Path) -> list[Path]:
+    """The visible entries of a folder by name; none when it does not exist or cannot be read."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,79 @@
+"""What a user can set once: flags over `EDGE_*` variables over config.toml over defaults. Passed, never global."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from edge.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`model` and `encoder` are paths or library names; None takes the only or the starter one.
+
+    `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages
+    that are looked at for a question. `prompt_passages`: how many of them the model reads.
+    """
+
+    model: str | None = None
+    encoder: str | None = None
+    index: str | None = None
+    system: str | None = None
+    context: int | None = None
+    threads: int | None = None
+    gpu_layers: int | None = None
+    k: int = 5
+    prompt_passages: int = 2
+    temperature: float = 0.0
+    max_tokens: int = 512
+    theme: str | None = None
+
+
+def load_settings(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> Settings:
+    """Merge the four sources; flags that are None do not count.
+
+    Raises UsageError for an unknown key, a value of the wrong type or a config.toml that is no TOML.
+    """
+    environment = os.environ if environment is None else environment
+    names = {field.name: str(field.type).split(" | ")[0] for field in fields(Settings)}
+    merged: dict[str, Any] = {}
+    if config is not None and config.is_file():
+        try:
+            written = tomllib.loads(config.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+            raise UsageError(f"{config} cannot be read: {error}; correct it or delete it") from error
+        for key, value in written.items():
+            if key not in names:
+                raise UsageError(f"{config}: unknown setting {key!r}; known: {', '.join(names)}")
+            merged[key] = _convert(key, value, names[key], str(config))
+    for key, kind in names.items():
+        raw = environment.get(f"EDGE_{key.upper()}")
+        if raw:
+            merged[key] = _convert(key, raw, kind, f"EDGE_{key.upper()}")
+    merged.update({key: value for key, value in (flags or {}).items() if value is not None})
+    return replace(Settings(), **merged)
+
+
+def _convert(key: str, value: object, kind: str, source: str) -> object:
+    convert = {"int": int, "float": float, "str": str}[kind]
+    try:
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return convert(value)
+    except ValueError:
+        pass
+    raise UsageError(f"{source}: {key} must be {'a text' if kind == 'str' else f'a number ({kind})'}, not {value!r}")

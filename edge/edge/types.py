@@ -1,0 +1,246 @@
+"""The frozen records that travel between the rooms. Field names are also the keys of `--json`.
+
+All positions (`start`, `end`) are character offsets, end exclusive, so that `text[start:end]` is the span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
+
+Role = Literal["system", "user", "assistant"]
+Finish = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen.
+
+    temperature 0 is greedy and ignores top_k, top_p, min_p and seed. `repeat_penalty` 1.0 is off; it looks
+    at the last `repeat_last` tokens. `seed` None takes a fresh one for every reply. `stop` strings end the
+    reply and are not part of it.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    repeat_penalty: float = 1.1
+    repeat_last: int = 64
+    seed: int | None = None
+    max_tokens: int = 512
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a reply cost. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not computed."""
+
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    prompt_seconds: float = 0.0
+    completion_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """Progress of reading the prompt: `done` of `total` tokens, `cached` of them without computing."""
+
+    total: int
+    cached: int
+    done: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    text: str
+    finish: Finish
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA: its name in this process, the file it came from and the factor on its effect."""
+
+    name: str
+    path: str
+    scale: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of a document. `start:end` are positions in the document's extracted text.
+
+    `document` is the path under which the file was added, `page` counts from 1 and is None where the format
+    has none, `heading` is the nearest heading path ("Results > Yield") or None. `score` is 0 to 1, higher is
+    better. `sha256` is the hash of the file as it was read, so that anyone can see whether it changed since.
+    """
+
+    text: str
+    document: str
+    page: int | None
+    heading: str | None
+    start: int
+    end: int
+    score: float
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A sentence of a document, literally: `quote == text[start:end]` of the document's extracted text."""
+
+    quote: str
+    document: str
+    page: int | None
+    heading: str | None
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A sentence of the answer; `start:end` are positions in the answer's text."""
+
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The quote of a document on which a sentence of the answer stands.
+
+    `quote == text[start:end]` of the document's extracted text. `score`, 0 to 1, is the share of the
+    sentence's content that the quote carries.
+    """
+
+    claim: Claim
+    quote: str
+    document: str
+    page: int | None
+    heading: str | None
+    start: int
+    end: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """Something that had no room in the prompt, and how many tokens it would have taken."""
+
+    what: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Where the context went, in tokens, and what was left out."""
+
+    limit: int
+    system: int
+    history: int
+    passages: int
+    question: int
+    reserved: int
+    dropped: tuple[Dropped, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a question came to.
+
+    `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
+    of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
+    `passages` are the ones the model was given.
+    """
+
+    text: str
+    evidence: tuple[Evidence, ...]
+    citations: tuple[Citation, ...]
+    unsupported: tuple[Claim, ...]
+    passages: tuple[Passage, ...]
+    usage: Usage
+    ledger: Ledger
+    finish: Finish = "stop"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One step of a stream. Every field but `text` is set only on the step where it becomes known.
+
+    First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `text` piece by piece,
+    last `finish` and `usage`, and from `Chat` the whole `answer`.
+    """
+
+    text: str = ""
+    evidence: tuple[Evidence, ...] | None = None
+    prefill: Prefill | None = None
+    finish: Finish | None = None
+    usage: Usage | None = None
+    answer: Answer | None = None
+
+
+@runtime_checkable
+class Retriever(Protocol):
+    """Anything that finds passages, best first; an empty list says that the documents do not tell."""
+
+    def search(self, query: str, k: int = 5) -> list[Passage]: ...
+
+
+@runtime_checkable
+class EvidenceRetriever(Retriever, Protocol):
+    """A retriever that also finds the sentences that answer best, inside passages it returned."""
+
+    def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file in an index. `pages` is None where the format has none."""
+
+    path: str
+    sha256: str
+    bytes: int
+    characters: int
+    passages: int
+    pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A file that could not be read, and why, in a sentence for people."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AddReport:
+    """What `Index.add` did: paths of files that were added, changed, left as they were or removed."""
+
+    added: tuple[str, ...] = ()
+    updated: tuple[str, ...] = ()
+    unchanged: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    failed: tuple[Failure, ...] = field(default=())
+    passages: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AddProgress:
+    """Where `Index.add` is: `done` of `total` files; `path` is the one in hand, None at the very end."""
+
+    done: int
+    total: int
+    path: str | None
+    passages: int
