@@ -59,11 +59,7 @@ def encoders() -> list[ModelEntry]:
 
 def indexes() -> list[IndexEntry]:
     """The indexes that have a name, that is, lie in the data directory."""
-    return [
-        IndexEntry(path.name, str(path), _size(path))
-        for path in _entries(paths.indexes_dir())
-        if path.is_dir()
-    ]
+    return [IndexEntry(path.name, str(path), _size(path)) for path in _entries(paths.indexes_dir()) if path.is_dir()]
 
 
 def find_model(name_or_path: str | Path | None = None) -> Path:

@@ -6,7 +6,7 @@ All positions (`start`, `end`) are character offsets, end exclusive, so that `te
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
@@ -226,13 +226,17 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class AddReport:
-    """What `Index.add` did: paths of files that were added, changed, left as they were or removed."""
+    """What `Index.add` did: paths of files that were added, changed, left as they were or removed.
+
+    `skipped` files of a folder have a format that is not read. `passages` were written in this run.
+    """
 
     added: tuple[str, ...] = ()
     updated: tuple[str, ...] = ()
     unchanged: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = field(default=())
+    failed: tuple[Failure, ...] = ()
+    skipped: tuple[str, ...] = ()
     passages: int = 0
 
 

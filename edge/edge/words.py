@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import cache, lru_cache
 from typing import Any
 
@@ -22,11 +23,14 @@ FUNCTION_WORDS = frozenset(
 """English words that carry grammar, not content."""
 
 
+def content_terms(text: str) -> list[str]:
+    """Words of `text` in order, lower case, without accents, function words and possessive endings."""
+    return [word for word in (_plain(match[0]) for match in _WORD.finditer(text)) if word not in FUNCTION_WORDS]
+
+
 def content_words(text: str) -> list[str]:
-    """Stemmed words of `text` in order, lower case, without function words and possessive endings."""
-    words = (match[0].lower() for match in _WORD.finditer(text))
-    plain = (re.split("['’]", word)[0] for word in words)
-    return [stem(word) for word in plain if word not in FUNCTION_WORDS]
+    """The stems of `content_terms`."""
+    return [stem(term) for term in content_terms(text)]
 
 
 def required_words(text: str) -> set[str]:
@@ -36,21 +40,28 @@ def required_words(text: str) -> set[str]:
     """
     found = set()
     for match in _WORD.finditer(text):
-        word = re.split("['’]", match[0])[0]
-        named = word[0].isupper() and match.start() > 0
-        if (named or any(c.isdigit() for c in word)) and word.lower() not in FUNCTION_WORDS:
-            found.add(stem(word.lower()))
+        word = _plain(match[0])
+        named = match[0][0].isupper() and match.start() > 0
+        if (named or any(c.isdigit() for c in word)) and word not in FUNCTION_WORDS:
+            found.add(stem(word))
     return found
 
 
 @lru_cache(maxsize=1 << 16)
 def stem(word: str) -> str:
-    """The stem of a lower-case word by Porter's second English algorithm."""
+    """The stem of a lower-case word by Porter's algorithm, the one that SQLite's full-text search uses."""
     return str(_stemmer().stemWord(word))
+
+
+def _plain(word: str) -> str:
+    word = re.split("['’]", word.lower())[0]
+    if word.isascii():
+        return word
+    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
 
 
 @cache
 def _stemmer() -> Any:
     import snowballstemmer
 
-    return snowballstemmer.stemmer("english")
+    return snowballstemmer.stemmer("porter")

@@ -1,0 +1,328 @@
+"""Texts -> unit vectors: a sentence-transformers model on onnxruntime and tokenizers, without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge.errors import ConversionError, EncoderError, StorageError
+from edge.offline import silence
+from edge.paths import cache_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Variant = Literal["fp32", "int8"]
+Span = tuple[int, int]
+
+# One forward pass holds so many tokens, padding included: enough to keep the cores busy, while the largest
+# intermediate values (attention scores, feed-forward) stay some tens of megabytes.
+_BATCH_TOKENS = 4096
+# Texts are tokenised and sorted by length in windows of so many, so that memory does not grow with a corpus.
+_WINDOW = 1024
+
+
+class Encoder:
+    """A text encoder that stays loaded. Safe to use from several threads."""
+
+    name: str
+    dim: int
+    max_tokens: int
+    fingerprint: str
+
+    @classmethod
+    def open(
+        cls,
+        directory: Path | str,
+        *,
+        variant: Variant = "fp32",
+        threads: int | None = None,
+        cache: Path | None = None,
+    ) -> Encoder:
+        """Load the sentence-transformers model in `directory`.
+
+        Its weights are converted once into `cache` (the data directory's cache/encoders unless given). A model
+        that cannot be converted, or comes without safetensors, runs from its own onnx/model.onnx or
+        model.onnx if it has one; `variant` is then without effect. `threads` None takes the physical cores.
+
+        Raises EncoderError for a broken or unsupported model, MissingExtra when the conversion needs a package.
+        """
+        folder = Path(directory)
+        layout = _Layout.read(folder)
+        return cls(folder, layout, variant, threads, cache if cache is not None else cache_dir() / "encoders")
+
+    def __init__(self, directory: Path, layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> None:
+        silence()
+        self.name = directory.resolve().name
+        self.max_tokens = layout.max_tokens
+        self._pooling = layout.pooling
+        self._tokenizer = _open_tokenizer(layout)
+        self._session, weights = _load(layout, variant, threads, cache)
+        self._inputs = {given.name: given.type for given in self._session.get_inputs()}
+        self._output, self.dim = _hidden_states(self._session, directory)
+        facts = [weights, layout.pooling, layout.max_tokens, layout.lower_case, _sha256(layout.tokenizer)]
+        self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The vectors of `texts`, [n, dim], of unit length and in their order; cut after `max_tokens` tokens."""
+        import numpy as np
+
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        for rows, _, hidden, mask in self._batches(texts, offsets=False):
+            vectors[rows] = self._pool(hidden, mask)
+        return vectors
+
+    def encode_with_spans(
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        """The vectors of `texts` as `encode` gives them and those of every text's `spans` (character offsets).
+
+        Both come from one pass: a span's vector [len(spans[i]), dim] is the mean of the states of the tokens
+        that lie in it, so that it knows its surroundings ("late chunking", https://arxiv.org/abs/2409.04701).
+        It has unit length, or is zero where no token of the span is left after `max_tokens`.
+        """
+        import numpy as np
+
+        if len(spans) != len(texts):
+            raise EncoderError(f"{len(texts)} texts came with the spans of {len(spans)}; give one list for each")
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        parts: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
+        for rows, encodings, hidden, mask in self._batches(texts, offsets=True):
+            vectors[rows] = self._pool(hidden, mask)
+            for row, encoding, states in zip(rows, encodings, hidden, strict=True):
+                parts[row] = _span_vectors(encoding, states, spans[row])
+        return vectors, parts
+
+    def count(self, text: str) -> int:
+        """How many tokens `text` has, the special ones included and nothing cut off."""
+        encoding = self._tokenize([text], offsets=False)[0]
+        special = self._tokenizer.num_special_tokens_to_add(False)
+        return len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)
+
+    def close(self) -> None:
+        """Free the model's memory; encoding afterwards is an EncoderError."""
+        self._session = None
+
+    def __enter__(self) -> Encoder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _batches(
+        self, texts: Sequence[str], *, offsets: bool
+    ) -> Iterator[tuple[list[int], list[Any], NDArray[np.float32], NDArray[np.float32]]]:
+        """Indices into `texts`, their encodings, hidden states [batch, sequence, dim] and mask [batch, sequence]."""
+        for start in range(0, len(texts), _WINDOW):
+            encodings = self._tokenize(texts[start : start + _WINDOW], offsets=offsets)
+            # The longest first: what does not fit into memory fails at once, and the arena grows once.
+            order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids), reverse=True)
+            while order:
+                size = max(1, _BATCH_TOKENS // len(encodings[order[0]].ids))
+                rows, order = order[:size], order[size:]
+                batch = [encodings[i] for i in rows]
+                hidden, mask = self._forward([encoding.ids for encoding in batch])
+                yield [start + i for i in rows], batch, hidden, mask
+
+    def _tokenize(self, texts: Sequence[str], *, offsets: bool) -> list[Any]:
+        encode = self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast
+        try:
+            return list(encode(list(texts)))
+        except (TypeError, UnicodeEncodeError):
+            # Half a surrogate pair is no character for tokenizers; "?" in its place keeps every offset.
+            return list(encode([text.encode("utf-8", "replace").decode() for text in texts]))
+
+    def _forward(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        import numpy as np
+
+        if self._session is None:
+            raise EncoderError(f"the encoder {self.name} has been closed; open it again")
+        shape = len(rows), max(map(len, rows))
+        ids = np.zeros(shape, np.int64)
+        mask = np.zeros(shape, np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+        feed = {n: values[n].astype(np.int32 if "int32" in kind else np.int64) for n, kind in self._inputs.items()}
+        hidden = self._session.run([self._output], feed)[0]
+        return hidden, mask.astype(np.float32)
+
+    def _pool(self, hidden: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
+        import numpy as np
+
+        if self._pooling == "cls":
+            return _unit(hidden[:, 0])
+        if self._pooling == "max":
+            return _unit(np.where(mask[..., None] > 0, hidden, -np.inf).max(axis=1))
+        # The division by the number of tokens would be undone by the unit length.
+        return _unit((mask[:, None] @ hidden)[:, 0])
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    import numpy as np
+
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.maximum(length, 1e-12)).astype(np.float32, copy=False)
+
+
+def _span_vectors(encoding: Any, states: NDArray[np.float32], spans: Sequence[Span]) -> NDArray[np.float32]:
+    import numpy as np
+
+    # Special tokens stand at (0, 0), as does whatever the tokenizer made of nothing.
+    offsets = np.array(encoding.offsets).reshape(-1, 2)
+    edges = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    inside = (offsets[:, 0] >= edges[:, :1]) & (offsets[:, 1] <= edges[:, 1:]) & (offsets[:, 1] > offsets[:, 0])
+    return _unit(inside.astype(np.float32) @ states[: len(offsets)])
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """What a sentence-transformers directory says about its model."""
+
+    transformer: Path
+    config: dict[str, Any]
+    pooling: str
+    max_tokens: int
+    lower_case: bool
+
+    @property
+    def tokenizer(self) -> Path:
+        return self.transformer / "tokenizer.json"
+
+    @classmethod
+    def read(cls, directory: Path) -> _Layout:
+        modules = _read_json(directory / "modules.json", list)
+        folders = {str(module.get("type")).rpartition(".")[2]: directory / module.get("path", "") for module in modules}
+        unknown = folders.keys() - {"Transformer", "Pooling", "Normalize"}
+        if unknown or not {"Transformer", "Pooling"} <= folders.keys():
+            raise EncoderError(
+                f"{directory / 'modules.json'} lists {', '.join(folders) or 'nothing'}; an encoder of Transformer, "
+                "Pooling and Normalize is needed, choose another one"
+            )
+        transformer = folders["Transformer"]
+        config = _read_json(transformer / "config.json", dict)
+        own = transformer / "sentence_bert_config.json"
+        settings = _read_json(own, dict) if own.is_file() else {}
+        extra = transformer / "tokenizer_config.json"
+        tokenizer = _read_json(extra, dict) if extra.is_file() else {}
+        positions = config.get("max_position_embeddings")
+        if positions and config.get("model_type") not in ("bert", "distilbert"):
+            positions -= config.get("pad_token_id", 1) + 1
+        limits = [settings.get("max_seq_length"), tokenizer.get("model_max_length"), positions]
+        return cls(
+            transformer,
+            config,
+            _read_pooling(folders["Pooling"] / "config.json"),
+            int(min([limit for limit in limits if limit], default=512)),
+            bool(settings.get("do_lower_case")),
+        )
+
+
+def _read_pooling(path: Path) -> str:
+    """`mean`, `cls` or `max`, from the flags of old versions or the one name of sentence-transformers 6."""
+    config = _read_json(path, dict)
+    flags = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
+    named = config.get("pooling_mode", [flag.removeprefix("pooling_mode_").split("_tok")[0] for flag in flags])
+    modes = [named] if isinstance(named, str) else list(named) or ["mean"]
+    if modes in (["mean"], ["cls"], ["max"]):
+        return str(modes[0])
+    raise EncoderError(
+        f"{path} asks for the pooling {' + '.join(map(str, modes))}; only mean, cls and max are known, "
+        "choose another encoder"
+    )
+
+
+def _read_json(path: Path, kind: type) -> Any:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise EncoderError(
+            f"cannot read {path} ({error.strerror}); give the directory of a sentence-transformers model, "
+            "or fetch the starter encoder with: edge models pull starter"
+        ) from error
+    except ValueError as error:
+        raise EncoderError(f"{path} is not JSON; fetch the encoder again") from error
+    if not isinstance(value, kind):
+        raise EncoderError(f"{path} does not hold what it should; fetch the encoder again")
+    return value
+
+
+def _open_tokenizer(layout: _Layout) -> Any:
+    from tokenizers import Tokenizer, normalizers
+
+    # Read here, so that a missing file and a broken one are told apart: tokenizers raises bare Exceptions.
+    text = json.dumps(_read_json(layout.tokenizer, dict))
+    try:
+        tokenizer = Tokenizer.from_str(text)
+    except Exception as error:
+        raise EncoderError(f"{layout.tokenizer} is damaged ({error}); fetch the encoder again") from error
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(layout.max_tokens)
+    if layout.lower_case:
+        steps = [normalizers.Lowercase(), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
+        tokenizer.normalizer = normalizers.Sequence(steps)
+    return tokenizer
+
+
+def _load(layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> tuple[Any, str]:
+    """The session and what identifies its weights; makes the ONNX file of this model if there is none yet."""
+    from edge_converters.encoder import VERSION, can_convert, to_encoder
+
+    weights = layout.transformer / "model.safetensors"
+    ready = [layout.transformer / name for name in ("onnx/model.onnx", "model.onnx")]
+    ready = [path for path in ready if path.is_file()]
+    if ready and not (can_convert(layout.config) and weights.is_file()):
+        return _open_session(ready[0], threads), _sha256(ready[0])
+    digests = [_sha256(path) for path in (weights, layout.transformer / "config.json") if path.is_file()]
+    identity = hashlib.sha256("-".join([*digests, variant, str(VERSION)]).encode()).hexdigest()
+    path = cache / f"{layout.transformer.resolve().name}-{variant}-{identity[:16]}.onnx"
+    try:
+        if path.is_file():
+            try:
+                return _open_session(path, threads), identity
+            except EncoderError:
+                path.unlink()  # only a cached copy, and damaged: make it again
+        return _open_session(to_encoder(layout.transformer, path, variant=variant), threads), identity
+    except ConversionError as error:
+        raise EncoderError(str(error)) from error
+    except OSError as error:
+        raise StorageError(f"cannot replace {path} ({error.strerror}); delete it") from error
+
+
+def _open_session(path: Path, threads: int | None) -> Any:
+    import onnxruntime
+    import psutil
+    from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or psutil.cpu_count(logical=False) or 1
+    options.log_severity_level = 4
+    # Every batch has a shape of its own: a plan of the memory for each of them would only pile up.
+    options.enable_mem_pattern = False
+    broken = errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.RuntimeException
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except (*broken, errors.NoSuchFile, errors.NotImplemented) as error:
+        raise EncoderError(f"onnxruntime cannot load {path} ({error}); fetch the encoder again") from error
+
+
+def _hidden_states(session: Any, directory: Path) -> tuple[str, int]:
+    """Name and width of the output [batch, sequence, hidden]."""
+    for output in session.get_outputs():
+        if len(output.shape) == 3 and isinstance(output.shape[2], int):
+            return output.name, output.shape[2]
+    raise EncoderError(f"the ONNX file of {directory} gives no token states [batch, sequence, hidden]; export it for feature extraction")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
