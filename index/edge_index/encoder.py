@@ -22,7 +22,9 @@ Span = tuple[int, int]
 
 # One forward pass holds so many tokens, padding included: enough to keep the cores busy, while the largest
 # intermediate values (attention scores, feed-forward) stay some tens of megabytes.
-_BATCH_TOKENS = 4096
+import os
+INTRA=int(os.environ.get('INTRA','1')); WORKERS=int(os.environ.get('WORKERS','2'))
+_BATCH_TOKENS = int(os.environ.get('BT','1024'))
 # Texts are tokenised and sorted by length in windows of so many, so that memory does not grow with a corpus.
 _WINDOW = 1024
 
@@ -62,8 +64,10 @@ class Encoder:
         self.max_tokens = layout.max_tokens
         self._pooling = layout.pooling
         self._tokenizer = _open_tokenizer(layout)
-        self._session, weights = _load(layout, variant, threads, cache)
-        self._inputs = {given.name: given.type for given in self._session.get_inputs()}
+        self._session, weights = _load(layout, variant, INTRA, cache)
+        from concurrent.futures import ThreadPoolExecutor
+        self._pool_ = ThreadPoolExecutor(WORKERS)
+        self._inputs = {given.name: given.type[7:-1] for given in self._session.get_inputs()}
         self._output, self.dim = _hidden_states(self._session, directory)
         facts = [weights, layout.pooling, layout.max_tokens, layout.lower_case, _sha256(layout.tokenizer)]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -73,8 +77,8 @@ class Encoder:
         import numpy as np
 
         vectors = np.zeros((len(texts), self.dim), np.float32)
-        for rows, _, hidden, mask in self._batches(texts, offsets=False):
-            vectors[rows] = self._pool(hidden, mask)
+        for rows, _, hidden in self._batches(texts, offsets=False):
+            vectors[rows] = self._pool(hidden)
         return vectors
 
     def encode_with_spans(
@@ -92,8 +96,8 @@ class Encoder:
             raise EncoderError(f"{len(texts)} texts came with the spans of {len(spans)}; give one list for each")
         vectors = np.zeros((len(texts), self.dim), np.float32)
         parts: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
-        for rows, encodings, hidden, mask in self._batches(texts, offsets=True):
-            vectors[rows] = self._pool(hidden, mask)
+        for rows, encodings, hidden in self._batches(texts, offsets=True):
+            vectors[rows] = self._pool(hidden)
             for row, encoding, states in zip(rows, encodings, hidden, strict=True):
                 parts[row] = _span_vectors(encoding, states, spans[row])
         return vectors, parts
@@ -116,18 +120,23 @@ class Encoder:
 
     def _batches(
         self, texts: Sequence[str], *, offsets: bool
-    ) -> Iterator[tuple[list[int], list[Any], NDArray[np.float32], NDArray[np.float32]]]:
-        """Indices into `texts`, their encodings, hidden states [batch, sequence, dim] and mask [batch, sequence]."""
+    ) -> Iterator[tuple[list[int], list[Any], NDArray[np.float32]]]:
+        """Indices into `texts`, their encodings and their token states [batch, sequence, dim].
+
+        Texts of one length go together, so that nothing is ever padded or masked.
+        """
         for start in range(0, len(texts), _WINDOW):
             encodings = self._tokenize(texts[start : start + _WINDOW], offsets=offsets)
-            # The longest first: what does not fit into memory fails at once, and the arena grows once.
-            order = sorted(range(len(encodings)), key=lambda i: len(encodings[i].ids), reverse=True)
-            while order:
-                size = max(1, _BATCH_TOKENS // len(encodings[order[0]].ids))
-                rows, order = order[:size], order[size:]
-                batch = [encodings[i] for i in rows]
-                hidden, mask = self._forward([encoding.ids for encoding in batch])
-                yield [start + i for i in rows], batch, hidden, mask
+            lengths: dict[int, list[int]] = {}
+            for row, encoding in enumerate(encodings):
+                lengths.setdefault(len(encoding.ids), []).append(row)
+            jobs = []
+            for length, rows in lengths.items():
+                size = max(1, _BATCH_TOKENS // length)
+                jobs += [rows[i : i + size] for i in range(0, len(rows), size)]
+            states = self._pool_.map(lambda rows: self._forward([encodings[i].ids for i in rows]), jobs)
+            for rows, hidden in zip(jobs, states, strict=True):
+                yield [start + i for i in rows], [encodings[i] for i in rows], hidden
 
     def _tokenize(self, texts: Sequence[str], *, offsets: bool) -> list[Any]:
         encode = self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast
@@ -137,31 +146,22 @@ class Encoder:
             # Half a surrogate pair is no character for tokenizers; "?" in its place keeps every offset.
             return list(encode([text.encode("utf-8", "replace").decode() for text in texts]))
 
-    def _forward(self, rows: list[list[int]]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _forward(self, rows: list[list[int]]) -> NDArray[np.float32]:
         import numpy as np
 
         if self._session is None:
             raise EncoderError(f"the encoder {self.name} has been closed; open it again")
-        shape = len(rows), max(map(len, rows))
-        ids = np.zeros(shape, np.int64)
-        mask = np.zeros(shape, np.int64)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = row
-            mask[i, : len(row)] = 1
-        values = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        feed = {n: values[n].astype(np.int32 if "int32" in kind else np.int64) for n, kind in self._inputs.items()}
-        hidden = self._session.run([self._output], feed)[0]
-        return hidden, mask.astype(np.float32)
+        ids = np.array(rows, dtype=np.int64)
+        values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        feed = {name: values[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
+        return self._session.run([self._output], feed)[0]
 
-    def _pool(self, hidden: NDArray[np.float32], mask: NDArray[np.float32]) -> NDArray[np.float32]:
-        import numpy as np
-
+    def _pool(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         if self._pooling == "cls":
             return _unit(hidden[:, 0])
         if self._pooling == "max":
-            return _unit(np.where(mask[..., None] > 0, hidden, -np.inf).max(axis=1))
-        # The division by the number of tokens would be undone by the unit length.
-        return _unit((mask[:, None] @ hidden)[:, 0])
+            return _unit(hidden.max(axis=1))
+        return _unit(hidden.mean(axis=1))
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -304,6 +304,7 @@ def _open_session(path: Path, threads: int | None) -> Any:
     options.intra_op_num_threads = threads or psutil.cpu_count(logical=False) or 1
     options.log_severity_level = 4
     # Every batch has a shape of its own: a plan of the memory for each of them would only pile up.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.enable_mem_pattern = False
     broken = errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.RuntimeException
     try:

@@ -54,12 +54,14 @@ class ScriptedEngine:
         spoken: list[str] = []
         reply = _PIECE.findall(self._reply(prompt))
         try:
-            for word in reply[: sampling.max_tokens]:
+            for left, word in zip(range(sampling.max_tokens - 1, -1, -1), reply, strict=False):
                 if self.delay:
                     time.sleep(self.delay)
                 spoken.append(word)
-                yield Token(word)
-            yield Token("", "length" if len(reply) > sampling.max_tokens else "stop")
+                yield Token(word, None if left else "length")
+                if not left:
+                    return
+            yield Token("", "stop")
         finally:
             self._cached = (adapter, words + spoken)
 

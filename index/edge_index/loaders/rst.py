@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def load(path: Path, data: bytes) -> Extracted:
     text = decode(path, data)
-    # docutils takes these two for blanks and then cuts lines where Python does.
-    lines = text.replace("\v", " ").replace("\f", " ").splitlines(keepends=True)
+    lines = text.splitlines(keepends=True)
     starts = [0, *accumulate(map(len, lines))]
     headings = []
     line = 0

@@ -1,0 +1,263 @@
+"""A sentence-transformers directory of a BERT-shaped model -> one ONNX file that onnxruntime runs fast on a CPU.
+
+The graph is drawn node by node from the safetensors with numpy and onnx, with onnxruntime's fused operators
+(https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md): no torch, no tracing, seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge.errors import ConversionError, MissingExtra, StorageError
+from edge.paths import ensure_dir
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Variant = Literal["fp32", "int8"]
+
+# Part of the name of every cached file and of every encoder's fingerprint: raise it when the graph changes.
+VERSION = 1
+
+# RoBERTa counts positions from the padding id on; else it is a BERT.
+ARCHITECTURES = ("bert", "roberta", "xlm-roberta", "camembert")
+
+_CONTRIB = "com.microsoft"
+_ACTIVATIONS = {
+    "gelu": ("Gelu", _CONTRIB),
+    "gelu_new": ("FastGelu", _CONTRIB),
+    "gelu_fast": ("FastGelu", _CONTRIB),
+    "gelu_pytorch_tanh": ("FastGelu", _CONTRIB),
+    "relu": ("Relu", ""),
+}
+_WEIGHT_LIMIT = int(os.environ.get("WL","63"))
+
+
+def can_convert(config: Mapping[str, Any]) -> bool:
+    """Whether `config` (a Hugging Face config.json) describes a model that `to_encoder` can draw."""
+    return config.get("model_type") in ARCHITECTURES
+
+
+def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path:
+    """Write the transformer of `directory` as an ONNX file to `out` and return `out`.
+
+    `directory` holds config.json and model.safetensors. The graph takes `input_ids` (int64, [batch, sequence],
+    rows of one length: there is no mask, for onnxruntime's attention is faster without) and gives
+    `last_hidden_state` (float32, [batch, sequence, hidden]); pooling is the caller's. `out` appears whole or
+    not at all.
+
+    Raises ConversionError for another architecture or unusable weights, MissingExtra without onnx and
+    safetensors, StorageError when `out` cannot be written.
+    """
+    if variant not in ("fp32", "int8"):
+        raise ConversionError(f"{variant!r} is no variant of an encoder; choose fp32 or int8")
+    config = read_config(directory)
+    weights = _read_weights(directory)
+    try:
+        model = _Graph(config, weights, variant).model()
+    except KeyError as error:
+        raise ConversionError(
+            f"{directory / 'model.safetensors'} lacks {error.args[0]}; it is no complete "
+            f"{config['model_type']} model, fetch it again"
+        ) from error
+    try:
+        data = model.SerializeToString()
+    except ValueError as error:
+        raise ConversionError(f"{directory} is larger than the 2 GB an ONNX file holds; use a smaller encoder") from error
+    _write_whole(out, data)
+    return out
+
+
+def read_config(directory: Path) -> dict[str, Any]:
+    """config.json of `directory`, checked to be a model that `to_encoder` can draw, else ConversionError."""
+    path = directory / "config.json"
+    try:
+        config = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConversionError(
+            f"cannot read {path} ({error.strerror}); give the directory of a sentence-transformers model"
+        ) from error
+    except ValueError as error:
+        raise ConversionError(f"{path} is not JSON; fetch the model again") from error
+    if not isinstance(config, dict) or not can_convert(config):
+        kind = config.get("model_type") if isinstance(config, dict) else None
+        raise ConversionError(
+            f"{directory} holds a model of type {kind!r}; only {', '.join(ARCHITECTURES)} can be converted: "
+            "choose such an encoder, or put an exported onnx/model.onnx into the directory"
+        )
+    if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
+        raise ConversionError(
+            f"{path} asks for relative positions or a decoder, which cannot be converted; choose another encoder"
+        )
+    return config
+
+
+def _read_weights(directory: Path) -> dict[str, NDArray[np.float32]]:
+    path = directory / "model.safetensors"
+    if not path.is_file():
+        if any(directory.glob("*.bin")):
+            raise ConversionError(
+                f"{directory} has its weights only as a pickle (.bin), which can run code when it is read; "
+                "fetch the model's model.safetensors"
+            )
+        raise ConversionError(f"{path} is missing; fetch the model again")
+    try:
+        from safetensors import SafetensorError, safe_open
+    except ImportError as error:
+        raise MissingExtra("safetensors", "encoder") from error
+    weights = {}
+    try:
+        with safe_open(path, framework="np") as file:
+            for name in file.keys():  # noqa: SIM118 (a safe_open handle is no mapping)
+                # Checkpoints of 2018 say gamma and beta, and a task model says bert. in front.
+                short = name.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
+                weights[short.removeprefix("bert.").removeprefix("roberta.")] = file.get_tensor(name)
+    except (SafetensorError, OSError) as error:
+        raise ConversionError(f"{path} is damaged ({error}); fetch the model again") from error
+    return weights
+
+
+def _write_whole(out: Path, data: bytes) -> None:
+    ensure_dir(out.parent)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(out)
+    except OSError as error:
+        raise StorageError(f"cannot write {out} ({error.strerror}); free some space or choose another place") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class _Graph:
+    """The nodes and initializers of one encoder as they are drawn.
+
+    Every method adds nodes and returns the name of the value that they give.
+    """
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, NDArray[Any]], variant: Variant) -> None:
+        try:
+            import onnx
+        except ImportError as error:
+            raise MissingExtra("onnx", "encoder") from error
+        self.onnx = onnx
+        self.config = config
+        self.weights = weights
+        self.variant = variant
+        self.nodes: list[Any] = []
+        self.constants: dict[str, NDArray[Any]] = {}
+        self.quantized: dict[str, list[str]] = {}
+
+    def model(self) -> Any:
+        """The whole as an onnx.ModelProto. Raises KeyError with the name of a missing tensor or setting."""
+        helper, kinds = self.onnx.helper, self.onnx.TensorProto
+        hidden = self.embeddings()
+        for layer in range(self.config["num_hidden_layers"]):
+            hidden = self.layer(f"encoder.layer.{layer}.", hidden)
+        self.nodes[-1].output[0] = "last_hidden_state"
+        shape = ["batch", "sequence"]
+        graph = helper.make_graph(
+            self.nodes,
+            "encoder",
+            [helper.make_tensor_value_info("input_ids", kinds.INT64, shape)],
+            [helper.make_tensor_value_info("last_hidden_state", kinds.FLOAT, [*shape, self.config["hidden_size"]])],
+            [self.onnx.numpy_helper.from_array(array, name) for name, array in self.constants.items()],
+        )
+        opsets = [helper.make_opsetid("", 17), helper.make_opsetid(_CONTRIB, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=8, producer_name="edge")
+
+    def embeddings(self) -> str:
+        """The sum of word, position and type embeddings, normalised."""
+        base = "embeddings."
+        positions = self.tensor(base + "position_embeddings.weight")
+        if self.config["model_type"] != "bert":
+            positions = positions[self.config["pad_token_id"] + 1 :]
+        # An encoder sees single texts, so that every token is of type 0: one addition less.
+        types = self.tensor(base + "token_type_embeddings.weight")
+        inputs = [
+            self.node("Cast", ["input_ids"], "ids", domain="", to=self.onnx.TensorProto.INT32),
+            "",
+            self.constant("word_embeddings", self.tensor(base + "word_embeddings.weight")),
+            self.constant("position_embeddings", positions + types[0]),
+            "",
+            *self.parts(base + "LayerNorm"),
+        ]
+        return self.node("EmbedLayerNormalization", inputs, "embeddings", "lengths", epsilon=self.epsilon)
+
+    def layer(self, base: str, hidden: str) -> str:
+        """One post-norm transformer layer."""
+        queries = [self.linear(hidden, f"{base}attention.self.{part}") for part in ("query", "key", "value")]
+        heads = self.config["num_attention_heads"]
+        context = self.node("MultiHeadAttention", queries, base + "attention", num_heads=heads)
+        attended = self.add_norm(self.linear(context, base + "attention.output.dense"), hidden, base + "attention.output")
+        wide = self.activation(self.linear(attended, base + "intermediate.dense"), base + "intermediate")
+        return self.add_norm(self.linear(wide, base + "output.dense"), attended, base + "output")
+
+    def linear(self, value: str, name: str) -> str:
+        weight, bias = self.parts(name)
+        if self.variant == "int8":
+            return self.quantized_linear(value, name)
+        self.constants[weight] = self.constants[weight].T.copy()
+        product = self.node("MatMul", [value, weight], name + ".product", domain="")
+        return self.node("Add", [product, bias], name + ".sum", domain="")
+
+    def quantized_linear(self, value: str, name: str) -> str:
+        import numpy as np
+
+        weight, bias = self.parts(name)
+        matrix = self.constants[weight].T
+        scale = np.maximum(np.abs(matrix).max(axis=0) / _WEIGHT_LIMIT, np.float32(1e-12))
+        self.constant(weight, np.rint(matrix / scale).astype(np.int8))
+        if value not in self.quantized:
+            names = [value + part for part in (".q", ".scale", ".zero")]
+            self.node("DynamicQuantizeLinear", [value], *names, domain="")
+            self.quantized[value] = names
+        quantized, step, zero = self.quantized[value]
+        inputs = [quantized, weight, step, self.constant(name + ".scale", scale), zero, "", bias]
+        return self.node("MatMulIntegerToFloat", inputs, name + ".sum")
+
+    def add_norm(self, value: str, skip: str, base: str) -> str:
+        """Addition and LayerNormalization apart: onnxruntime 1.31's SkipLayerNormalization takes four times as long."""
+        both = self.node("Add", [value, skip], base + ".sum", domain="")
+        norm = [both, *self.parts(base + ".LayerNorm")]
+        return self.node("LayerNormalization", norm, base + ".normed", domain="", epsilon=self.epsilon)
+
+    def activation(self, value: str, base: str) -> str:
+        kind = self.config["hidden_act"]
+        if kind not in _ACTIVATIONS:
+            raise ConversionError(
+                f"the activation {kind!r} cannot be converted; choose an encoder with {', '.join(_ACTIVATIONS)}"
+            )
+        name, domain = _ACTIVATIONS[kind]
+        return self.node(name, [value], base + ".activated", domain=domain)
+
+    def parts(self, base: str) -> list[str]:
+        return [self.constant(f"{base}.{part}", self.tensor(f"{base}.{part}")) for part in ("weight", "bias")]
+
+    def node(self, kind: str, inputs: list[str], *outputs: str, domain: str = _CONTRIB, **attributes: Any) -> str:
+        node = self.onnx.helper.make_node(kind, inputs, list(outputs), name=outputs[0], domain=domain, **attributes)
+        self.nodes.append(node)
+        return outputs[0]
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        import numpy as np
+
+        self.constants[name] = np.ascontiguousarray(array)
+        return name
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        import numpy as np
+
+        return self.weights[name].astype(np.float32, copy=False)
+
+    @property
+    def epsilon(self) -> float:
+        return float(self.config["layer_norm_eps"])

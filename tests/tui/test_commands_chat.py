@@ -1,0 +1,121 @@
+"""What `edge chat` hands to the app; the app itself has its own tests."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge.engines.scripted import ScriptedEngine
+from edge.model import Model
+from edge.types import Sampling
+from edge_tui.commands import opening
+from edge_tui.commands.main import _run
+
+Run = Callable[..., tuple[int, str]]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def handed_over(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The app does not run: what it would have been given is kept."""
+    from edge_tui.chat import app, session
+
+    kept: dict[str, Any] = {}
+
+    def keep(open_model: Any, open_knowledge: Any, **named: Any) -> str:
+        kept.update(named, open_model=open_model, open_knowledge=open_knowledge)
+        return "session"
+
+    monkeypatch.setattr(session, "Session", keep)
+    monkeypatch.setattr(app, "run", lambda session, **named: kept.update(named, session=session))
+    return kept
+
+
+@pytest.fixture
+def at_terminal(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a command at something that calls itself a terminal; the exit code and what it said."""
+
+    def run(*arguments: str) -> tuple[int, str]:
+        error = Terminal()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", Terminal())
+            patch.setattr(sys, "stderr", error)
+            return _run(arguments), error.getvalue()
+
+    return run
+
+
+@pytest.fixture
+def home(starter_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "models").symlink_to(starter_home / "models")
+    monkeypatch.setenv("EDGE_HOME", str(home))
+    return home
+
+
+def test_flags_and_settings_reach_the_app(
+    home: Path,
+    handed_over: dict[str, Any],
+    at_terminal: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("EDGE_THEME", "nord")
+    lora = tmp_path / "pirate.gguf"
+    told = ("-s", "Be brief.", "-k", "7", "--max-tokens", "9", "-a", str(lora))
+    assert at_terminal("chat", *told) == (0, "")
+    assert handed_over["session"] == "session"
+    assert handed_over["theme"] == "nord"
+    assert handed_over["system"] == "Be brief."
+    assert handed_over["k"] == 7
+    assert handed_over["sampling"] == Sampling(max_tokens=9)
+    assert handed_over["adapter"] == "pirate"
+
+
+def test_nothing_heavy_is_opened_before_the_app_runs(
+    home: Path,
+    handed_over: dict[str, Any],
+    at_terminal: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    """Model and index are opened by the app's worker, after its first frame."""
+    opened: list[str] = []
+
+    def open_index(path: Path, *_: Any, **__: Any) -> str:
+        opened.append(str(path))
+        return "index"
+
+    model = Model(ScriptedEngine(["yes"]), name="scripted")
+    monkeypatch.setattr(opening, "open_index", open_index)
+    monkeypatch.setattr(opening, "model_loader", lambda _request: lambda: opened.append("model") or model)
+    (tmp_path / "a.txt").write_text("A text.")
+    assert at_terminal("chat", "--docs", str(tmp_path / "a.txt")) == (0, "")
+    assert opened == []
+    assert handed_over["documents"] == (tmp_path / "a.txt",)
+    assert handed_over["open_knowledge"]() == "index"
+    assert handed_over["open_model"]() is model
+    assert opened[0].startswith(str(home / "cache" / "docs"))
+    assert opened[1] == "model"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [(("--docs", "no-such"), "does not exist"), (("--index", "none"), "edge index add")]
+)
+def test_documents_that_are_not_there_are_told_before_the_app_runs(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run, arguments: tuple[str, ...], said: str
+) -> None:
+    status, error = at_terminal("chat", *arguments)
+    assert status == 1
+    assert said in error
+    assert handed_over == {}

@@ -1,0 +1,174 @@
+"""`edge ask`: one question, the documents' own sentences at once, the model's words below them."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge_tui.commands.options import Request, answering
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import ExitStack
+
+    from edge.chat import Chat
+    from edge.types import Answer, Citation, Delta, Sampling
+    from edge_index import Index
+    from edge_tui.chat.events import Source
+
+
+@click.command(epilog='Example: edge ask "When is the pump due for maintenance?" --docs manuals/')
+@click.argument("question", required=False)
+@answering
+@click.option("--json", "as_json", is_flag=True, help="Print the whole answer as one JSON object.")
+def ask(question: str | None, as_json: bool, **told: Any) -> None:
+    """Answer QUESTION, or what stands on standard input, from your documents.
+
+    First come the sentences of the documents that answer best, then the words of the model, then what each
+    of its sentences stands on. With --docs the documents are read on the way; a second time only what has
+    changed. Without --docs and --index the index called default is used, if there is one.
+    """
+    from contextlib import ExitStack
+
+    from edge.chat import Chat
+    from edge_tui.commands import opening
+
+    question = _question(question)
+    request = Request.of(**told)
+    load = opening.model_loader(request)
+    with ExitStack() as stack:
+        model = opening.in_background(load)
+        index = _knowledge(request, stack)
+        chat = Chat(
+            model,
+            knowledge=index,
+            system=request.settings.system,
+            adapter=opening.adapter_name(request),
+            k=request.settings.k,
+            prompt_passages=request.settings.prompt_passages,
+        )
+        if as_json:
+            _print_json(question, chat.ask(question, sampling=request.sampling()))
+        else:
+            _print_stream(chat, question, request.sampling())
+
+
+def _question(argument: str | None) -> str:
+    question = argument
+    if question is None and not sys.stdin.isatty():
+        question = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if question is None or not question.strip():
+        raise click.UsageError('there is no question; try: edge ask "What is this about?" --docs FOLDER')
+    return question.strip()
+
+
+def _knowledge(request: Request, stack: ExitStack) -> Index | None:
+    """The open index to answer from; its documents are up to date when they came by --docs."""
+    from edge_tui.commands import opening
+    from edge_tui.commands.output import status
+
+    if request.docs:
+        path = opening.docs_index(request.docs, request.settings)
+        index = stack.enter_context(opening.filling(path, request.settings))
+        report = opening.add_documents(index, request.docs)
+        if not index.documents():
+            raise opening.nothing_to_read(request.docs, report)
+        return index
+    chosen = opening.chosen_index(request.settings)
+    if chosen is not None:
+        index = opening.open_index(chosen, request.settings)
+        stack.callback(index.close)
+        if request.settings.index or index.documents():
+            status(f"Answering from the index {chosen.name}.")
+            return index
+    status("No documents: only the model answers. Give it some with --docs FOLDER.")
+    return None
+
+
+def _print_json(question: str, answer: Answer) -> None:
+    from edge_tui.commands.output import plain, print_json
+
+    print_json({"question": question} | plain(answer))
+
+
+def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
+    """Evidence, words, sources: each as soon as it is known."""
+    from edge_tui.chat.events import printable
+    from edge_tui.chat.rendering import notes, number_sources
+    from edge_tui.commands.output import passing, status
+
+    sources: tuple[Source, ...] = ()
+    spoken = False
+    delta = None
+    with passing() as show:
+        for delta in chat.stream(question, sampling=sampling):
+            if delta.evidence:
+                sources = number_sources(delta.evidence)
+                _print_sources("In your documents", sources)
+            if not delta.text:
+                show(_stage(delta))
+                continue
+            if not spoken:
+                show(None)
+                click.secho("Answer", bold=True)
+            spoken = True
+            click.echo(printable(delta.text), nl=False)
+    click.echo("\n")
+    answer = delta.answer if delta is not None else None
+    assert answer is not None, "a stream that is not closed ends with its answer"
+    if chat.knowledge is not None and answer.passages:
+        _print_support(answer, sources)
+    for note in notes(answer, mark_own=False):
+        status(note)
+
+
+def _stage(delta: Delta) -> str | None:
+    if delta.prefill is not None:
+        return f"reading {delta.prefill.done}/{delta.prefill.total} tokens …"
+    return "loading the model …" if delta.evidence is not None else None
+
+
+def _print_support(answer: Answer, known: tuple[Source, ...]) -> None:
+    """Which sentence stands on which source, and which are the model's own."""
+    from edge_tui.chat.rendering import OWN, OWN_LEGEND, number_sources
+
+    sources = number_sources(answer.citations, known)
+    marks = dict.fromkeys(answer.unsupported, f" {OWN} ")
+    cited = []
+    for citation in answer.citations:
+        source = next(source for source in sources if _holds(source, citation))
+        marks[citation.claim] = f"[{source.number}]"
+        if source not in cited:
+            cited.append(source)
+    click.secho("Checked against the documents", bold=True)
+    for claim in sorted(marks, key=lambda claim: claim.start):
+        click.echo(f"  {marks[claim]} {_one_line(claim.text)}")
+    if answer.unsupported:
+        click.secho(f"  {OWN_LEGEND}", dim=True)
+    click.echo()
+    _print_sources("Sources", cited)
+
+
+def _holds(source: Source, citation: Citation) -> bool:
+    inside = source.start <= citation.start and citation.end <= source.end
+    return inside and source.document == citation.document
+
+
+def _print_sources(title: str, sources: Sequence[Source]) -> None:
+    from edge_tui.commands.output import short
+
+    if not sources:
+        return
+    click.secho(title, bold=True)
+    for source in sources:
+        click.echo(f"  [{source.number}] “{_one_line(source.quote)}”")
+        click.secho(f"      {short(source.document)} · {source.place}", fg="cyan")
+    click.echo()
+
+
+def _one_line(text: str) -> str:
+    from edge_tui.chat.events import printable
+
+    return " ".join(printable(text).split())

@@ -1,0 +1,142 @@
+"""Puts the pieces together: which model, which index and which encoder a command works with."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge import library, paths
+from edge.errors import KnowledgeError, StorageError
+
+if TYPE_CHECKING:
+    from edge.model import Model
+    from edge.settings import Settings
+    from edge.types import AddProgress, AddReport
+    from edge_index import Index
+    from edge_index.encoder import Encoder
+    from edge_tui.commands.options import Request
+
+DEFAULT_INDEX = "default"
+
+
+def model_loader(request: Request) -> Callable[[], Model]:
+    """What loads the model, its adapter included; whether there is such a model is known at once."""
+    wanted = request.settings
+    path = library.find_model(wanted.model)
+
+    def load() -> Model:
+        import edge
+
+        model = edge.load(path, context=wanted.context, threads=wanted.threads, gpu_layers=wanted.gpu_layers)
+        if request.adapter is not None:
+            model.add_adapter(request.adapter)
+        return model
+
+    return load
+
+
+def adapter_name(request: Request) -> str | None:
+    return request.adapter.stem if request.adapter else None
+
+
+def in_background(load: Callable[[], Model]) -> Future[Model]:
+    """Load the model in a thread of its own, which nobody has to wait for when the process ends."""
+    future: Future[Model] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(load())
+        except BaseException as error:  # whatever it was, it is raised where the model is asked for
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="model", daemon=True).start()
+    return future
+
+
+def open_index(path: Path, settings: Settings, *, create: bool = False, encoder: bool = True) -> Index:
+    """The index at `path`, with `create` a new one if there is none; `encoder` is needed to add and search."""
+    from edge_index import Index
+
+    return Index.open(path, encoder=open_encoder(settings) if encoder else None, create=create)
+
+
+@contextmanager
+def filling(path: Path, settings: Settings) -> Iterator[Index]:
+    """An index to add documents to; one that was made for this and stayed empty is removed again."""
+    fresh = not path.exists()
+    index = open_index(path, settings, create=True)
+    try:
+        yield index
+    finally:
+        empty = fresh and not index.documents()
+        index.close()
+        if empty:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def open_encoder(settings: Settings) -> Encoder:
+    """The text encoder of the settings; converted into the cache when it is used for the first time."""
+    from edge_index.encoder import Encoder
+
+    directory = library.find_encoder(settings.encoder)
+    return Encoder.open(directory, threads=settings.threads, cache=paths.cache_dir() / "encoders")
+
+
+def docs_index(docs: Sequence[Path], settings: Settings) -> Path:
+    """Where the index of `--docs` lies: the same documents and encoder find the same one again.
+
+    Raises StorageError for a path that does not exist.
+    """
+    for path in docs:
+        if not path.exists():
+            raise StorageError(f"{path} does not exist; give a file or folder with documents")
+    encoder = library.find_encoder(settings.encoder).resolve()
+    key = "\0".join([str(encoder), *sorted({str(path.resolve()) for path in docs})])
+    return paths.cache_dir() / "docs" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+
+def chosen_index(settings: Settings) -> Path | None:
+    """The index of the settings, or the default one if it has been made."""
+    path = library.find_index(settings.index or DEFAULT_INDEX)
+    if settings.index:
+        require_index(path, settings.index)
+    return path if path.exists() else None
+
+
+def require_index(path: Path, name: str) -> None:
+    if not path.exists():
+        made = f"edge index add FOLDER --index {name}"
+        raise KnowledgeError(f"there is no index {name!r} ({path} does not exist); make it with: {made}")
+
+
+def add_documents(index: Index, documents: Sequence[Path]) -> AddReport:
+    """Add files and folders with a progress bar; what could not be read is told on standard error."""
+    from edge_tui.commands.output import progress_bar, warn
+
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=None) if bar is not None else None
+
+        def show(now: AddProgress) -> None:
+            if bar is not None and task is not None:
+                name = Path(now.path).name[:40] if now.path else "done"
+                bar.update(task, total=now.total, completed=now.done, description=name)
+
+        report = index.add(list(documents), progress=show)
+    for failure in report.failed:
+        named = failure.path in failure.reason
+        warn(f"not indexed: {failure.reason if named else f'{failure.path}: {failure.reason}'}")
+    return report
+
+
+def nothing_to_read(documents: Sequence[Path], report: AddReport) -> KnowledgeError:
+    """Why an index stayed empty, in a sentence."""
+    where = " and ".join(map(str, documents))
+    if report.failed:
+        return KnowledgeError(f"nothing of {where} could be read; the reasons stand above")
+    return KnowledgeError(f"there is no document in {where} that can be read; give a folder with documents")

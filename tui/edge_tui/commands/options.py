@@ -1,0 +1,69 @@
+"""Options that several commands share, and the settings that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from edge.settings import Settings
+    from edge.types import Sampling
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+ANY_PATH = click.Path(path_type=Path)
+
+_ANSWERING = (
+    click.option(
+        "--docs", multiple=True, type=ANY_PATH, metavar="PATH", help="A file or folder to answer from; repeatable."
+    ),
+    click.option("--index", metavar="DIR", help="An index to answer from: a folder, or the name of one."),
+    click.option("-m", "--model", metavar="MODEL", help="A model by name (edge models list) or path."),
+    click.option("-a", "--adapter", type=ANY_PATH, metavar="FILE", help="A LoRA adapter in GGUF format."),
+    click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else."),
+    click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5)."),
+    click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="The longest reply (default 512)."),
+    click.option("--context", type=click.IntRange(16), metavar="N", help="Tokens that prompt and reply share."),
+    click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: the physical cores."),
+    click.option("--temperature", type=click.FloatRange(0), metavar="T", help="0, the default, is greedy."),
+)
+
+
+def answering(command: Command) -> Command:
+    """The options of everything that answers; the command gets them as keyword arguments."""
+    for option in reversed(_ANSWERING):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a command that answers was told: where to look, and the merged settings."""
+
+    docs: tuple[Path, ...]
+    adapter: Path | None
+    settings: Settings
+
+    @classmethod
+    def of(cls, *, docs: tuple[Path, ...], adapter: Path | None, **flags: object) -> Request:
+        """Merge flags, environment and config.toml. `--docs` and `--index` exclude each other."""
+        if docs and flags.get("index"):
+            raise click.UsageError("give either --docs or --index, not both")
+        return cls(docs, adapter, settings(**flags))
+
+    def sampling(self) -> Sampling:
+        from edge.types import Sampling
+
+        return Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+
+
+def settings(**flags: object) -> Settings:
+    """Flags over `EDGE_*` over config.toml over defaults."""
+    from edge import paths
+    from edge.settings import load_settings
+
+    return load_settings(flags, config=paths.config_file())

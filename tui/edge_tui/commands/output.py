@@ -1,0 +1,111 @@
+"""How commands write: records as JSON or a table on standard output, progress on standard error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edge.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def print_json(value: object) -> None:
+    """One JSON value; records become objects with their field names."""
+    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+
+
+def plain(value: object) -> Any:
+    """Records, and lists of them, as what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def status(sentence: str) -> None:
+    """A word about what is going on, for people: to standard error."""
+    click.secho(sentence, err=True, dim=True)
+
+
+def warn(sentence: str) -> None:
+    """Something that went wrong beside what went right: to standard error."""
+    click.secho(sentence, err=True, fg="yellow")
+
+
+@contextmanager
+def passing() -> Iterator[Callable[[str | None], None]]:
+    """A line on standard error that says what is going on now and vanishes; None erases it early."""
+    shown = False
+    visible = sys.stderr.isatty()
+
+    def show(text: str | None) -> None:
+        nonlocal shown
+        if visible and (text or shown):
+            click.echo(f"\r\x1b[K{text or ''}", nl=False, err=True)
+            shown = bool(text)
+
+    try:
+        yield show
+    finally:
+        show(None)
+
+
+def short(path: str) -> str:
+    """A path as seen from where we stand, when it lies below; safe to print."""
+    from edge_tui.chat.events import printable
+
+    here = os.path.join(os.getcwd(), "")
+    return printable(path.removeprefix(here))
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell; the last one is never padded."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    for row in (header, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.secho("  ".join(cells).rstrip(), bold=row is header)
+
+
+def size(number: int) -> str:
+    """Bytes for people, in powers of 1000 as disks are sold: 98362432 -> '98.4 MB'."""
+    amount, unit = float(number), "B"
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.95 or unit == "GB":
+            break
+        amount /= 1000
+    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Ask before something is lost, unless `yes`; without a terminal to ask at, that is wrong usage."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to ask at; add --yes")
+    if not click.confirm(question, err=True):
+        raise UsageError("nothing was deleted")
+
+
+@contextmanager
+def progress_bar(*, of_bytes: bool = False) -> Iterator[Progress | None]:
+    """A rich progress display on standard error; None when that is no terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress
