@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
-import edge.offline
 import platformdirs
 import pytest
+
+import edge.offline
 
 edge.offline.silence()
 
@@ -47,11 +47,10 @@ def edge_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse connections from Python; tests/test_offline.py looks at the system calls of native code."""
 
     def refuse(_socket: socket.socket, address: object) -> None:
         raise AssertionError(f"a test tried to connect to {address}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    yield

@@ -3,8 +3,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import edge
 import pytest
+
+import edge
 
 
 @pytest.fixture(scope="session")

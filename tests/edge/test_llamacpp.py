@@ -5,8 +5,9 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-import edge
 import pytest
+
+import edge
 from edge import Message, Model, Sampling
 from edge.errors import AdapterError, ContextOverflow, ModelError, ModelNotFound
 

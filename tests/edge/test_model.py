@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
+
 from edge import Message, Model, Sampling
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import AdapterError, ModelError, UsageError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from edge import Message
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError

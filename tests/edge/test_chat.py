@@ -1,0 +1,196 @@
+"""A conversation: what the model is sent, what is kept, what the ledger says. Text by the scripted engine."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+import pytest
+
+from edge import Answer, Chat, Evidence, Message, Model, Passage, Sampling
+from edge.chat import NOT_TOLD
+from edge.engines.scripted import ScriptedEngine
+from edge.errors import ContextOverflow, EdgeError, ModelError, UsageError
+
+TEXT = "Rollo was the leader of the Normans. He swore fealty to King Charles III in 911."
+
+
+def passage(i: int, words: int = 0) -> Passage:
+    text = TEXT + " word" * words
+    return Passage(text, f"/docs/{i}.md", None, None, 100, 100 + len(text), 1.0 - i / 10, "00")
+
+
+class Shelf:
+    """A retriever that finds what it was given."""
+
+    def __init__(self, *passages: Passage) -> None:
+        self.passages = list(passages)
+
+    def search(self, query: str, k: int = 5) -> list[Passage]:
+        return self.passages[:k]
+
+
+class ShelfWithEvidence(Shelf):
+    def evidence(self, query: str, passages: list[Passage], limit: int = 3) -> list[Evidence]:
+        p = passages[0]
+        return [Evidence(p.text[:5], p.document, None, None, p.start, p.start + 5, 0.9)]
+
+
+def make(*replies: str, context: int = 4096, knowledge: Shelf | None = None) -> tuple[Chat, ScriptedEngine]:
+    engine = ScriptedEngine(replies or ("Rollo led the Normans.",), context=context)
+    return Chat(Model(engine), knowledge=knowledge), engine
+
+
+def test_evidence_stands_before_the_first_token() -> None:
+    chat, engine = make(knowledge=Shelf(passage(1)))
+    stream = chat.stream("Who led the Normans?")
+    first = next(stream)
+    assert first.evidence is not None
+    assert first.evidence[0].quote == "Rollo was the leader of the Normans."
+    assert engine.prompts == [], "the model was asked before the evidence was shown"
+
+
+def test_a_retriever_with_evidence_of_its_own_is_asked_for_it() -> None:
+    chat, _ = make(knowledge=ShelfWithEvidence(passage(1)))
+    assert [e.quote for e in chat.ask("Who?").evidence] == ["Rollo"]
+
+
+def test_the_answer_is_whole_and_checked() -> None:
+    chat, _ = make("Rollo led the Normans. He had two sons.", knowledge=Shelf(passage(1)))
+    answer = chat.ask("Who led the Normans?")
+    assert answer.text == "Rollo led the Normans. He had two sons."
+    assert [c.claim.text for c in answer.citations] == ["Rollo led the Normans."]
+    assert [c.text for c in answer.unsupported] == ["He had two sons."]
+    assert (answer.finish, answer.usage.completion_tokens) == ("stop", 8)
+
+
+def test_the_model_reads_the_best_passages_and_the_answer_names_them() -> None:
+    chat, engine = make(knowledge=Shelf(*(passage(i) for i in range(5))))
+    answer = chat.ask("Who?")
+    assert [p.document for p in answer.passages] == ["/docs/0.md", "/docs/1.md"]
+    assert engine.prompts[0].count(TEXT) == 2
+    assert engine.prompts[0].rstrip().endswith("Question: Who?\n<|assistant|>")
+
+
+def test_without_a_passage_the_model_is_not_asked() -> None:
+    chat, engine = make(knowledge=Shelf())
+    answer = chat.ask("What is the price of tea?")
+    assert answer.text == NOT_TOLD
+    assert answer.evidence == answer.citations == answer.unsupported == ()
+    assert engine.prompts == []
+
+
+def test_a_second_turn_begins_with_exactly_what_was_sent_before() -> None:
+    chat, engine = make("One.", "Two.", knowledge=Shelf(passage(1)))
+    chat.ask("First?")
+    second = chat.ask("Second?")
+    before = engine.prompts[0].removesuffix("<|assistant|>\n")
+    assert engine.prompts[1].startswith(before)
+    assert second.usage.cached_tokens > 0.9 * engine.count(engine.prompts[0])
+
+
+def test_the_ledger_adds_up_to_the_prompt() -> None:
+    chat, engine = make("One.", "Two.", knowledge=Shelf(passage(1), passage(2)))
+    for question in ("First?", "Second?"):
+        answer = chat.ask(question, sampling=Sampling(max_tokens=100))
+        ledger = answer.ledger
+        spent = ledger.system + ledger.history + ledger.passages + ledger.question
+        assert spent == answer.usage.prompt_tokens == engine.count(engine.prompts[-1])
+        assert (ledger.limit, ledger.reserved) == (4096, 100)
+    assert ledger.history > 0
+
+
+def test_old_turns_leave_first_then_passages_and_nothing_in_silence() -> None:
+    shelf = Shelf(passage(1, words=60), passage(2, words=60))
+    chat, engine = make("A reply. " * 5, context=400, knowledge=shelf)
+    dropped = []
+    for i in range(6):
+        answer = chat.ask(f"Question number {i}?", sampling=Sampling(max_tokens=40))
+        assert answer.usage.prompt_tokens + 40 <= 400
+        dropped += answer.ledger.dropped
+        assert f"Question number {i}?" in engine.prompts[-1]
+    assert any("earlier turn" in item.what for item in dropped)
+    assert all(item.tokens > 0 for item in dropped)
+    assert "Question number 0?" not in engine.prompts[-1]
+
+    chat, engine = make(context=250, knowledge=Shelf(passage(1, words=60), passage(2, words=150)))
+    answer = chat.ask("Who?", sampling=Sampling(max_tokens=20))
+    assert [item.what for item in answer.ledger.dropped] == [f"passage /docs/2.md:100-{100 + len(TEXT) + 150 * 5}"]
+    assert [p.document for p in answer.passages] == ["/docs/1.md"]
+
+
+def test_a_question_that_cannot_fit_is_an_error_with_the_numbers_and_the_chat_goes_on() -> None:
+    chat, _ = make("Fine.", context=200)
+    with pytest.raises(ContextOverflow, match="200") as caught:
+        chat.ask("word " * 300)
+    assert caught.value.needed > 300
+    assert chat.ask("Short?").text == "Fine."
+
+
+def test_what_was_said_before_a_cancel_is_kept() -> None:
+    chat, engine = make("one two three four", "five")
+    stream = chat.stream("Count.")
+    while next(stream).text != " two":
+        pass
+    stream.close()  # type: ignore[attr-defined]
+    assert chat.history == [Message("user", "Count."), Message("assistant", "one two")]
+    assert chat.ask("Go on.").text == "five"
+    assert "one two\n" in engine.prompts[-1]
+
+
+def test_a_cancel_before_the_first_word_leaves_no_turn() -> None:
+    chat, _ = make()
+    stream = chat.stream("Count.")
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert chat.history == []
+
+
+def test_clear_begins_again() -> None:
+    chat, engine = make("One.", "Two.")
+    chat.ask("First?")
+    chat.clear()
+    chat.ask("Second?")
+    assert "First?" not in engine.prompts[-1]
+
+
+def test_evidence_does_not_wait_for_a_model_that_still_loads() -> None:
+    future: Future[Model] = Future()
+    chat = Chat(future, knowledge=Shelf(passage(1)))
+    stream = chat.stream("Who led the Normans?")
+    assert next(stream).evidence
+    future.set_result(Model(ScriptedEngine(["Rollo."])))
+    *_, last = stream
+    assert isinstance(last.answer, Answer)
+
+
+def test_a_model_that_failed_to_load_raises_after_the_evidence() -> None:
+    future: Future[Model] = Future()
+    future.set_exception(ModelError("no such file"))
+    stream = Chat(future, knowledge=Shelf(passage(1))).stream("Who led the Normans?")
+    assert next(stream).evidence
+    with pytest.raises(EdgeError, match="no such file"):
+        next(stream)
+
+
+def test_an_empty_question_is_an_error() -> None:
+    chat, _ = make()
+    with pytest.raises(UsageError, match="empty"):
+        chat.ask(" \n")
+
+
+def test_a_system_text_replaces_the_default_and_an_empty_one_removes_it() -> None:
+    engine = ScriptedEngine(["x"])
+    Chat(Model(engine), system="Speak like a pirate.").ask("Hello?")
+    Chat(Model(engine), system="").ask("Hello?")
+    assert engine.prompts[0].startswith("<|system|>\nSpeak like a pirate.\n")
+    assert engine.prompts[1].startswith("<|user|>")
+
+
+def test_a_real_model_computes_only_the_new_tokens_of_a_second_turn(smollm: Model) -> None:
+    chat = Chat(smollm, knowledge=Shelf(passage(1)))
+    first = chat.ask("Who led the Normans?", sampling=Sampling(max_tokens=24))
+    second = chat.ask("To whom did he swear fealty?", sampling=Sampling(max_tokens=24))
+    assert second.usage.cached_tokens > 0.9 * first.usage.prompt_tokens
+    # Template text that the model adds at the start (BOS) is the only thing a ledger does not see.
+    ledger = second.ledger
+    assert abs(ledger.system + ledger.history + ledger.passages + ledger.question - second.usage.prompt_tokens) <= 1

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edge.errors import UsageError
+from edge.settings import load_settings
+
+
+def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('model = "from-file"\nk = 7\ntemperature = 1\ncontext = 512\n')
+    environment = {"EDGE_MODEL": "from-environment", "EDGE_K": "8"}
+    settings = load_settings({"k": 9, "model": None}, environment=environment, config=config)
+    assert (settings.model, settings.k, settings.temperature, settings.context) == ("from-environment", 9, 1.0, 512)
+    assert settings.prompt_passages == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        ("modell = 'x'", "'modell'"),
+        ("k = 'many'", "k must be a number"),
+        ("k = true", "number"),
+        ("k = [", "correct it"),
+    ],
+)
+def test_a_wrong_file_is_named(tmp_path: Path, text: str, word: str) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(text)
+    with pytest.raises(UsageError, match=r"config\.toml") as caught:
+        load_settings(environment={}, config=config)
+    assert word in str(caught.value)
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(UsageError, match="EDGE_K"):
+        load_settings(environment={"EDGE_K": "many"})
