@@ -7,6 +7,7 @@ Hierarchical navigable small worlds: Malkov and Yashunin, arXiv 1603.09320.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -114,13 +115,23 @@ class Ann:
         return [(int(i), 1.0 - float(d)) for i, d in zip(labels[0], distances[0], strict=True)]
 
     def save(self, path: Path, *, generation: int) -> AnnRecord:
-        """Publish the graph: temporary name, fsync, rename. The record belongs into the store."""
+        """Publish the graph: temporary name, fsync, rename. The record belongs into the store.
+
+        Raises OSError when it cannot be written. Two processes must not save at the same time.
+        """
         temporary = path.with_suffix(".tmp")
-        self._graph.save_index(str(temporary))
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        record = AnnRecord(_sha256(temporary), self._dim, _METRIC, self._graph.get_current_count(), generation)
-        os.replace(temporary, path)
+        try:
+            temporary.touch()  # an OSError says why; hnswlib's own RuntimeError does not
+            self._graph.save_index(str(temporary))
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            if temporary.stat().st_size != self._graph.index_file_size():  # hnswlib does not see a full disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
+            record = AnnRecord(_sha256(temporary), self._dim, _METRIC, self._graph.get_current_count(), generation)
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         return record
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.errors import ConversionError, EncoderError, StorageError
+from edge.errors import ConversionError, EncoderError
 from edge.offline import silence
 from edge.paths import cache_dir
 
@@ -20,12 +21,10 @@ if TYPE_CHECKING:
 Variant = Literal["fp32", "int8"]
 Span = tuple[int, int]
 
-# One forward pass holds so many tokens, padding included: enough to keep the cores busy, while the largest
-# intermediate values (attention scores, feed-forward) stay some tens of megabytes.
-import os
-INTRA=int(os.environ.get('INTRA','1')); WORKERS=int(os.environ.get('WORKERS','2'))
-_BATCH_TOKENS = int(os.environ.get('BT','1024'))
-# Texts are tokenised and sorted by length in windows of so many, so that memory does not grow with a corpus.
+# Texts of one length share a forward pass up to so many tokens: more no longer pays, it only leaves the cache.
+# In int8 every text goes alone: the range of its values sets the steps, and must not depend on its neighbours.
+_PASS_TOKENS = {"fp32": 512, "int8": 1}
+# Texts are tokenised in windows of so many, so that memory does not grow with a corpus.
 _WINDOW = 1024
 
 
@@ -42,7 +41,7 @@ class Encoder:
         cls,
         directory: Path | str,
         *,
-        variant: Variant = "fp32",
+        variant: Variant = "int8",
         threads: int | None = None,
         cache: Path | None = None,
     ) -> Encoder:
@@ -64,22 +63,19 @@ class Encoder:
         self.max_tokens = layout.max_tokens
         self._pooling = layout.pooling
         self._tokenizer = _open_tokenizer(layout)
-        self._session, weights = _load(layout, variant, INTRA, cache)
-        from concurrent.futures import ThreadPoolExecutor
-        self._pool_ = ThreadPoolExecutor(WORKERS)
+        self._session, weights = _load(layout, variant, cache)
+        # onnxruntime writes "tensor(int64)".
         self._inputs = {given.name: given.type[7:-1] for given in self._session.get_inputs()}
         self._output, self.dim = _hidden_states(self._session, directory)
+        self._pass_tokens = _PASS_TOKENS[variant]
+        # One text a thread: nothing waits for the slowest part of an operator, which counts on a busy machine.
+        self._workers = ThreadPoolExecutor(threads or _physical_cores(), thread_name_prefix="encoder")
         facts = [weights, layout.pooling, layout.max_tokens, layout.lower_case, _sha256(layout.tokenizer)]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """The vectors of `texts`, [n, dim], of unit length and in their order; cut after `max_tokens` tokens."""
-        import numpy as np
-
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        for rows, _, hidden in self._batches(texts, offsets=False):
-            vectors[rows] = self._pool(hidden)
-        return vectors
+        return self._encode(texts, None)[0]
 
     def encode_with_spans(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
@@ -90,26 +86,19 @@ class Encoder:
         that lie in it, so that it knows its surroundings ("late chunking", https://arxiv.org/abs/2409.04701).
         It has unit length, or is zero where no token of the span is left after `max_tokens`.
         """
-        import numpy as np
-
         if len(spans) != len(texts):
             raise EncoderError(f"{len(texts)} texts came with the spans of {len(spans)}; give one list for each")
-        vectors = np.zeros((len(texts), self.dim), np.float32)
-        parts: list[NDArray[np.float32]] = [vectors[:0]] * len(texts)
-        for rows, encodings, hidden in self._batches(texts, offsets=True):
-            vectors[rows] = self._pool(hidden)
-            for row, encoding, states in zip(rows, encodings, hidden, strict=True):
-                parts[row] = _span_vectors(encoding, states, spans[row])
-        return vectors, parts
+        return self._encode(texts, spans)
 
     def count(self, text: str) -> int:
         """How many tokens `text` has, the special ones included and nothing cut off."""
         encoding = self._tokenize([text], offsets=False)[0]
-        special = self._tokenizer.num_special_tokens_to_add(False)
+        special: int = self._tokenizer.num_special_tokens_to_add(False)
         return len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)
 
     def close(self) -> None:
         """Free the model's memory; encoding afterwards is an EncoderError."""
+        self._workers.shutdown()
         self._session = None
 
     def __enter__(self) -> Encoder:
@@ -118,25 +107,40 @@ class Encoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _batches(
-        self, texts: Sequence[str], *, offsets: bool
-    ) -> Iterator[tuple[list[int], list[Any], NDArray[np.float32]]]:
-        """Indices into `texts`, their encodings and their token states [batch, sequence, dim].
+    def _encode(
+        self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        import numpy as np
 
-        Texts of one length go together, so that nothing is ever padded or masked.
-        """
+        if self._session is None:
+            raise EncoderError(f"the encoder {self.name} has been closed; open it again")
+        vectors = np.zeros((len(texts), self.dim), np.float32)
+        parts = [vectors[:0]] * len(texts)
         for start in range(0, len(texts), _WINDOW):
-            encodings = self._tokenize(texts[start : start + _WINDOW], offsets=offsets)
-            lengths: dict[int, list[int]] = {}
-            for row, encoding in enumerate(encodings):
-                lengths.setdefault(len(encoding.ids), []).append(row)
-            jobs = []
-            for length, rows in lengths.items():
-                size = max(1, _BATCH_TOKENS // length)
-                jobs += [rows[i : i + size] for i in range(0, len(rows), size)]
-            states = self._pool_.map(lambda rows: self._forward([encodings[i].ids for i in rows]), jobs)
-            for rows, hidden in zip(jobs, states, strict=True):
-                yield [start + i for i in rows], [encodings[i] for i in rows], hidden
+            encodings = self._tokenize(texts[start : start + _WINDOW], offsets=spans is not None)
+
+            def run(rows: list[int], start: int = start, encodings: list[Any] = encodings) -> None:
+                hidden = self._forward([encodings[row].ids for row in rows])
+                vectors[[start + row for row in rows]] = self._pool(hidden)
+                if spans is not None:
+                    for row, states in zip(rows, hidden, strict=True):
+                        parts[start + row] = _span_vectors(encodings[row], states, spans[start + row])
+
+            for _ in self._workers.map(run, self._passes(encodings)):
+                pass  # raises here what a worker raised
+        return vectors, parts
+
+    def _passes(self, encodings: list[Any]) -> list[list[int]]:
+        """Indices that go through the model together: texts of one length, so that nothing is padded or masked."""
+        lengths: dict[int, list[int]] = {}
+        for row, encoding in enumerate(encodings):
+            lengths.setdefault(len(encoding.ids), []).append(row)
+        passes = []
+        # The longest first: the threads then end together.
+        for length, rows in sorted(lengths.items(), reverse=True):
+            size = max(1, self._pass_tokens // length)
+            passes += [rows[i : i + size] for i in range(0, len(rows), size)]
+        return passes
 
     def _tokenize(self, texts: Sequence[str], *, offsets: bool) -> list[Any]:
         encode = self._tokenizer.encode_batch if offsets else self._tokenizer.encode_batch_fast
@@ -149,26 +153,27 @@ class Encoder:
     def _forward(self, rows: list[list[int]]) -> NDArray[np.float32]:
         import numpy as np
 
-        if self._session is None:
-            raise EncoderError(f"the encoder {self.name} has been closed; open it again")
         ids = np.array(rows, dtype=np.int64)
         values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
         feed = {name: values[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
-        return self._session.run([self._output], feed)[0]
+        hidden: NDArray[np.float32] = self._session.run([self._output], feed)[0]
+        return hidden
 
     def _pool(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
+        import numpy as np
+
         if self._pooling == "cls":
             return _unit(hidden[:, 0])
         if self._pooling == "max":
-            return _unit(hidden.max(axis=1))
-        return _unit(hidden.mean(axis=1))
+            return _unit(np.max(hidden, axis=1))
+        return _unit(np.mean(hidden, axis=1))
 
 
 def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     import numpy as np
 
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return (vectors / np.maximum(length, 1e-12)).astype(np.float32, copy=False)
+    return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
 
 def _span_vectors(encoding: Any, states: NDArray[np.float32], spans: Sequence[Span]) -> NDArray[np.float32]:
@@ -198,7 +203,8 @@ class _Layout:
     @classmethod
     def read(cls, directory: Path) -> _Layout:
         modules = _read_json(directory / "modules.json", list)
-        folders = {str(module.get("type")).rpartition(".")[2]: directory / module.get("path", "") for module in modules}
+        found = [module for module in modules if isinstance(module, dict)]
+        folders = {str(module.get("type")).rpartition(".")[2]: directory / module.get("path", "") for module in found}
         unknown = folders.keys() - {"Transformer", "Pooling", "Normalize"}
         if unknown or not {"Transformer", "Pooling"} <= folders.keys():
             raise EncoderError(
@@ -270,7 +276,7 @@ def _open_tokenizer(layout: _Layout) -> Any:
     return tokenizer
 
 
-def _load(layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> tuple[Any, str]:
+def _load(layout: _Layout, variant: Variant, cache: Path) -> tuple[Any, str]:
     """The session and what identifies its weights; makes the ONNX file of this model if there is none yet."""
     from edge_converters.encoder import VERSION, can_convert, to_encoder
 
@@ -278,34 +284,35 @@ def _load(layout: _Layout, variant: Variant, threads: int | None, cache: Path) -
     ready = [layout.transformer / name for name in ("onnx/model.onnx", "model.onnx")]
     ready = [path for path in ready if path.is_file()]
     if ready and not (can_convert(layout.config) and weights.is_file()):
-        return _open_session(ready[0], threads), _sha256(ready[0])
+        return _open_session(ready[0], fuse=True), _sha256(ready[0])
     digests = [_sha256(path) for path in (weights, layout.transformer / "config.json") if path.is_file()]
     identity = hashlib.sha256("-".join([*digests, variant, str(VERSION)]).encode()).hexdigest()
     path = cache / f"{layout.transformer.resolve().name}-{variant}-{identity[:16]}.onnx"
+    if path.is_file():
+        try:
+            return _open_session(path), identity
+        except EncoderError:
+            pass  # only a cached copy, and damaged: it is made again
     try:
-        if path.is_file():
-            try:
-                return _open_session(path, threads), identity
-            except EncoderError:
-                path.unlink()  # only a cached copy, and damaged: make it again
-        return _open_session(to_encoder(layout.transformer, path, variant=variant), threads), identity
+        return _open_session(to_encoder(layout.transformer, path, variant=variant)), identity
     except ConversionError as error:
         raise EncoderError(str(error)) from error
-    except OSError as error:
-        raise StorageError(f"cannot replace {path} ({error.strerror}); delete it") from error
 
 
-def _open_session(path: Path, threads: int | None) -> Any:
+def _open_session(path: Path, *, fuse: bool = False) -> Any:
+    """`fuse` is for files that others exported: ours are drawn as they run best, and fusing more of them would
+    bring the slow SkipLayerNormalization back.
+    """
     import onnxruntime
-    import psutil
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or psutil.cpu_count(logical=False) or 1
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4
-    # Every batch has a shape of its own: a plan of the memory for each of them would only pile up.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # Every length is a shape of its own: a plan of the memory for each of them would only pile up.
     options.enable_mem_pattern = False
+    if not fuse:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     broken = errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.RuntimeException
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -318,12 +325,24 @@ def _hidden_states(session: Any, directory: Path) -> tuple[str, int]:
     for output in session.get_outputs():
         if len(output.shape) == 3 and isinstance(output.shape[2], int):
             return output.name, output.shape[2]
-    raise EncoderError(f"the ONNX file of {directory} gives no token states [batch, sequence, hidden]; export it for feature extraction")
+    raise EncoderError(
+        f"the ONNX file of {directory} gives no token states [batch, sequence, hidden]; "
+        "export it for feature extraction"
+    )
+
+
+def _physical_cores() -> int:
+    import psutil
+
+    return psutil.cpu_count(logical=False) or 1
 
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise EncoderError(f"cannot read {path} ({error.strerror}); make it readable or fetch it again") from error
     return digest.hexdigest()

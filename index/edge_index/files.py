@@ -21,12 +21,16 @@ class Found:
     failed: list[Failure] = field(default_factory=list)
 
 
+def absolute(path: Path | str) -> Path:
+    """The name under which a file stands in the index, however it was given."""
+    return Path(os.path.normpath(Path(path).expanduser().absolute()))
+
+
 def find_files(paths: Iterable[Path | str]) -> Found:
     """Absolute paths, each once, in order. Links to folders are not followed, so no loop is possible."""
     found = Found()
     for given in paths:
-        path = Path(given).expanduser().absolute()
-        path = Path(os.path.normpath(path))
+        path = absolute(given)
         if path.is_dir():
             found.roots.append(path)
             _walk(path, found)

@@ -2,58 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
 
-from edge.errors import DocumentError, EncoderError, KnowledgeError
+from edge.errors import EncoderError, KnowledgeError, StorageError
 from edge.paths import ensure_dir, models_dir
-from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
+from edge.types import AddProgress, AddReport, Document, Evidence, Passage
 from edge.words import content_terms, content_words
+from edge_index.adding import Adding, TextEncoder, fingerprint, unit
 from edge_index.ann import SMALLEST, Ann, AnnRecord, ExactScan
-from edge_index.files import find_files
-from edge_index.loaders import Extracted, load
-from edge_index.passages import Span, split
-from edge_index.ranking import Candidate, Question, rank_passages
-from edge_index.store import FileState, Store, StoredPassage
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from edge_index.files import absolute
+from edge_index.ranking import Candidate, Question, asks, rank_passages
+from edge_index.store import Store, StoredPassage
 
 STARTER_ENCODER = "all-MiniLM-L6-v2"
 
 _CANDIDATES = 30
 """Passages that the vectors, and as many that the words bring up for ranking."""
 
-_BATCH = 256
-"""Passages that are encoded and written together: what a kill can cost."""
-
 _EVIDENCE_SPREAD = 0.5
 """A sentence below this share of the best one's score is no evidence."""
-
-
-class TextEncoder(Protocol):
-    """Anything that turns texts into vectors [n, dim]: an `Encoder`, a SentenceTransformer.
-
-    Optional, used where present: `fingerprint`, `max_tokens`, `count(text)`, `encode_with_spans(texts, spans)`.
-    """
-
-    def encode(self, texts: list[str], /) -> NDArray[np.float32]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Read:
-    """A file that was read and cut, and waits for its vectors."""
-
-    path: str
-    state: FileState
-    extracted: Extracted
-    spans: list[Span]
 
 
 class Index:
@@ -65,8 +35,7 @@ class Index:
     def __init__(self, path: Path, store: Store, encoder: TextEncoder | None) -> None:
         self.path = path
         self._store = store
-        self._given_encoder = encoder
-        self._encoder: TextEncoder | None = None
+        self._encoder = encoder
         self._searcher: tuple[int, Ann | ExactScan] | None = None
         self._last_question: tuple[str, int, Question] | None = None
         self._lock = threading.RLock()
@@ -121,14 +90,14 @@ class Index:
         Raises KnowledgeError when there is nothing to read at all.
         """
         with self._lock:
-            return _Adding(self, progress).run(list(paths))
+            return Adding(self._store, lambda: self.encoder, progress).run(list(paths))
 
     def remove(self, path: Path | str) -> int:
         """Forget a file, or all files of a folder; the number of documents that left."""
-        wanted = Path(path).expanduser().absolute()
+        wanted = absolute(path)
         with self._lock:
             leaving = [p for p in self._store.states() if p == str(path) or Path(p).is_relative_to(wanted)]
-            self._forget(leaving)
+            self._store.forget(leaving)
         return len(leaving)
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
@@ -140,7 +109,8 @@ class Index:
             candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
             ranked = rank_passages(question, candidates, k)
             rows = self._store.passages(candidate.id for candidate, _ in ranked)
-        return [_passage(rows[candidate.id], score) for candidate, score in ranked]
+        # Another process may have removed one of them meanwhile.
+        return [_passage(rows[candidate.id], score) for candidate, score in ranked if candidate.id in rows]
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
         """The sentences of `passages` that answer best, literally, best first."""
@@ -159,6 +129,8 @@ class Index:
         found.sort(key=lambda row: -row[0])
         evidence: list[Evidence] = []
         for score, p, start, end in found:
+            if asks(p.text[start:end], query):
+                continue
             sentence = Evidence(
                 p.text[start:end], p.document, p.page, p.heading, p.start + start, p.start + end, min(1.0, score)
             )
@@ -190,15 +162,14 @@ class Index:
         """The encoder, loaded on first use. Raises EncoderError when it is missing or not the index's own."""
         with self._lock:
             if self._encoder is None:
-                encoder = self._given_encoder or _starter_encoder()
-                made_with = self._store.meta("encoder")
-                name = _fingerprint(encoder)
-                if made_with is not None and made_with != name:
-                    raise EncoderError(
-                        f"the index at {self.path} was made with the encoder {made_with}, not with {name}; "
-                        "open it with that one, or delete the folder and add the documents again"
-                    )
-                self._encoder = encoder
+                self._encoder = _starter_encoder()
+            made_with = self._store.meta("encoder")
+            name = fingerprint(self._encoder)
+            if made_with is not None and made_with != name:
+                raise EncoderError(
+                    f"the index at {self.path} was made with the encoder {made_with}, not with {name}; "
+                    "open it with that one, or delete its index.sqlite and add the documents again"
+                )
             return self._encoder
 
     @property
@@ -209,7 +180,7 @@ class Index:
         generation = self._store.generation()
         if self._last_question is None or self._last_question[:2] != (query, generation):
             words = content_words(query)
-            vector = _unit(self.encoder.encode([query]))[0]
+            vector = unit(self.encoder.encode([query]))[0]
             question = Question(vector, words, self._store.frequencies(words), self._store.count())
             self._last_question = (query, generation, question)
         return self._last_question[2]
@@ -248,165 +219,17 @@ class Index:
     def _build_graph(self, generation: int) -> Ann:
         graph = Ann.build(*self._store.vectors(self._dim()))
         if self._store.writable:
-            record = graph.save(self._graph_file, generation=generation)
-            self._store.set_meta("graph", record.to_json())
+            self._publish(graph, generation)
         return graph
 
-    def _forget(self, paths: Sequence[str]) -> None:
-        if not paths:
-            return
-        with self._store.transaction():
-            for path in paths:
-                self._store.delete_document(path)
-            self._store.bump_generation()
-
-
-class _Adding:
-    """One run of `Index.add`: reads ahead until a batch is full, then encodes and writes it in one transaction."""
-
-    def __init__(self, index: Index, progress: Callable[[AddProgress], None] | None) -> None:
-        self._index = index
-        self._store = index._store
-        self._progress = progress
-        self._known = self._store.states()
-        self._waiting: list[_Read] = []
-        self._added: list[str] = []
-        self._updated: list[str] = []
-        self._unchanged: list[str] = []
-        self._failed: list[Failure] = []
-        self._passages = 0
-
-    def run(self, paths: Sequence[Path | str]) -> AddReport:
-        found = find_files(paths)
-        self._failed += found.failed
-        files = {str(path) for path in found.files}
-        gone = [
-            path
-            for path in self._known
-            if path not in files
-            and any(Path(path).is_relative_to(root) for root in found.roots)
-            and not Path(path).exists()
-        ]
-        if not (found.files or found.failed or gone):
-            raise KnowledgeError(
-                f"{', '.join(map(str, found.roots)) or 'the list of paths'} holds no file that edge can read; "
-                "it reads text, Markdown, reStructuredText, HTML, PDF, DOCX, CSV, JSON lines and source code"
-            )
-        self._index._forget(gone)
-        for done, path in enumerate(found.files):
-            self._report(done, len(found.files), str(path))
-            self._take(path)
-            if sum(len(read.spans) for read in self._waiting) >= _BATCH:
-                self._write()
-        self._write()
-        self._report(len(found.files), len(found.files), None)
-        return AddReport(
-            tuple(self._added),
-            tuple(self._updated),
-            tuple(self._unchanged),
-            tuple(gone),
-            tuple(self._failed),
-            tuple(map(str, found.skipped)),
-            self._passages,
-        )
-
-    def _report(self, done: int, total: int, path: str | None) -> None:
-        if self._progress is not None:
-            self._progress(AddProgress(done, total, path, self._passages))
-
-    def _take(self, path: Path) -> None:
-        """Read one file, or find that it did not change."""
-        name = str(path)
-        known = self._known.get(name)
+    def _publish(self, graph: Ann, generation: int) -> None:
+        """Save the graph for the next process. Without it that one builds its own: no reason to fail."""
         try:
-            stat = path.stat()
-            if known is not None and (known.bytes, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-                self._unchanged.append(name)
-                return
-            data = path.read_bytes()
-            state = FileState(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns)
-            if known is not None and known.sha256 == state.sha256:
-                self._store.touch(name, state.mtime_ns)
-                self._unchanged.append(name)
-                return
-            extracted = load(path, data)
-        except DocumentError as error:
-            self._failed.append(Failure(name, str(error)))
+            with self._store.transaction():  # one process at a time
+                record = graph.save(self._graph_file, generation=generation)
+                self._store.set_meta("graph", record.to_json())
+        except (KnowledgeError, OSError, StorageError):
             return
-        except OSError as error:
-            self._failed.append(Failure(name, f"{name} cannot be read: {error.strerror}"))
-            return
-        spans = split(extracted, count=self._count, max_tokens=_max_tokens(self._index.encoder))
-        self._waiting.append(_Read(name, state, extracted, spans))
-
-    def _count(self, text: str) -> int:
-        count: Callable[[str], int] | None = getattr(self._index.encoder, "count", None)
-        # Without a tokenizer at hand: English runs at less than two word pieces a word.
-        return count(text) if count is not None else 2 * len(text.split()) + 2
-
-    def _write(self) -> None:
-        if not self._waiting:
-            return
-        vectors, sentences = _encode(self._index.encoder, self._waiting)
-        with self._store.transaction():
-            self._store.set_meta("encoder", _fingerprint(self._index.encoder))
-            self._store.set_meta("dim", str(vectors.shape[1]))
-            at = 0
-            for read in self._waiting:
-                end = at + len(read.spans)
-                self._store.put_document(
-                    read.path,
-                    read.state,
-                    read.extracted.text,
-                    read.extracted.pages,
-                    read.spans,
-                    vectors[at:end],
-                    sentences[at:end],
-                )
-                at = end
-            self._store.bump_generation()
-        for read in self._waiting:
-            (self._updated if read.path in self._known else self._added).append(read.path)
-        self._passages += at
-        self._waiting.clear()
-
-
-def _encode(encoder: TextEncoder, documents: Sequence[_Read]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Vectors [n, dim] of all passages in order, and for each its sentences' vectors [m, dim].
-
-    An encoder with `encode_with_spans` gives both in one pass (late pooling); another reads every sentence.
-    """
-    pairs = [(read.extracted.text, span) for read in documents for span in read.spans]
-    texts = [text[span.start : span.end] for text, span in pairs]
-    with_spans = getattr(encoder, "encode_with_spans", None)
-    if with_spans is not None:
-        inside = [[(a - span.start, b - span.start) for a, b in span.sentences] for _, span in pairs]
-        vectors, sentences = with_spans(texts, inside)
-        return vectors, list(sentences)
-    flat = _unit(encoder.encode([text[a:b] for text, span in pairs for a, b in span.sentences]))
-    sentences, at = [], 0
-    for _, span in pairs:
-        sentences.append(flat[at : at + len(span.sentences)])
-        at += len(span.sentences)
-    return _unit(encoder.encode(texts)), sentences
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    import numpy as np
-
-    vectors = np.asarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return unit
-
-
-def _max_tokens(encoder: TextEncoder) -> int:
-    own = getattr(encoder, "max_tokens", None) or getattr(encoder, "max_seq_length", None)
-    return min(256, int(own)) if own else 256
-
-
-def _fingerprint(encoder: TextEncoder) -> str:
-    return str(getattr(encoder, "fingerprint", None) or type(encoder).__name__)
 
 
 def _starter_encoder() -> TextEncoder:

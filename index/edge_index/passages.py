@@ -258,15 +258,34 @@ def _repeat(
 def _sentences(text: str, start: int, end: int, heading: str | None, by_line: bool) -> tuple[tuple[int, int], ...]:
     """The sentences of a passage; rows of a table and lines of code count as such, heading lines do not."""
     titles = heading.split(" > ") if heading else []
-    spans = [(0, end - start)] if by_line else sentence_spans(text[start:end])
     found: list[tuple[int, int]] = []
-    for first, last in spans:
-        piece = text[start + first : start + last]
-        rows = by_line or " | " in piece or len(piece) > _LONGEST_SENTENCE
-        parts = _lines(text, start + first, start + last) if rows else [(start + first, start + last)]
-        found.extend(_strip(text, *part) for part in parts)
+    for first, last, whole in _prose(text, start, end, titles):
+        spans = sentence_spans(text[first:last]) if whole and not by_line else [(0, last - first)]
+        for a, b in spans:
+            piece = text[first + a : first + b]
+            rows = by_line or not whole or " | " in piece or len(piece) > _LONGEST_SENTENCE
+            parts = _lines(text, first + a, first + b) if rows else [(first + a, first + b)]
+            found.extend(_strip(text, *part) for part in parts)
     telling = [span for span in found if _tells(text[slice(*span)], titles)]
-    return tuple(telling or found)
+    return tuple(telling or found or [(start, end)])
+
+
+def _prose(text: str, start: int, end: int, titles: list[str]) -> Iterator[tuple[int, int, bool]]:
+    """Stretches of lines (start, end, whether they are prose), cut at headings, rules and Markdown's fences.
+
+    What stands between fences is code.
+    """
+    fenced = False
+    first = start
+    for a, b in [*_lines(text, start, end), (end, end)]:
+        line = text[a:b].strip()
+        fence = line.startswith(("```", "~~~"))
+        if a == end or fence or not _tells(line, titles):
+            if text[first:a].strip():
+                yield *_strip(text, first, a), not fenced
+            first = b
+        if fence:
+            fenced = not fenced
 
 
 def _tells(sentence: str, titles: list[str]) -> bool:

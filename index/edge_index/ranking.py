@@ -95,6 +95,12 @@ def rank_passages(question: Question, candidates: Sequence[Candidate], k: int) -
     return ranked[:k]
 
 
+def asks(sentence: str, query: str) -> bool:
+    """Whether a sentence of a document only asks what was asked: the headline of an FAQ, a quoted command."""
+    plain = " ".join(query.casefold().split()).strip(" ?")
+    return sentence.rstrip().endswith("?") or (len(plain) > 0 and plain in " ".join(sentence.casefold().split()))
+
+
 def _closeness(vector: NDArray[np.float32], candidate: Candidate) -> float:
     """Cosine of the whole passage and, twice, of its closest sentence: a long passage hides its best one."""
     whole = float(candidate.vector @ vector)

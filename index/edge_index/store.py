@@ -12,56 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import KnowledgeError, StorageError
 from edge.types import Document
+from edge_index.schema import FORMAT, SCHEMA, statements
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from edge_index.passages import Span
-
-FORMAT = "1"
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE documents (
-    id INTEGER PRIMARY KEY,
-    path TEXT NOT NULL UNIQUE,
-    sha256 TEXT NOT NULL,
-    bytes INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    pages INTEGER,
-    text TEXT NOT NULL
-);
-CREATE TABLE passages (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
-    start INTEGER NOT NULL,
-    end INTEGER NOT NULL,
-    page INTEGER,
-    heading TEXT,
-    text TEXT NOT NULL
-);
-CREATE INDEX passages_by_document ON passages(document);
--- vector: float32 [dim]; spans: int32 [n, 2], sentences from the passage's start; sentences: float16 [n, dim]
-CREATE TABLE vectors (
-    passage INTEGER PRIMARY KEY REFERENCES passages(id) ON DELETE CASCADE,
-    vector BLOB NOT NULL,
-    spans BLOB NOT NULL,
-    sentences BLOB NOT NULL
-);
-CREATE VIRTUAL TABLE passages_text USING fts5(
-    text, heading, content='passages', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
-);
-CREATE VIRTUAL TABLE passages_words USING fts5vocab(passages_text, row);
-CREATE TRIGGER passages_insert AFTER INSERT ON passages BEGIN
-    INSERT INTO passages_text(rowid, text, heading) VALUES (new.id, new.text, new.heading);
-END;
-CREATE TRIGGER passages_delete AFTER DELETE ON passages BEGIN
-    INSERT INTO passages_text(passages_text, rowid, text, heading)
-    VALUES ('delete', old.id, old.text, old.heading);
-END;
-"""
-
 
 _SELECT_PASSAGES = (
     "SELECT p.id, p.text, d.path, p.page, p.heading, p.start, p.end, d.sha256 "
@@ -100,19 +57,45 @@ class Store:
         writable = os.access(path if path.is_file() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
         self.writable = writable
         with _translated(path):
-            uri = f"{path.absolute().as_uri()}?{'mode=rwc' if writable else 'mode=ro&immutable=1'}"
-            self._db = sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False, isolation_level=None)
+            self._db = sqlite3.connect(
+                f"{path.absolute().as_uri()}?{self._mode()}",
+                uri=True,
+                timeout=10,
+                check_same_thread=False,
+                isolation_level=None,
+            )
+        try:
+            self._prepare()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _mode(self) -> str:
+        """How SQLite is to open the file. Without `immutable` it cannot read where it cannot write."""
+        if self.writable:
+            return "mode=rwc"
+        log, shared = (self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))
+        if log.is_file() and shared.is_file():  # a writer is at work, or was killed: the log counts
+            return "mode=ro"
+        if log.is_file() and log.stat().st_size:
+            raise KnowledgeError(
+                f"the newest part of {self.path} still stands in {log.name} beside it and cannot be read where "
+                "nothing can be written; open the index once from a place that can, `edge index list` is enough"
+            )
+        return "mode=ro&immutable=1"
+
+    def _prepare(self) -> None:
+        with _translated(self.path):
             self._db.execute("PRAGMA foreign_keys=ON")
-            if writable:
+            if self.writable:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._create()
             version = self.meta("format")
         if version != FORMAT:
-            self._db.close()
             raise KnowledgeError(
-                f"{path} has the index format {version}, this version of edge writes {FORMAT}; "
-                f"delete {path.parent} and add the documents again"
+                f"{self.path} has the index format {version}, this version of edge writes {FORMAT}; "
+                "delete that file and add the documents again"
             )
 
     def close(self) -> None:
@@ -122,13 +105,14 @@ class Store:
     def transaction(self) -> Iterator[None]:
         """All or nothing, also when the process is killed in the middle."""
         with _translated(self.path):
-            self._db.execute("BEGIN IMMEDIATE")
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk may have ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def meta(self, key: str) -> str | None:
         with _translated(self.path):
@@ -203,6 +187,15 @@ class Store:
         ]
         self._write("DELETE FROM documents WHERE path = ?", (path,))
         return ids
+
+    def forget(self, paths: Sequence[str]) -> None:
+        """Delete documents, all in one transaction."""
+        if not paths:
+            return
+        with self.transaction():
+            for path in paths:
+                self.delete_document(path)
+            self.bump_generation()
 
     def documents(self) -> list[Document]:
         rows = self._read(
@@ -287,8 +280,13 @@ class Store:
         return found
 
     def integrity(self) -> list[str]:
-        """What SQLite's own checks find wrong, empty when nothing is."""
+        """What SQLite's own checks find wrong, empty when nothing is.
+
+        The full-text index can only be checked where the file can be written.
+        """
         found = [row[0] for row in self._read("PRAGMA integrity_check") if row[0] != "ok"]
+        if not self.writable:
+            return found
         try:
             self._db.execute("INSERT INTO passages_text(passages_text, rank) VALUES ('integrity-check', 1)")
         except sqlite3.DatabaseError as error:
@@ -298,12 +296,11 @@ class Store:
     def _create(self) -> None:
         if self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
             return
-        self._db.execute("BEGIN IMMEDIATE")
-        if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
-            for statement in _statements(_SCHEMA):
-                self._db.execute(statement)
-            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
-        self._db.execute("COMMIT")
+        with self.transaction():
+            if not self._db.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone():
+                for statement in statements(SCHEMA):
+                    self._db.execute(statement)
+                self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
 
     def _read(self, sql: str, arguments: Sequence[object] = ()) -> list[Any]:
         with _translated(self.path):
@@ -316,16 +313,6 @@ class Store:
     def _write(self, sql: str, arguments: Sequence[object]) -> int:
         with _translated(self.path):
             return self._db.execute(sql, arguments).lastrowid or 0
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction it runs in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
 
 
 @contextmanager
@@ -343,5 +330,5 @@ def _translated(path: Path) -> Iterator[None]:
         raise KnowledgeError(f"{path} cannot be used: {text}") from error
     except sqlite3.DatabaseError as error:
         raise KnowledgeError(
-            f"{path} is damaged or no index ({error}); delete {path.parent} and add the documents again"
+            f"{path} is damaged or no index ({error}); delete that file and add the documents again"
         ) from error

@@ -1,0 +1,108 @@
+"""Prefill and decode speed of `Model.stream` beside a bare llama_decode loop on the same file, in turn.
+
+    python tests/benchmarks/engine.py MODEL.gguf [--rounds 7] [--prompt 1024] [--reply 128]
+
+Both use the same threads, batch size and context; greedy sampling, no repeat penalty, nothing cached. Prints
+tokens per second (medians over the rounds) and the median of the ratios, ours over bare, pair by pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import edge
+from edge.engines.llamacpp import BATCH, physical_cores
+from edge.types import Sampling
+
+
+class Bare:
+    """The smallest loop that llama.cpp allows from Python."""
+
+    def __init__(self, path: Path, context: int) -> None:
+        import llama_cpp
+
+        self.lib: Any = llama_cpp
+        params = llama_cpp.llama_model_default_params()
+        # As in our engine: llama.cpp with AMX compiled in crashes on machines that have it (its PR 26954).
+        params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+        options = llama_cpp.llama_context_default_params()
+        options.n_ctx = context
+        options.n_batch = options.n_ubatch = BATCH
+        options.n_threads = options.n_threads_batch = physical_cores()
+        options.no_perf = True
+        self.ctx = llama_cpp.llama_init_from_model(self.model, options)
+        self.sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+        llama_cpp.llama_sampler_chain_add(self.sampler, llama_cpp.llama_sampler_init_greedy())
+
+    def run(self, prompt: list[int], reply: int) -> tuple[float, float]:
+        """Seconds of prefill and of decoding."""
+        lib, ctx, sampler = self.lib, self.ctx, self.sampler
+        lib.llama_memory_clear(lib.llama_get_memory(ctx), False)
+        array = (lib.llama_token * len(prompt))(*prompt)
+        started = perf_counter()
+        for at in range(0, len(prompt), BATCH):
+            part = (lib.llama_token * min(BATCH, len(prompt) - at)).from_buffer(array, at * 4)
+            lib.llama_decode(ctx, lib.llama_batch_get_one(part, len(part)))
+        middle = perf_counter()
+        one = (lib.llama_token * 1)()
+        batch = lib.llama_batch_get_one(one, 1)
+        for left in range(reply - 1, -1, -1):
+            one[0] = lib.llama_sampler_sample(sampler, ctx, -1)
+            if left:
+                lib.llama_decode(ctx, batch)
+        return middle - started, perf_counter() - middle
+
+
+def ours(model: edge.Model, text: str, reply: int) -> tuple[float, float, int]:
+    """Seconds of prefill, seconds of decoding and tokens decoded, by the clock around the stream."""
+    # Something else in between, so that no prefix is kept.
+    model.generate("§", sampling=Sampling(max_tokens=1))
+    sampling = Sampling(max_tokens=reply, repeat_penalty=1.0)
+    started = middle = perf_counter()
+    tokens = 0
+    for delta in model.stream(text, sampling=sampling):
+        if delta.prefill is not None and delta.prefill.done == delta.prefill.total:
+            assert delta.prefill.cached <= 1
+            middle = perf_counter()
+        if delta.usage is not None:
+            tokens = delta.usage.completion_tokens
+    return middle - started, perf_counter() - middle, tokens
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--prompt", type=int, default=1024)
+    parser.add_argument("--reply", type=int, default=128)
+    options = parser.parse_args()
+    context = options.prompt + options.reply + 64
+    model = edge.load(options.model, context=context)
+    bare = Bare(options.model, context)
+    # Counting runs on without an end of its own, so that neither side stops early.
+    text = " ".join(str(number) for number in range(options.prompt))
+    engine: Any = model.engine
+    prompt = engine._tokenize(text, add_special=True)[: options.prompt]
+    text = b"".join(engine._piece(token) for token in prompt).decode()
+    rows = []
+    for _ in range(options.rounds + 1):
+        our_prefill, our_decode, tokens = ours(model, text, options.reply)
+        bare_prefill, bare_decode = bare.run(prompt, tokens)
+        rows.append((bare_prefill / our_prefill, bare_decode / our_decode, our_prefill, bare_prefill, our_decode,
+                     bare_decode, tokens))  # fmt: skip
+    rows = rows[1:]  # the first round warms up
+    medians = [statistics.median(column) for column in zip(*rows, strict=True)]
+    ratio_prefill, ratio_decode, op, bp, od, bd, tokens = medians
+    print(f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens:.0f} tokens, "
+          f"{options.rounds} rounds")
+    print(f"prefill: ours {len(prompt) / op:7.1f} tokens/s  bare {len(prompt) / bp:7.1f}  ratio {ratio_prefill:.3f}")
+    print(f"decode:  ours {tokens / od:7.1f} tokens/s  bare {tokens / bd:7.1f}  ratio {ratio_decode:.3f}")
+
+
+if __name__ == "__main__":
+    main()
