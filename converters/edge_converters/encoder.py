@@ -35,7 +35,8 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": ("FastGelu", _CONTRIB),
     "relu": ("Relu", ""),
 }
-_WEIGHT_LIMIT = int(os.environ.get("WL","63"))
+# The least value of x * Phi(x), exact or by tanh.
+_GELU_LEAST = -0.1701
 
 
 def can_convert(config: Mapping[str, Any]) -> bool:
@@ -62,13 +63,14 @@ def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path
         model = _Graph(config, weights, variant).model()
     except KeyError as error:
         raise ConversionError(
-            f"{directory / 'model.safetensors'} lacks {error.args[0]}; it is no complete "
-            f"{config['model_type']} model, fetch it again"
+            f"{directory} lacks {error.args[0]}, which a {config['model_type']} model needs; fetch the model again"
         ) from error
     try:
         data = model.SerializeToString()
     except ValueError as error:
-        raise ConversionError(f"{directory} is larger than the 2 GB an ONNX file holds; use a smaller encoder") from error
+        raise ConversionError(
+            f"{directory} is larger than the 2 GB that an ONNX file holds; choose a smaller encoder"
+        ) from error
     _write_whole(out, data)
     return out
 
@@ -137,6 +139,21 @@ def _write_whole(out: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _quantize(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Whole numbers and the scale of every column.
+
+    CPUs without VNNI (vpmaddubsw) add the products of two neighbouring rows in 16 bits, which saturate above
+    255 * 128. So the scale keeps every pair of one sign within 127 together: most columns still use nearly eight
+    bits, where a plain limit of seven would cost everyone a whole one, and all CPUs give the same result.
+    """
+    import numpy as np
+
+    pairs = np.pad(matrix, ((0, len(matrix) % 2), (0, 0))).reshape(-1, 2, matrix.shape[1])
+    above, below = np.maximum(pairs, 0).sum(axis=1), np.maximum(-pairs, 0).sum(axis=1)
+    scale = np.maximum(np.maximum(above, below).max(axis=0), np.float32(1e-12)) / np.float32(127)
+    return np.rint(matrix / scale).astype(np.int8), scale
+
+
 class _Graph:
     """The nodes and initializers of one encoder as they are drawn.
 
@@ -197,32 +214,68 @@ class _Graph:
         queries = [self.linear(hidden, f"{base}attention.self.{part}") for part in ("query", "key", "value")]
         heads = self.config["num_attention_heads"]
         context = self.node("MultiHeadAttention", queries, base + "attention", num_heads=heads)
-        attended = self.add_norm(self.linear(context, base + "attention.output.dense"), hidden, base + "attention.output")
-        wide = self.activation(self.linear(attended, base + "intermediate.dense"), base + "intermediate")
-        return self.add_norm(self.linear(wide, base + "output.dense"), attended, base + "output")
+        projected = self.linear(context, base + "attention.output.dense")
+        attended = self.add_norm(projected, hidden, base + "attention.output")
+        wide = self.activation(self.tokenwise(attended, base + "intermediate.dense"), base + "intermediate")
+        least = 0 if self.config["hidden_act"] == "relu" else _GELU_LEAST
+        return self.add_norm(self.tokenwise(wide, base + "output.dense", least), attended, base + "output")
 
     def linear(self, value: str, name: str) -> str:
-        weight, bias = self.parts(name)
+        """`value` times the weight of the layer `name` plus its bias."""
         if self.variant == "int8":
-            return self.quantized_linear(value, name)
-        self.constants[weight] = self.constants[weight].T.copy()
+            return self.tensorwise(value, name)
+        weight, bias = self.parts(name)
+        self.constant(weight, self.constants[weight].T)
         product = self.node("MatMul", [value, weight], name + ".product", domain="")
         return self.node("Add", [product, bias], name + ".sum", domain="")
 
-    def quantized_linear(self, value: str, name: str) -> str:
+    def tensorwise(self, value: str, name: str) -> str:
+        """`linear` with `value` as uint8 over its whole range."""
+        weight, scale, bias = self.quantized_parts(name)
+        if value not in self.quantized:
+            self.quantized[value] = [value + part for part in (".q", ".step", ".zero")]
+            self.node("DynamicQuantizeLinear", [value], *self.quantized[value], domain="")
+        quantized, step, zero = self.quantized[value]
+        return self.node("MatMulIntegerToFloat", [quantized, weight, step, scale, zero, "", bias], name + ".sum")
+
+    def tokenwise(self, value: str, name: str, least: float | None = None) -> str:
+        """`linear` with every token of `value` as uint8 over a range of its own, for in the feed-forward part
+        single tokens are ten times as large as the others.
+
+        The range goes from `least` up, or where that is None as far below zero as above.
+        """
         import numpy as np
 
+        if self.variant == "fp32":
+            return self.linear(value, name)
+        weight, scale, bias = self.quantized_parts(name)
+        if least is None:
+            shifted, levels, middle = value, 127, 128
+            sizes = self.node("Abs", [value], value + ".sizes", domain="")
+        else:
+            lowest = self.constant("least", np.array(least, np.float32))
+            sizes = shifted = self.node("Sub", [value, lowest], value + ".shifted", domain="")
+            levels, middle = 255, 0
+            lost = least * (self.constants[weight] * self.constants[scale]).sum(axis=0)
+            self.constant(bias, self.constants[bias] + lost.astype(np.float32))
+        peak = self.node("ReduceMax", [sizes], value + ".peak", domain="", axes=[-1], keepdims=1)
+        # A token that relu made all zeros must not become 0 / 0.
+        tiny = self.constant("tiny", np.array(1e-12, np.float32))
+        above = self.node("Max", [peak, tiny], value + ".above", domain="")
+        top = self.constant(f"levels.{levels}", np.array(levels, np.float32))
+        step = self.node("Div", [above, top], value + ".step", domain="")
+        ratio = self.node("Div", [shifted, step], value + ".ratio", domain="")
+        one = self.constant("one", np.array(1, np.float32))
+        zero = self.constant(f"zero.{middle}", np.array(middle, np.uint8))
+        quantized = self.node("QuantizeLinear", [ratio, one, zero], value + ".q", domain="")
+        product = self.node("MatMulIntegerToFloat", [quantized, weight, one, scale, zero], name + ".product")
+        scaled = self.node("Mul", [product, step], name + ".scaled", domain="")
+        return self.node("Add", [scaled, bias], name + ".sum", domain="")
+
+    def quantized_parts(self, name: str) -> tuple[str, str, str]:
         weight, bias = self.parts(name)
-        matrix = self.constants[weight].T
-        scale = np.maximum(np.abs(matrix).max(axis=0) / _WEIGHT_LIMIT, np.float32(1e-12))
-        self.constant(weight, np.rint(matrix / scale).astype(np.int8))
-        if value not in self.quantized:
-            names = [value + part for part in (".q", ".scale", ".zero")]
-            self.node("DynamicQuantizeLinear", [value], *names, domain="")
-            self.quantized[value] = names
-        quantized, step, zero = self.quantized[value]
-        inputs = [quantized, weight, step, self.constant(name + ".scale", scale), zero, "", bias]
-        return self.node("MatMulIntegerToFloat", inputs, name + ".sum")
+        matrix, scale = _quantize(self.constants[weight].T)
+        return self.constant(weight, matrix), self.constant(name + ".scale", scale), bias
 
     def add_norm(self, value: str, skip: str, base: str) -> str:
         """Addition and LayerNormalization apart: onnxruntime 1.31's SkipLayerNormalization takes four times as long."""

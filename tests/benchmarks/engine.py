@@ -98,8 +98,10 @@ def main() -> None:
     rows = rows[1:]  # the first round warms up
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
     ratio_prefill, ratio_decode, op, bp, od, bd, tokens = medians
-    print(f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens:.0f} tokens, "
-          f"{options.rounds} rounds")
+    print(
+        f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens:.0f} tokens, "
+        f"{options.rounds} rounds"
+    )
     print(f"prefill: ours {len(prompt) / op:7.1f} tokens/s  bare {len(prompt) / bp:7.1f}  ratio {ratio_prefill:.3f}")
     print(f"decode:  ours {tokens / od:7.1f} tokens/s  bare {tokens / bd:7.1f}  ratio {ratio_decode:.3f}")
 
