@@ -1,0 +1,1 @@
+"""The terminal app behind `edge chat`: session.py holds the logic, app.py draws it."""

@@ -1,0 +1,345 @@
+"""The Textual app: puts the widgets together and carries events from the session's worker to them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import ClassVar
+
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import Screen
+from textual.timer import Timer
+
+from edge.types import AddProgress, Prefill
+from edge_tui.chat import events, slash
+from edge_tui.chat.recall import Recall
+from edge_tui.chat.session import Session
+from edge_tui.chat.widgets.conversation import (
+    AddingNote,
+    AnswerView,
+    Conversation,
+    HelpNote,
+    Note,
+    Question,
+    ShowSource,
+)
+from edge_tui.chat.widgets.prompt import Prompt
+from edge_tui.chat.widgets.sources import SourcesPane
+from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
+from edge_tui.chat.worker import Worker
+
+View = AnswerView | AddingNote | None
+
+_BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
+_FRAMES = 25
+_PATIENCE = 3.0
+_PLAIN = frozenset({"add", "sources", "copy", "new", "help", "quit"})
+
+
+def run(session: Session, *, theme: str | None = None) -> None:
+    """Run the app on this terminal until the person leaves; then model and documents are closed.
+
+    The terminal is Textual's: it reads standard input and draws on standard error. `theme` is the name of
+    one of Textual's; an unknown one is passed over.
+    """
+    app = ChatApp(session, theme=theme)
+    app.run()
+    app.worker.join(_PATIENCE)
+
+
+class ChatApp(App[None]):
+    CSS_PATH = "app.tcss"
+    TITLE = "edge"
+    HORIZONTAL_BREAKPOINTS = _BREAKPOINTS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "stop"),
+        Binding("ctrl+o", "sources", priority=True),
+        Binding("ctrl+l", "add", priority=True),
+        Binding("ctrl+y", "copy", priority=True),
+        Binding("ctrl+q", "quit", priority=True),
+        Binding("ctrl+c", "interrupt", system=True),
+    ]
+
+    def __init__(self, session: Session, *, theme: str | None = None) -> None:
+        super().__init__()
+        self.session = session
+        self.worker = Worker()
+        self._wanted_theme = theme
+        self._conversation = Conversation()
+        self._sources = SourcesPane()
+        self._body = Horizontal(self._conversation, self._sources, id="body")
+        self._status = StatusLine()
+        self._prompt = Prompt()
+        self._keys = KeyLine()
+        self._recall = Recall()
+        self._views: deque[View] = deque()
+        self._prefill: Prefill | None = None
+        self._loading = True
+        self._writing = False
+        self._progress: AddProgress | None = None
+        self._timer: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._body
+        yield self._prompt
+        yield self._status
+        yield self._keys
+
+    def on_mount(self) -> None:
+        if self._wanted_theme in self.available_themes:
+            self.theme = self._wanted_theme
+        self._timer = self.set_interval(1 / _FRAMES, self._frame, pause=True)
+        self._prompt.focus()
+        self._submit(self.session.open(self._note_progress), None)
+        self.call_after_refresh(self._open)
+
+    def on_unmount(self) -> None:
+        self.session.stop()
+        self.worker.submit(self.session.close())
+        self.worker.close()
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield SystemCommand("Add documents", "Files or folders, with their path", self.action_add)
+        yield SystemCommand("Sources", "The passages that the last answer stands on", self.action_sources)
+        yield SystemCommand("Copy the last answer", "To the clipboard", self.action_copy)
+        yield SystemCommand("New conversation", "Forget what was said", self.action_new)
+        yield SystemCommand("Help", "Commands and keys", self.action_help)
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Quit", "Leave", self.action_quit)
+
+    # The worker's events ------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Begin the work, now that the first frame stands."""
+        self.worker.start()
+        self.session.load(self.worker.events.append)
+
+    def _submit(self, job: Iterator[events.Event], view: View) -> None:
+        """Queue a job; its events go to `view`, and jobs run in the order in which they came."""
+        self._views.append(view)
+        self.worker.submit(job)
+        if self._timer is not None:
+            self._timer.resume()
+        self._show_status()
+
+    def _note_progress(self, progress: AddProgress) -> None:
+        """Called on the worker's thread."""
+        self.worker.events.append(events.Adding(progress))
+
+    async def _frame(self) -> None:
+        """Draw what came since the last frame."""
+        for event in self.worker.drain():
+            await self._show(event)
+        view = self._views[0] if self._views else None
+        if isinstance(view, AnswerView) and view.is_attached:
+            await view.flush()
+        self._show_status()
+        if not self._views and not self._loading and self._timer is not None:
+            self._timer.pause()
+
+    async def _show(self, event: events.Event) -> None:
+        if isinstance(event, events.Loaded):
+            self._loading = False
+            if event.trouble:
+                await self._conversation.say(Note(event.trouble, "error"))
+            return
+        view = self._views[0]
+        if isinstance(event, events.Idle):
+            self._views.popleft()
+            self._prefill = self._progress = None
+            self._writing = False
+        elif isinstance(event, events.Adding | events.Added):
+            await self._show_adding(event)
+        elif isinstance(view, AnswerView):
+            if view.is_attached:  # else a new conversation has begun meanwhile
+                await self._show_answer(event, view)
+        elif isinstance(event, events.Trouble):
+            await self._conversation.say(Note(event.message, "error"))
+
+    async def _show_answer(self, event: events.Event, view: AnswerView) -> None:
+        if isinstance(event, events.Found):
+            view.note()
+            view.found(event.sources)
+            self._sources.show(event.sources)
+        elif isinstance(event, events.Reading):
+            self._prefill = event.prefill
+        elif isinstance(event, events.Words):
+            view.note()
+            self._writing = True
+            view.write(event.text)
+        elif isinstance(event, events.Finished):
+            await view.finish(event)
+            if event.sources:
+                self._sources.show(event.sources, self._sources.number or 1)
+        elif isinstance(event, events.Trouble):
+            await view.fail(event.message)
+
+    async def _show_adding(self, event: events.Adding | events.Added) -> None:
+        view = self._views[0]
+        if not isinstance(view, AddingNote):  # documents given at the start belong to the job that loads
+            view = self._views[0] = AddingNote()
+            await self._conversation.say(view)
+        if isinstance(event, events.Adding):
+            self._progress = event.progress
+            view.progress(event.progress)
+        else:
+            self._progress = None
+            view.done(event)
+
+    def _show_status(self) -> None:
+        session = self.session
+        self._status.show(
+            "loading" if self._loading and session.state == "answering" else session.state,
+            session.model_name,
+            session.speed,
+            len(session.documents),
+            prefill=self._prefill,
+            writing=self._writing,
+            adding=self._progress,
+        )
+
+    # What the person does -----------------------------------------------------------------------------------
+
+    async def on_prompt_sent(self, event: Prompt.Sent) -> None:
+        text = event.text.strip("\n")
+        if not text.strip():
+            return
+        command = slash.parse(text)
+        if command is None and self._answers():
+            self.notify("Still answering; Esc stops it.", timeout=3)
+            return
+        self._recall.remember(text)
+        self._prompt.replace_all("")
+        if command is None:
+            await self._ask(text.strip())
+        else:
+            await self._obey(command)
+
+    def on_prompt_recall(self, event: Prompt.Recall) -> None:
+        line = self._recall.step(event.step, self._prompt.text)
+        if line is not None:
+            self._prompt.replace_all(line)
+
+    def on_descendant_focus(self) -> None:
+        self._keys.show(in_sources=self._sources.passage.has_focus)
+
+    def on_show_source(self, event: ShowSource) -> None:
+        self._sources.show(event.sources, event.number)
+        self._open_sources()
+
+    def _answers(self) -> list[AnswerView]:
+        """Those that are being written or wait for their turn."""
+        return [view for view in self._views if isinstance(view, AnswerView) and not view.over]
+
+    def _stop_answers(self) -> None:
+        self.session.stop("answering")
+        for view in self._answers():
+            view.over = True
+
+    async def _ask(self, question: str) -> None:
+        view = AnswerView()
+        await self._conversation.say(Question(question))
+        await self._conversation.say(view)
+        if self.session.state in ("loading", "adding"):
+            view.note("Waiting until everything is loaded; Esc takes the question back.")
+        self._submit(self.session.ask(question), view)
+
+    async def _obey(self, command: slash.Command) -> None:
+        if command.name == "add" and command.argument:
+            await self._add(command.argument)
+        elif command.name == "sources" and command.argument:
+            number = int(command.argument) if command.argument.isdecimal() else 0
+            self._sources.show(self._sources.sources, number)
+            self._open_sources()
+        elif command.name == "docs":
+            names = "\n".join(document.path for document in self.session.documents)
+            await self._conversation.say(Note(names or "There are no documents yet; /add PATH adds some."))
+        elif command.name in _PLAIN:
+            await self.run_action(command.name)
+        else:
+            await self._conversation.say(
+                Note(
+                    f"There is no /{command.name}; /help lists what there is. "
+                    "A space before the slash makes the line a question.",
+                    "error",
+                )
+            )
+
+    async def _add(self, argument: str) -> None:
+        view = AddingNote()
+        await self._conversation.say(view)
+        self._submit(self.session.add(slash.paths(argument), self._note_progress), view)
+
+    def action_add(self) -> None:
+        from edge_tui.chat.screens.add import AddScreen
+
+        async def chosen(line: str | None) -> None:
+            if line:
+                await self._add(line)
+
+        if len(self.screen_stack) == 1:
+            self.push_screen(AddScreen(), chosen)
+
+    def action_stop(self) -> None:
+        """Esc: end what is running; else leave the sources."""
+        answers = self._answers()
+        if answers:
+            self._stop_answers()
+            for view in answers:
+                view.note("Stopping" if view is self._views[0] else "Stopped")
+        elif self.session.state == "adding":
+            self.session.stop("adding")
+        elif self._sources.passage.has_focus:
+            self._close_sources(keep=self.size.width >= WIDE)
+
+    def action_interrupt(self) -> None:
+        """Ctrl+C: end what is running, else empty the input, else say how to leave."""
+        if self._views:
+            self.action_stop()
+        elif self._prompt.text:
+            self._prompt.replace_all("")
+        else:
+            self.notify("Ctrl+Q leaves.", timeout=3)
+
+    def action_sources(self) -> None:
+        if len(self.screen_stack) > 1:
+            return
+        if self._sources.passage.has_focus:
+            self._close_sources()
+        else:
+            self._open_sources()
+
+    def action_copy(self) -> None:
+        if self.session.answer:
+            self.copy_to_clipboard(self.session.answer)
+            self.notify("Copied the last answer.", timeout=3)
+        else:
+            self.notify("There is no answer yet.", timeout=3)
+
+    async def action_new(self) -> None:
+        self._stop_answers()
+        await self._conversation.restart()
+        self._sources.show(())
+        self._submit(self.session.clear(), None)
+
+    async def action_help(self) -> None:
+        await self._conversation.say(HelpNote(slash.COMMANDS, slash.KEYS))
+
+    def action_page(self, direction: int) -> None:
+        if direction < 0:
+            self._conversation.scroll_page_up(animate=False)
+        else:
+            self._conversation.scroll_page_down(animate=False)
+
+    def _open_sources(self) -> None:
+        self._body.remove_class("-closed")
+        self._body.add_class("-open")
+        self.call_after_refresh(self._sources.passage.focus)
+
+    def _close_sources(self, *, keep: bool = False) -> None:
+        """Back to the input; `keep` leaves the pane standing beside the conversation."""
+        self._body.remove_class("-open")
+        self._body.set_class(not keep, "-closed")
+        self._prompt.focus()

@@ -1,0 +1,56 @@
+"""Lines that begin with a slash: what they ask of the app."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+COMMANDS = (
+    ("/add PATH…", "add files or folders to the documents"),
+    ("/docs", "list the documents"),
+    ("/sources [n]", "show the passage that source n stands on"),
+    ("/copy", "copy the last answer"),
+    ("/new", "begin a new conversation"),
+    ("/help", "show this"),
+    ("/quit", "leave"),
+)
+KEYS = (
+    ("Enter", "send; Ctrl+J begins a new line"),
+    ("↑ ↓", "bring earlier lines back"),
+    ("PgUp PgDn", "scroll the conversation"),
+    ("Esc", "stop the answer, or take a waiting question back"),
+    ("Ctrl+O", "go to the sources: 1–9, ← and → choose, Esc leads back"),
+    ("Ctrl+L", "add documents"),
+    ("Ctrl+Y", "copy the last answer"),
+    ("Ctrl+P", "everything, by name"),
+    ("Ctrl+Q", "leave"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """`name` without its slash, and the rest of the line."""
+
+    name: str
+    argument: str = ""
+
+
+def parse(line: str) -> Command | None:
+    """The command on a line, None for a question. A space before the slash makes it a question."""
+    if not line.startswith("/"):
+        return None
+    name, _, argument = line[1:].partition(" ")
+    return Command(name.strip().lower(), argument.strip())
+
+
+def paths(argument: str) -> tuple[Path, ...]:
+    """The paths of a line: as a whole if that exists, else split as a shell does, `~` expanded."""
+    whole = Path(argument).expanduser()
+    if whole.exists():
+        return (whole.absolute(),)
+    try:
+        words = shlex.split(argument)
+    except ValueError:  # an odd apostrophe in a name
+        words = argument.split()
+    return tuple(Path(word).expanduser().absolute() for word in words)

@@ -1,0 +1,1 @@
+"""The parts of the conversation screen, one file each."""

@@ -1,0 +1,70 @@
+"""One background thread that runs the session's jobs in turn and hands their events over in order."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from edge.errors import EdgeError
+from edge_tui.chat.events import Event, Idle, Trouble, Words
+
+
+class Worker:
+    """Models and indexes live on this thread alone, from opening to closing.
+
+    It is a daemon: somebody who quits while a model loads does not wait for it.
+    """
+
+    def __init__(self) -> None:
+        self.events: deque[Event] = deque()
+        self._jobs: queue.SimpleQueue[Iterable[Event] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="edge-chat", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, job: Iterable[Event]) -> None:
+        """Queue an iterator; consuming it, to its end, is the job. Nothing runs before `start`."""
+        self._jobs.put(job)
+
+    def drain(self) -> list[Event]:
+        """Everything that happened since the last call; neighbouring words are joined into one event."""
+        out: list[Event] = []
+        words: list[str] = []
+        for _ in range(len(self.events)):
+            event = self.events.popleft()
+            if isinstance(event, Words):
+                words.append(event.text)
+                continue
+            if words:
+                out.append(Words("".join(words)))
+                words.clear()
+            out.append(event)
+        if words:
+            out.append(Words("".join(words)))
+        return out
+
+    def close(self) -> None:
+        """Let the thread end after the jobs that are queued now."""
+        self._jobs.put(None)
+
+    def join(self, timeout: float) -> bool:
+        """Wait up to `timeout` seconds; whether the thread has ended."""
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                for event in job:
+                    self.events.append(event)
+            except EdgeError as error:
+                self.events.append(Trouble(str(error)))
+            except Exception as error:  # the last line of defence of a thread: without it the app would wait for ever
+                self.events.append(
+                    Trouble(f"Something unexpected happened ({type(error).__name__}: {error}); please report it.")
+                )
+            self.events.append(Idle())
