@@ -40,7 +40,8 @@ class Chat:
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
-    found the model reads the best `prompt_passages`; fewer are faster and, for small models, no worse.
+    found the model reads the best `prompt_passages`; one is fastest and, for small models, also best: of 40
+    questions SmolLM2-135M answers 22 from the best passage and 14 from the best two.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Chat:
         system: str | None = None,
         adapter: str | None = None,
         k: int = 5,
-        prompt_passages: int = 2,
+        prompt_passages: int = 1,
     ) -> None:
         self._model = model
         self.knowledge = knowledge

@@ -33,7 +33,7 @@ class Settings:
     threads: int | None = None
     gpu_layers: int | None = None
     k: int = 5
-    prompt_passages: int = 2
+    prompt_passages: int = 1
     temperature: float = 0.0
     max_tokens: int = 512
     theme: str | None = None

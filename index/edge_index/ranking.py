@@ -29,6 +29,11 @@ FLOOR = 0.25
 On the English Wikipedia articles of SQuAD's dev set no answerable question in a sample of 426 lies below it,
 and of questions about other articles 60 % do."""
 
+_ASKING = frozenset(
+    "who whom whose what which when where why how is are was were do does did can could should will has have".split()
+)
+"""Words that open a question, with or without its mark."""
+
 _COSINE, _COVERAGE, _WITH_PREVIOUS = 2.0, 1.0, 0.5
 
 
@@ -96,9 +101,16 @@ def rank_passages(question: Question, candidates: Sequence[Candidate], k: int) -
 
 
 def asks(sentence: str, query: str) -> bool:
-    """Whether a sentence of a document only asks what was asked: the headline of an FAQ, a quoted command."""
-    plain = " ".join(query.casefold().split()).strip(" ?")
-    return sentence.rstrip().endswith("?") or (len(plain) > 0 and plain in " ".join(sentence.casefold().split()))
+    """Whether a sentence of a document only asks what was asked: the headline of an FAQ, a quoted command.
+
+    A query of keywords asks nothing: a sentence that holds them all, word for word, is what was looked for.
+    """
+    if sentence.rstrip().endswith("?"):
+        return True
+    plain = " ".join(query.casefold().split())
+    is_question = plain.endswith("?") or plain.partition(" ")[0] in _ASKING
+    plain = plain.strip(" ?")
+    return is_question and bool(plain) and plain in " ".join(sentence.casefold().split())
 
 
 def _closeness(vector: NDArray[np.float32], candidate: Candidate) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -88,7 +89,7 @@ class Store:
         with _translated(self.path):
             self._db.execute("PRAGMA foreign_keys=ON")
             if self.writable:
-                self._db.execute("PRAGMA journal_mode=WAL")
+                self._keep_a_log()
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._create()
             version = self.meta("format")
@@ -97,6 +98,17 @@ class Store:
                 f"{self.path} has the index format {version}, this version of edge writes {FORMAT}; "
                 "delete that file and add the documents again"
             )
+
+    def _keep_a_log(self) -> None:
+        """Readers and a writer side by side. SQLite does not wait for others when it changes to this mode."""
+        for pause in (*[0.05] * 100, None):
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or pause is None:
+                    raise
+                time.sleep(pause)
 
     def close(self) -> None:
         self._db.close()

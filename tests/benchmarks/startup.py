@@ -1,28 +1,24 @@
-"""How long a person looks at nothing: `edge --help`, and `edge chat` to its first frame on a real pseudo-terminal.
+"""How long a person looks at nothing: `edge --help`, `edge chat` to its first frame, Enter to the evidence.
 
-    python tests/benchmarks/startup.py [--rounds 9]
+    python tests/benchmarks/startup.py [--rounds 9] [--folder FOLDER]
 
-Whole processes, in turn, medians; a bare `python -c pass` stands beside them.
+Whole processes on a real pseudo-terminal, medians; a bare `python -c pass` stands beside them. With FOLDER (docs/
+and questions.jsonl, as for retrieval.py) the models of the data directory are used, and the time from pressing
+Enter in `edge chat` until the documents' sentences are drawn is measured too.
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
-import os
-import pty
-import select
-import signal
+import json
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
 from pathlib import Path
 from time import perf_counter
 
-EDGE = str(Path(sys.executable).parent / "edge")
+from terminal import EDGE, Terminal
 
 
 def whole(*command: str) -> float:
@@ -32,36 +28,52 @@ def whole(*command: str) -> float:
 
 
 def first_frame() -> float:
-    """Seconds until the application has drawn its input line."""
-    started = perf_counter()
-    process, terminal = pty.fork()
-    if process == 0:
-        with tempfile.TemporaryDirectory() as home:
-            os.environ.update(EDGE_HOME=home, TERM="xterm-256color")
-            os.execv(EDGE, [EDGE, "chat"])
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
-    seen = b""
-    try:
-        while b"Ask" not in seen:
-            if not select.select([terminal], [], [], 20)[0]:
-                raise SystemExit(f"no frame in 20 s; the terminal shows: {seen!r}")
-            seen += os.read(terminal, 1 << 16)
-        return perf_counter() - started
-    finally:
-        os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
-        os.close(terminal)
+    """Seconds until the application has drawn its input line, in an empty data directory."""
+    with tempfile.TemporaryDirectory() as home:
+        terminal = Terminal(EDGE, "chat", home=home)
+        try:
+            return terminal.wait_for("Ask your documents") - terminal.started
+        finally:
+            terminal.kill()
+
+
+def evidence(folder: Path, rounds: int) -> list[float]:
+    """Seconds from Enter to the evidence on the screen, models loaded, the reply stopped each time."""
+    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    questions = [q["question"] for q in map(json.loads, lines) if q["answers"]]
+    seconds = []
+    with tempfile.TemporaryDirectory() as index:
+        subprocess.run([EDGE, "index", "add", str(folder / "docs"), "--index", index], check=True, capture_output=True)
+        terminal = Terminal(EDGE, "chat", "--index", index)
+        try:
+            terminal.wait_for("context 0/")
+            for question in questions[:: len(questions) // rounds][:rounds]:
+                terminal.settle()
+                terminal.type(question)
+                terminal.settle(0.3)
+                pressed = perf_counter()
+                terminal.type("\r")
+                seconds.append(terminal.wait_for("From your documents") - pressed)
+                terminal.type("\x1b")
+                terminal.settle()
+                terminal.type("/new\r")
+        finally:
+            terminal.kill()
+    return seconds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
-    rows = {"python -c pass": [], "edge --help": [], "edge chat, first frame": []}
+    rows: dict[str, list[float]] = {"python -c pass": [], "edge --help": [], "edge chat, first frame": []}
     for _ in range(options.rounds + 1):
         rows["python -c pass"].append(whole(sys.executable, "-c", "pass"))
         rows["edge --help"].append(whole(EDGE, "--help"))
         rows["edge chat, first frame"].append(first_frame())
+    if options.folder:
+        rows["Enter to evidence"] = evidence(options.folder, options.rounds + 1)
     for name, seconds in rows.items():
         print(f"{name:24} median {statistics.median(seconds[1:]) * 1000:5.0f} ms  of {len(seconds) - 1}")
 

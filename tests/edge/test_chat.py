@@ -37,7 +37,7 @@ class ShelfWithEvidence(Shelf):
 
 def make(*replies: str, context: int = 4096, knowledge: Shelf | None = None) -> tuple[Chat, ScriptedEngine]:
     engine = ScriptedEngine(replies or ("Rollo led the Normans.",), context=context)
-    return Chat(Model(engine), knowledge=knowledge), engine
+    return Chat(Model(engine), knowledge=knowledge, prompt_passages=2), engine
 
 
 def test_evidence_stands_before_the_first_token() -> None:

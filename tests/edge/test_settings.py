@@ -14,7 +14,7 @@ def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
     environment = {"EDGE_MODEL": "from-environment", "EDGE_K": "8"}
     settings = load_settings({"k": 9, "model": None}, environment=environment, config=config)
     assert (settings.model, settings.k, settings.temperature, settings.context) == ("from-environment", 9, 1.0, 512)
-    assert settings.prompt_passages == 2
+    assert settings.prompt_passages == 1
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ class Session:
         adapter: str | None = None,
         system: str | None = None,
         k: int = 5,
-        prompt_passages: int = 2,
+        prompt_passages: int = 1,
         sampling: Sampling | None = None,
     ) -> None:
         self._open_model = open_model

@@ -89,15 +89,19 @@ def open_encoder(settings: Settings) -> Encoder:
 
 
 def docs_index(docs: Sequence[Path], settings: Settings) -> Path:
-    """Where the index of `--docs` lies: the same documents and encoder find the same one again.
+    """Where the index of `--docs` lies: the same documents and the same encoder's weights find it again.
 
     Raises StorageError for a path that does not exist.
     """
+    from edge_converters.encoder import VERSION
+    from edge_index.schema import FORMAT
+
     for path in docs:
         if not path.exists():
             raise StorageError(f"{path} does not exist; give a file or folder with documents")
     encoder = library.find_encoder(settings.encoder).resolve()
-    key = "\0".join([str(encoder), *sorted({str(path.resolve()) for path in docs})])
+    weights = [(file.stat().st_size, file.stat().st_mtime_ns) for file in sorted(encoder.rglob("*.safetensors"))]
+    key = "\0".join([str(encoder), f"{weights} {VERSION} {FORMAT}", *sorted({str(path.resolve()) for path in docs})])
     return paths.cache_dir() / "docs" / hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
