@@ -37,7 +37,9 @@ def test_the_first_command_ends_with_a_cited_answer(tmp_path: Path) -> None:
         if (ROOT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, clone / name)
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("EDGE_", "PYTHON", "VIRTUAL"))}
+    environment = {
+        key: value for key, value in os.environ.items() if not key.startswith(("EDGE_", "PYTHON", "VIRTUAL"))
+    }
     environment["EDGE_HOME"] = str(tmp_path / "home")
     result = subprocess.run(
         ["bash", "-euc", FIRST], cwd=clone, env=environment, capture_output=True, text=True, timeout=2300

@@ -102,14 +102,6 @@ class Ann:
         graph.load_index(str(path), max_elements=count)
         return cls(graph, dim)
 
-    def extend(self, ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Add passages. Those that left cannot be taken out (hnswlib keeps tombstones): build again then."""
-        graph = self._graph
-        needed = graph.get_current_count() + len(ids)
-        if needed > graph.get_max_elements():
-            graph.resize_index(needed + needed // 10)
-        graph.add_items(vectors, ids)
-
     def search(self, query: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
         labels, distances = self._graph.knn_query(query, k=min(k, self._graph.get_current_count()))
         return [(int(i), 1.0 - float(d)) for i, d in zip(labels[0], distances[0], strict=True)]

@@ -151,10 +151,7 @@ class Index:
                 for row in self._store.passages_of(document.path):
                     if text[row.start : row.end] != row.text:
                         problems.append(f"{document.path}: the passage {row.start}-{row.end} is not in its text")
-            graph = self._graph_file
-            if graph.is_file() and self._open_graph() is None:
-                graph.unlink()
-                problems.append(f"{graph} did not fit the index and was deleted; it is made again when needed")
+            problems += self._check_graph()
         return problems
 
     @property
@@ -207,14 +204,29 @@ class Index:
         return self._searcher[1]
 
     def _open_graph(self) -> Ann | None:
-        text = self._store.meta("graph")
         return Ann.open(
             self._graph_file,
-            AnnRecord.from_json(text) if text else None,
+            self._graph_record(),
             dim=self._dim(),
             count=self._store.count(),
             generation=self._store.generation(),
         )
+
+    def _graph_record(self) -> AnnRecord | None:
+        text = self._store.meta("graph")
+        return AnnRecord.from_json(text) if text else None
+
+    def _check_graph(self) -> list[str]:
+        """A graph of an older generation is only stale and is made again at the next search."""
+        graph = self._graph_file
+        record = self._graph_record()
+        stale = record is not None and record.generation != self._store.generation()
+        if stale or not graph.is_file() or self._open_graph() is not None:
+            return []
+        if not self._store.writable:
+            return [f"{graph} does not fit the index; it is not used"]
+        graph.unlink()
+        return [f"{graph} did not fit the index and was deleted; it is made again when needed"]
 
     def _build_graph(self, generation: int) -> Ann:
         graph = Ann.build(*self._store.vectors(self._dim()))

@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 DENSE_WEIGHT = 0.6
 """Share of the vectors in the fused view; the rest is BM25's."""
 
-FLOOR = 0.25
-"""Best-sentence score below which a passage has nothing to do with the question.
+FLOOR = 0.22
+"""Best-sentence score below which a passage has nothing to do with the question: without a common word, a cosine
+of 0.39.
 
-On the English Wikipedia articles of SQuAD's dev set no answerable question in a sample of 426 lies below it,
-and of questions about other articles 60 % do."""
+On eight English Wikipedia articles of SQuAD's dev set it costs none of 1,278 answerable questions and refuses
+42 % of the questions about an article that was left out."""
 
 _ASKING = frozenset(
     "who whom whose what which when where why how is are was were do does did can could should will has have".split()

@@ -32,7 +32,7 @@ def first_frame() -> float:
     with tempfile.TemporaryDirectory() as home:
         terminal = Terminal(EDGE, "chat", home=home)
         try:
-            return terminal.wait_for("Ask your documents") - terminal.started
+            return terminal.wait_for("sk your documents") - terminal.started
         finally:
             terminal.kill()
 
@@ -46,16 +46,16 @@ def evidence(folder: Path, rounds: int) -> list[float]:
         subprocess.run([EDGE, "index", "add", str(folder / "docs"), "--index", index], check=True, capture_output=True)
         terminal = Terminal(EDGE, "chat", "--index", index)
         try:
-            terminal.wait_for("context 0/")
+            terminal.wait_for("context")
             for question in questions[:: len(questions) // rounds][:rounds]:
-                terminal.settle()
+                terminal.settle(1.0)
                 terminal.type(question)
                 terminal.settle(0.3)
                 pressed = perf_counter()
                 terminal.type("\r")
                 seconds.append(terminal.wait_for("From your documents") - pressed)
                 terminal.type("\x1b")
-                terminal.settle()
+                terminal.settle(1.0)
                 terminal.type("/new\r")
         finally:
             terminal.kill()

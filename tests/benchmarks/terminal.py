@@ -33,16 +33,19 @@ class Terminal:
     def wait_for(self, text: str, patience: float = 60.0) -> float:
         """The moment (perf_counter) at which `text` was drawn, seen from now on."""
         seen = b""
+        until = perf_counter() + patience
         while text.encode() not in seen:
-            if not select.select([self._fd], [], [], patience)[0]:
+            if not select.select([self._fd], [], [], max(0.0, until - perf_counter()))[0]:
                 raise SystemExit(f"{text!r} was not drawn in {patience:.0f} s; the terminal got: {seen[-2000:]!r}")
             seen += os.read(self._fd, 1 << 16)
         return perf_counter()
 
-    def settle(self, quiet: float = 1.0) -> None:
-        """Read on until nothing has been drawn for `quiet` seconds."""
-        while select.select([self._fd], [], [], quiet)[0]:
-            os.read(self._fd, 1 << 16)
+    def settle(self, seconds: float) -> None:
+        """Let that much time go by, reading what is drawn; a blinking cursor never lets it be quiet."""
+        until = perf_counter() + seconds
+        while (left := until - perf_counter()) > 0:
+            if select.select([self._fd], [], [], left)[0]:
+                os.read(self._fd, 1 << 16)
 
     def kill(self) -> None:
         os.kill(self._process, signal.SIGKILL)

@@ -620,3 +620,20 @@ def test_damaged_index_is_told(index: Index, docs: Path) -> None:
     (index.path / "index.sqlite").write_bytes(b"This is no database. " * 500)
     with pytest.raises(EdgeError, match="damaged or no index"):
         Index.open(index.path, encoder=WordEncoder())
+
+
+def test_a_graph_that_is_only_out_of_date_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_index.index.SMALLEST", 2)
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "a.txt").write_text("The pump is made of brass.\n\nThe seal is made of rubber.\n" * 40)
+    with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
+        index.add([folder])
+        assert index.search("pump")
+        assert (tmp_path / "index" / "graph.hnsw").is_file()
+        (folder / "b.txt").write_text("The valve is made of steel.")
+        index.add([folder])
+        assert index.check() == []
+        assert index.search("valve")[0].document.endswith("b.txt")
+        (tmp_path / "index" / "graph.hnsw").write_bytes(b"x")
+        assert "deleted" in index.check()[0]

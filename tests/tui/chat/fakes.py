@@ -63,9 +63,7 @@ class Shelf:
                 out.append(Evidence(quote, passage.document, 12, "Maintenance", start, start + len(quote), 0.8))
         return out
 
-    def add(
-        self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None
-    ) -> AddReport:
+    def add(self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None) -> AddReport:
         self.threads.add(threading.get_ident())
         files = [str(path) for path in paths]
         if any("nothing" in name for name in files):

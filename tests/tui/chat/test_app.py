@@ -25,9 +25,7 @@ from edge_tui.chat.widgets.sources import SourcesPane
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, screen_text, send, session, until
 
 
-def drive(
-    chat: Session, play: Callable[[ChatApp, Any], Awaitable[None]], size: tuple[int, int] = (120, 40)
-) -> ChatApp:
+def drive(chat: Session, play: Callable[[ChatApp, Any], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> ChatApp:
     """Run the app without a terminal, let `play` press keys, leave, and wait for the worker."""
 
     async def main() -> ChatApp:

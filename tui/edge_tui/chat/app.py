@@ -163,6 +163,7 @@ class ChatApp(App[None]):
             view.note()
             view.found(event.sources)
             self._sources.show(event.sources)
+            self.call_after_refresh(self.worker.drawn.set)
         elif isinstance(event, events.Reading):
             self._prefill = event.prefill
         elif isinstance(event, events.Words):

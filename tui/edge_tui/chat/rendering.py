@@ -106,9 +106,7 @@ def _number(span: Evidence | Citation, sources: Iterable[Source]) -> int | None:
     return None
 
 
-def _mark(
-    text: str, fences: list[tuple[int, int]], start: int, end: int, mark: str
-) -> tuple[int, int, str]:
+def _mark(text: str, fences: list[tuple[int, int]], start: int, end: int, mark: str) -> tuple[int, int, str]:
     """Where a sentence's mark goes: at its end, behind a block of code, or inside a table's last cell."""
     end = start + len(text[start:end].rstrip())
     for low, high in fences:

@@ -162,9 +162,7 @@ class Session:
 
     # What the worker's thread runs -------------------------------------------------------------------------
 
-    def _open(
-        self, progress: Callable[[AddProgress], None] | None, stopped: Callable[[], bool]
-    ) -> Iterator[Event]:
+    def _open(self, progress: Callable[[AddProgress], None] | None, stopped: Callable[[], bool]) -> Iterator[Event]:
         from edge.chat import Chat
 
         self._chat = Chat(

@@ -8,7 +8,10 @@ from collections import deque
 from collections.abc import Iterable
 
 from edge.errors import EdgeError
-from edge_tui.chat.events import Event, Idle, Trouble, Words
+from edge_tui.chat.events import Event, Found, Idle, Trouble, Words
+
+_DRAWING = 0.2
+"""Seconds that the model waits for the drawing at most."""
 
 
 class Worker:
@@ -19,6 +22,8 @@ class Worker:
 
     def __init__(self) -> None:
         self.events: deque[Event] = deque()
+        self.drawn = threading.Event()
+        """Set by the app when evidence stands on the screen: the model, which takes all cores, waits for it."""
         self._jobs: queue.SimpleQueue[Iterable[Event] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="edge-chat", daemon=True)
 
@@ -60,7 +65,10 @@ class Worker:
         while (job := self._jobs.get()) is not None:
             try:
                 for event in job:
+                    self.drawn.clear()
                     self.events.append(event)
+                    if isinstance(event, Found):
+                        self.drawn.wait(_DRAWING)
             except EdgeError as error:
                 self.events.append(Trouble(str(error)))
             except Exception as error:  # the last line of defence of a thread: without it the app would wait for ever

@@ -75,9 +75,7 @@ class Passage(VerticalScroll, can_focus=True):
         self._source = source
         style = self.app.theme_variables
         mark = f"bold {style['text']} on {style['accent']} 35%"
-        self._text.update(
-            Content.assemble(source.before.lstrip("\n"), (source.quote, mark), source.after.rstrip())
-        )
+        self._text.update(Content.assemble(source.before.lstrip("\n"), (source.quote, mark), source.after.rstrip()))
         self.call_after_refresh(self._to_quote)
 
     def on_resize(self) -> None:
@@ -111,5 +109,3 @@ def _title(source: Source, count: int) -> Content:
     if source.heading:
         lines.append(Content.styled(printable(source.heading), "dim italic"))
     return Content("\n").join(lines)
-
-
