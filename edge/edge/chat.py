@@ -116,7 +116,7 @@ class Chat:
         finally:
             if text:
                 self.history += [prompt[-1], Message("assistant", text)]
-        citations, unsupported = cite(text, passages)
+        citations, unsupported = cite(text, passages, question)
         answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish)
         yield Delta(finish=finish, usage=usage, answer=answer)
 

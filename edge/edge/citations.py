@@ -13,6 +13,9 @@ from edge.words import content_words, required_words
 SUPPORT = 0.6
 """The share of a sentence's content words that its quote must carry."""
 
+SUPPORT_OF_NEWS = 0.75
+"""The same, of the words that the question did not already hold: those are what the sentence claims."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Quote:
@@ -26,17 +29,21 @@ class _Quote:
         return self.passage.text[self.start : self.end]
 
 
-def cite(answer: str, passages: Sequence[Passage]) -> tuple[tuple[Citation, ...], tuple[Claim, ...]]:
+def cite(
+    answer: str, passages: Sequence[Passage], question: str = ""
+) -> tuple[tuple[Citation, ...], tuple[Claim, ...]]:
     """Citations of the sentences that a passage carries, and the claims that none does.
 
     A quote, one sentence of a passage or two in a row, supports a claim when it holds every number and name
-    of it and at least `SUPPORT` of its content words. Of equal quotes the shorter one wins.
+    of it, at least `SUPPORT` of its content words and `SUPPORT_OF_NEWS` of those that are not in the question.
+    Of equal quotes the shorter one wins.
     """
+    asked = set(content_words(question))
     quotes = [quote for passage in passages for quote in _quotes(passage)]
     citations, unsupported = [], []
     for start, end in sentence_spans(answer):
         claim = Claim(answer[start:end], start, end)
-        best = _best(claim.text, quotes)
+        best = _best(claim.text, asked, quotes)
         if best is None:
             unsupported.append(claim)
         else:
@@ -76,15 +83,17 @@ def _quotes(passage: Passage) -> Iterator[_Quote]:
         yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])))
 
 
-def _best(claim: str, quotes: Sequence[_Quote]) -> tuple[float, _Quote] | None:
+def _best(claim: str, asked: set[str], quotes: Sequence[_Quote]) -> tuple[float, _Quote] | None:
     words = set(content_words(claim))
     if not words:
         return None
+    news = words - asked
     required = required_words(claim)
     best: tuple[float, _Quote] | None = None
     for quote in quotes:
         score = len(words & quote.words) / len(words)
-        if score < SUPPORT or not required <= quote.words:
+        told = not news or len(news & quote.words) / len(news) >= SUPPORT_OF_NEWS
+        if score < SUPPORT or not told or not required <= quote.words:
             continue
         if best is None or (score, -len(quote.text)) > (best[0], -len(best[1].text)):
             best = (score, quote)

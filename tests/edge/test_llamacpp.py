@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import edge
 from edge import Message, Model, Sampling
@@ -19,11 +22,12 @@ def fresh(path: Path) -> Model:
     return edge.load(path, context=2048)
 
 
-def test_greedy_text_equals_a_bare_decode_loop(smollm: Model, smollm_path: Path) -> None:
+def test_greedy_text_equals_a_bare_decode_loop(smollm_path: Path) -> None:
     import llama_cpp
 
-    prompt = smollm.render(QUESTION)
-    reply = smollm.generate(prompt, sampling=Sampling(max_tokens=32, repeat_penalty=1.0))
+    with fresh(smollm_path) as ours:
+        prompt = ours.render(QUESTION)
+        reply = ours.generate(prompt, sampling=Sampling(max_tokens=32, repeat_penalty=1.0))
     params = llama_cpp.llama_model_default_params()
     params.use_extra_bufts = False  # with AMX compiled in they crash: see the engine
     model = llama_cpp.llama_model_load_from_file(str(smollm_path).encode(), params)
@@ -53,26 +57,49 @@ def test_greedy_text_equals_a_bare_decode_loop(smollm: Model, smollm_path: Path)
     assert reply.usage.prompt_tokens == n
 
 
-def test_a_kept_prefix_changes_the_cost_and_not_the_text(smollm: Model, smollm_path: Path) -> None:
-    first = smollm.generate(QUESTION, sampling=SHORT)
-    longer = [*QUESTION, Message("assistant", first.text), Message("user", "And one more?")]
-    warm = smollm.generate(longer, sampling=SHORT)
-    with fresh(smollm_path) as other:
-        cold = other.generate(longer, sampling=SHORT)
-    assert warm.text == cold.text
-    assert cold.usage.cached_tokens == 0
-    assert warm.usage.cached_tokens > 0.9 * first.usage.prompt_tokens
+def logits(model: Model) -> NDArray[np.float64]:
+    """Of the last computed token."""
+    import llama_cpp
+
+    engine: Any = model.engine
+    size = llama_cpp.llama_vocab_n_tokens(engine._vocab)
+    row = np.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(engine._ctx, -1), (size,)).astype(np.float64)
+    return row - np.log(np.exp(row).sum())
 
 
-def test_a_reply_that_was_cancelled_leaves_nothing_behind(smollm: Model, smollm_path: Path) -> None:
-    stream = smollm.stream("Once upon a time", sampling=Sampling(max_tokens=64))
-    for delta in stream:
-        if delta.text:
-            break
-    stream.close()  # type: ignore[attr-defined]
-    after = smollm.generate(QUESTION, sampling=SHORT)
-    with fresh(smollm_path) as other:
-        assert after.text == other.generate(QUESTION, sampling=SHORT).text
+def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> float:
+    """KL(p || q) in nats."""
+    return float((np.exp(p) * (p - q)).sum())
+
+
+def test_a_kept_prefix_changes_the_cost_and_not_the_distribution(smollm_path: Path) -> None:
+    """llama.cpp's attention rounds differently in batches of 64 and more, so equality is too much to ask."""
+    one = Sampling(max_tokens=1)
+    with fresh(smollm_path) as warm, fresh(smollm_path) as cold:
+        first = warm.generate(QUESTION, sampling=SHORT)
+        longer = [*QUESTION, Message("assistant", first.text), Message("user", "And one more? " * 20)]
+        usage = warm.generate(longer, sampling=one).usage
+        assert usage.cached_tokens > 0.9 * first.usage.prompt_tokens
+        assert cold.generate(longer, sampling=one).usage.cached_tokens == 0
+        assert divergence(logits(cold), logits(warm)) < 0.02
+        # The control: a cache that holds something else than the engine believes.
+        engine: Any = warm.engine
+        warm.generate(" ".join(map(str, range(80))), sampling=one)
+        engine._tokens = list(cold.engine._tokens)
+        warm.generate(longer, sampling=one)
+        assert divergence(logits(cold), logits(warm)) > 0.2
+
+
+def test_a_reply_that_was_cancelled_leaves_nothing_behind(smollm_path: Path) -> None:
+    with fresh(smollm_path) as cancelled, fresh(smollm_path) as other:
+        stream = cancelled.stream("Once upon a time", sampling=Sampling(max_tokens=64))
+        for delta in stream:
+            if delta.text:
+                break
+        stream.close()
+        cancelled.generate(QUESTION, sampling=SHORT)
+        other.generate(QUESTION, sampling=SHORT)
+        assert divergence(logits(other), logits(cancelled)) < 0.02
 
 
 def test_cancel_while_the_prompt_is_read(smollm: Model) -> None:
@@ -81,7 +108,7 @@ def test_cancel_while_the_prompt_is_read(smollm: Model) -> None:
     progress = next(stream).prefill
     assert progress is not None
     assert 0 < progress.done < progress.total
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert smollm.generate(prompt, sampling=SHORT).usage.cached_tokens >= progress.done
 
 
@@ -99,7 +126,7 @@ def test_characters_of_several_tokens_come_out_whole(smollm: Model, monkeypatch:
     text = "雪だるま ⛄🏔️ آپ کیسے ہیں"
     raw = text.encode()
     tokens = (llama_cpp.llama_token * 200)()
-    n = llama_cpp.llama_tokenize(smollm.engine._vocab, raw, len(raw), tokens, 200, False, True)  # type: ignore[attr-defined]
+    n = llama_cpp.llama_tokenize(smollm.engine._vocab, raw, len(raw), tokens, 200, False, True)
     assert n > len(text), "the text must take more tokens than characters"
     spoken = iter(tokens[:n])
     monkeypatch.setattr(llama_cpp, "llama_sampler_sample", lambda *_: next(spoken))

@@ -9,17 +9,15 @@ from __future__ import annotations
 import codecs
 import ctypes
 import re
-from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import edge.offline
 from edge.engines.base import Token
+from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.template import CHATML, ChatTemplate
-from edge.errors import AdapterError, ContextOverflow, MissingExtra, ModelError, ModelNotFound
+from edge.errors import AdapterError, ContextOverflow, ModelError
 from edge.types import Adapter, Message, Prefill, Sampling
 
 DEFAULT_CONTEXT = 4096
@@ -28,12 +26,6 @@ Phi-3-128k and Phi-4-mini worse on short prompts (llama.cpp issue 24823): nobody
 
 BATCH = 512
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
-
-_log: deque[str] = deque(maxlen=60)
-_LOG_WARN = 3
-
-_bindings: ModuleType | None = None
-_log_callback: Any = None
 
 
 class LlamaCppEngine:
@@ -57,8 +49,8 @@ class LlamaCppEngine:
         self._loras: dict[str, tuple[Any, float]] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
-        self._lib = lib = _load_bindings()
-        self._model = _load_model(path, gpu_layers=gpu_layers)
+        self._lib = lib = bindings()
+        self._model = load_model(path, gpu_layers=gpu_layers)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._pieces: dict[int, bytes] = {}
         try:
@@ -79,11 +71,11 @@ class LlamaCppEngine:
         path = Path(adapter.path)
         if not path.is_file():
             raise AdapterError(f"{path} is not there; name a LoRA in GGUF format")
-        _log.clear()
+        forget_errors()
         lora = self._lib.llama_adapter_lora_init(self._model, str(path).encode())
         if not lora:
             raise AdapterError(
-                f"{path} cannot be used with {self._path.name}: {_last_error()}; is it a GGUF LoRA made for this base?"
+                f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
             )
         self._loras[adapter.name] = (lora, adapter.scale)
 
@@ -130,12 +122,12 @@ class LlamaCppEngine:
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
         params.n_threads = params.n_threads_batch = threads
         params.no_perf = True
-        _log.clear()
+        forget_errors()
         ctx = self._lib.llama_init_from_model(self._model, params)
         if not ctx:
             raise ModelError(
                 f"{self._path.name} was read but a context of {self.context:,} tokens could not be made: "
-                f"{_last_error()}; free some memory or ask for a smaller context"
+                f"{last_error()}; free some memory or ask for a smaller context"
             )
         return ctx
 
@@ -195,7 +187,7 @@ class LlamaCppEngine:
         loras = (ctypes.c_void_p * 1)(lora)
         scales = (ctypes.c_float * 1)(scale)
         if self._lib.llama_set_adapters_lora(self._ctx, loras, 0 if lora is None else 1, scales):
-            raise AdapterError(f"the adapter {name!r} could not be activated: {_last_error()}")
+            raise AdapterError(f"the adapter {name!r} could not be activated: {last_error()}")
         self._kv_key = key
 
     def _forget(self) -> None:
@@ -222,7 +214,7 @@ class LlamaCppEngine:
         status = self._lib.llama_decode(self._ctx, self._lib.llama_batch_get_one(array, len(tokens)))
         if status:
             self._forget()
-            raise ModelError(f"llama.cpp could not compute {len(tokens)} tokens (status {status}): {_last_error()}")
+            raise ModelError(f"llama.cpp could not compute {len(tokens)} tokens (status {status}): {last_error()}")
         self._tokens.extend(tokens)
 
     def _decode(self, sampling: Sampling) -> Iterator[Token]:
@@ -269,33 +261,6 @@ class LlamaCppEngine:
         return chain
 
 
-def describe(path: Path) -> dict[str, str]:
-    """The metadata of a GGUF file as text; no weights are read.
-
-    Raises ModelNotFound or ModelError.
-    """
-    lib = _load_bindings()
-    model = _load_model(path, vocab_only=True)
-    try:
-
-        def read(function: Any, index: int) -> str:
-            room = 1 << 16
-            while True:
-                buffer = ctypes.create_string_buffer(room)
-                needed = function(model, index, buffer, room)
-                if needed < room:
-                    return buffer.value.decode("utf-8", "replace")
-                room = needed + 1
-
-        metadata = {
-            read(lib.llama_model_meta_key_by_index, i): read(lib.llama_model_meta_val_str_by_index, i)
-            for i in range(lib.llama_model_meta_count(model))
-        }
-    finally:
-        lib.llama_model_free(model)
-    return metadata
-
-
 def physical_cores() -> int:
     """Cores that this process may use; the second thread of a core does not speed matrix products up."""
     import os
@@ -305,69 +270,6 @@ def physical_cores() -> int:
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
     return max(1, min(physical, allowed))
-
-
-def _load_bindings() -> ModuleType:
-    global _bindings, _log_callback
-    if _bindings is None:
-        edge.offline.silence()
-        try:
-            import llama_cpp
-        except ImportError as error:
-            raise MissingExtra("llama-cpp-python", "gguf") from error
-        _log_callback = llama_cpp.llama_log_callback(
-            lambda level, text, _data: _log.append(text.decode("utf-8", "replace")) if level >= _LOG_WARN else None
-        )
-        llama_cpp.llama_log_set(_log_callback, ctypes.c_void_p(0))
-        llama_cpp.llama_backend_init()
-        _bindings = llama_cpp
-    return _bindings
-
-
-def _load_model(path: Path, *, gpu_layers: int | None = None, vocab_only: bool = False) -> Any:
-    lib = _load_bindings()
-    _check_magic(path)
-    params = lib.llama_model_default_params()
-    params.vocab_only = vocab_only
-    # A llama.cpp that was built with AMX crashes on machines that have it (its pull request 26954): the tile
-    # configuration is optimised away. Without the extra buffer types it takes AVX-512 instead.
-    params.use_extra_bufts = b"AMX_INT8 = 1" not in lib.llama_print_system_info()
-    offload = lib.llama_supports_gpu_offload() and not vocab_only
-    params.n_gpu_layers = (-1 if offload else 0) if gpu_layers is None else gpu_layers
-    _log.clear()
-    model = lib.llama_model_load_from_file(str(path).encode(), params)
-    if not model:
-        raise ModelError(_explain_load_failure(path, "".join(_log)))
-    return model
-
-
-def _check_magic(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError as error:
-        raise ModelNotFound(f"{path} is not there; `edge models list` shows what is") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
-        raise ModelError(f"{path} is not a GGUF file (it begins with {magic!r}); download or convert it again")
-
-
-def _explain_load_failure(path: Path, log: str) -> str:
-    unknown = re.search(r"unknown model architecture: '([^']*)'", log)
-    if unknown:
-        return (
-            f"{path} is of the architecture {unknown[1]!r}, which this llama.cpp does not know; "
-            "update llama-cpp-python or take another model"
-        )
-    if re.search(r"not within (the )?file bounds|corrupted or incomplete|failed to read|unexpected(ly)? end", log):
-        return f"{path} is truncated or damaged ({path.stat().st_size:,} bytes); download or convert it again"
-    return f"{path} cannot be loaded: {_last_error()}; check the file with its SHA-256 or fetch it again"
-
-
-def _last_error() -> str:
-    lines = [line.strip() for line in "".join(_log).splitlines() if line.strip()]
-    return lines[-1] if lines else "llama.cpp gave no reason"
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

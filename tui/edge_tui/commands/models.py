@@ -128,7 +128,7 @@ def remove(name: str, yes: bool) -> None:
 
 
 def _facts(path: Path) -> dict[str, object]:
-    from edge.engines.llamacpp import describe
+    from edge.engines.gguf import describe
 
     metadata = describe(path)
     architecture = metadata.get("general.architecture", "")
