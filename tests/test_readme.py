@@ -46,6 +46,6 @@ def test_the_first_command_ends_with_a_cited_answer(tmp_path: Path) -> None:
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
     answer = result.stdout[result.stdout.index("In your documents") :]
-    assert "edge models pull starter" in answer
+    assert "an expert on your documents" in answer
     sources = answer[answer.index("Sources") :]
     assert re.search(r"README\.md · [\d,]+–[\d,]+", sources), answer

@@ -71,6 +71,20 @@ def test_the_model_reads_the_best_passages_and_the_answer_names_them() -> None:
     assert engine.prompts[0].rstrip().endswith("Question: Who?\n<|assistant|>")
 
 
+def test_the_best_sentence_stands_right_before_the_question() -> None:
+    chat, engine = make(knowledge=Shelf(passage(1)))
+    chat.ask("Who led the Normans?")
+    last_lines = (
+        "Most relevant: Rollo was the leader of the Normans.\n\nQuestion: Who led the Normans?\n<|assistant|>\n"
+    )
+    assert engine.prompts[0].endswith(last_lines)
+
+
+def test_a_model_that_asks_itself_the_next_question_is_stopped() -> None:
+    chat, _ = make("Rollo did.\nQuestion: And who\nwas he?", knowledge=Shelf(passage(1)))
+    assert chat.ask("Who led the Normans?").text == "Rollo did."
+
+
 def test_without_a_passage_the_model_is_not_asked() -> None:
     chat, engine = make(knowledge=Shelf())
     answer = chat.ask("What is the price of tea?")
