@@ -44,7 +44,7 @@ def evidence(folder: Path, rounds: int) -> list[float]:
     seconds = []
     with tempfile.TemporaryDirectory() as index:
         subprocess.run([EDGE, "index", "add", str(folder / "docs"), "--index", index], check=True, capture_output=True)
-        terminal = Terminal(EDGE, "chat", "--index", index)
+        terminal = Terminal(EDGE, "chat", "--index", index, rows=60)
         try:
             terminal.wait_for("context")
             for question in questions[:: len(questions) // rounds][:rounds]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import shorten
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from textual.widgets.markdown import MarkdownStream
 
 
+_LONGEST_QUOTE = 360
 _REST = 0.1
 
 
@@ -212,7 +214,8 @@ def _evidence(sources: tuple[Source, ...]) -> Content:
     for source in sources:
         mark = Content.styled(f"[{source.number}]", "bold $accent")
         mark = mark.stylize(Style.from_meta({"@click": f"source({source.number})"}))
-        lines.append(Content.assemble(mark, f" {' '.join(source.quote.split())}"))
+        # A sentence that runs on (a list, a table) must not push the others off the screen; the pane shows it whole.
+        lines.append(Content.assemble(mark, f" {shorten(source.quote, _LONGEST_QUOTE, placeholder=' …')}"))
         lines.append(Content.styled(f"    {source.name} · {source.place}", "dim"))
     return Content("\n").join(lines)
 
