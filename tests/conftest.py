@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -12,6 +13,9 @@ import pytest
 import edge.offline
 
 edge.offline.silence()
+
+# A shell's background job ignores Ctrl-C and so would every process that a test starts; exec resets a handler.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

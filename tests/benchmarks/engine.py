@@ -1,6 +1,6 @@
 """Prefill and decode speed of `Model.stream` beside a bare llama_decode loop on the same file, in turn.
 
-    python tests/benchmarks/engine.py MODEL.gguf [--rounds 7] [--prompt 1024] [--reply 128]
+    python tests/benchmarks/engine.py MODEL.gguf [--rounds 15] [--prompt 512] [--reply 64]
 
 Both use the same threads, batch size and context; greedy sampling, no repeat penalty, nothing cached. Prints
 tokens per second (medians over the rounds) and the median of the ratios, ours over bare, pair by pair.
@@ -77,9 +77,9 @@ def ours(model: edge.Model, text: str, reply: int) -> tuple[float, float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--prompt", type=int, default=1024)
-    parser.add_argument("--reply", type=int, default=128)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--prompt", type=int, default=512)
+    parser.add_argument("--reply", type=int, default=64)
     options = parser.parse_args()
     context = options.prompt + options.reply + 64
     model = edge.load(options.model, context=context)
@@ -90,16 +90,23 @@ def main() -> None:
     prompt = engine._tokenize(text, add_special=True)[: options.prompt]
     text = b"".join(engine._piece(token) for token in prompt).decode()
     rows = []
-    for _ in range(options.rounds + 1):
-        our_prefill, our_decode, tokens = ours(model, text, options.reply)
-        bare_prefill, bare_decode = bare.run(prompt, tokens)
-        rows.append((bare_prefill / our_prefill, bare_decode / our_decode, our_prefill, bare_prefill, our_decode,
-                     bare_decode, tokens))  # fmt: skip
+    for i in range(options.rounds + 1):
+        # Each goes first in turn: a machine that grows slower or faster meanwhile favours neither.
+        if i % 2:
+            our_prefill, our_decode, tokens = ours(model, text, options.reply)
+            bare_prefill, bare_decode = bare.run(prompt, options.reply)
+        else:
+            bare_prefill, bare_decode = bare.run(prompt, options.reply)
+            our_prefill, our_decode, tokens = ours(model, text, options.reply)
+        assert tokens == options.reply, "the reply ended early: take another prompt"
+        ratios = (bare_prefill / our_prefill, bare_decode / our_decode)
+        rows.append((*ratios, our_prefill, bare_prefill, our_decode, bare_decode))
     rows = rows[1:]  # the first round warms up
     medians = [statistics.median(column) for column in zip(*rows, strict=True)]
-    ratio_prefill, ratio_decode, op, bp, od, bd, tokens = medians
+    ratio_prefill, ratio_decode, op, bp, od, bd = medians
+    tokens = options.reply
     print(
-        f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens:.0f} tokens, "
+        f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens} tokens, "
         f"{options.rounds} rounds"
     )
     print(f"prefill: ours {len(prompt) / op:7.1f} tokens/s  bare {len(prompt) / bp:7.1f}  ratio {ratio_prefill:.3f}")
