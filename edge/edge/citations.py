@@ -17,12 +17,16 @@ SUPPORT_OF_NEWS = 0.75
 """The same, of the words that the question did not already hold: those are what the sentence claims."""
 
 
+_SECOND_SENTENCE = 0.15
+
+
 @dataclass(frozen=True, slots=True)
 class _Quote:
     passage: Passage
     start: int
     end: int
     words: frozenset[str]
+    sentences: int
 
     @property
     def text(self) -> str:
@@ -36,7 +40,7 @@ def cite(
 
     A quote, one sentence of a passage or two in a row, supports a claim when it holds every number and name
     of it, at least `SUPPORT` of its content words and `SUPPORT_OF_NEWS` of those that are not in the question.
-    Of equal quotes the shorter one wins.
+    One sentence is preferred to two, and of equal quotes the shorter one.
     """
     asked = set(content_words(question))
     quotes = [quote for passage in passages for quote in _quotes(passage)]
@@ -78,9 +82,9 @@ def lexical_evidence(question: str, passages: Sequence[Passage], limit: int = 3)
 def _quotes(passage: Passage) -> Iterator[_Quote]:
     spans = sentence_spans(passage.text)
     for start, end in spans:
-        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])))
+        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])), 1)
     for (start, _), (_, end) in pairwise(spans):
-        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])))
+        yield _Quote(passage, start, end, frozenset(content_words(passage.text[start:end])), 2)
 
 
 def _best(claim: str, asked: set[str], quotes: Sequence[_Quote]) -> tuple[float, _Quote] | None:
@@ -95,6 +99,11 @@ def _best(claim: str, asked: set[str], quotes: Sequence[_Quote]) -> tuple[float,
         told = not news or len(news & quote.words) / len(news) >= SUPPORT_OF_NEWS
         if score < SUPPORT or not told or not required <= quote.words:
             continue
-        if best is None or (score, -len(quote.text)) > (best[0], -len(best[1].text)):
+        if best is None or _worth(score, quote) > _worth(*best):
             best = (score, quote)
     return best
+
+
+def _worth(score: float, quote: _Quote) -> tuple[float, int]:
+    """A second sentence must carry a good deal more; of equal quotes the shorter one."""
+    return score - _SECOND_SENTENCE * (quote.sentences - 1), -len(quote.text)
