@@ -41,8 +41,8 @@ class Chat:
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
-    found the model reads the best `prompt_passages`; one is fastest and, for small models, also best: of 40
-    questions SmolLM2-135M answers 22 from the best passage and 14 from the best two.
+    found the model reads the best `prompt_passages`; one is fastest and, for small models, as good: of 40
+    questions SmolLM2-135M answers 22 from the best passage and 22 from the best two.
     """
 
     def __init__(
@@ -185,8 +185,8 @@ class Chat:
 
 
 def _turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence]) -> str:
-    """Passages, the best sentence once more, the question: pointed at it, SmolLM2-135M answers 28 of 50 questions
-    instead of 20."""
+    """Passages, the best sentence once more, the question: pointed at it, SmolLM2-135M answers 49 of 90 questions
+    instead of 42 from one passage."""
     if not passages:
         return question
     numbered = "\n\n".join(_numbered(i, passage) for i, passage in enumerate(passages, 1))

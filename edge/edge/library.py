@@ -13,7 +13,6 @@ from edge import paths
 from edge.errors import EncoderError, ModelNotFound, UsageError
 
 STARTER_MODEL = "SmolLM2-135M-Instruct.Q4_1"
-STARTER_ENCODER = "all-MiniLM-L6-v2"
 PULL = "edge models pull starter"
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}$")
 
@@ -73,7 +72,7 @@ def find_model(name_or_path: str | Path | None = None) -> Path:
 
 def find_encoder(name_or_path: str | Path | None = None) -> Path:
     """The folder of a text encoder; names as in `find_model`. Raises EncoderError."""
-    found = _find(name_or_path, encoders(), STARTER_ENCODER, "text encoder", EncoderError)
+    found = _find(name_or_path, encoders(), paths.STARTER_ENCODER, "text encoder", EncoderError)
     if not found.is_dir():
         raise EncoderError(f"{found} is no folder; a text encoder is a folder with a modules.json in it")
     return found

@@ -7,6 +7,9 @@ from pathlib import Path
 
 from edge.errors import StorageError
 
+STARTER_ENCODER = "all-MiniLM-L6-v2"
+"""The text encoder, below `models_dir`, that is taken when none is named."""
+
 
 def home() -> Path:
     """The data directory; not created by asking for it."""

@@ -8,12 +8,13 @@ Hierarchical navigable small worlds: Malkov and Yashunin, arXiv 1603.09320.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from edge.checksum import sha256_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +97,7 @@ class Ann:
             _METRIC,
         ):
             return None
-        if not path.is_file() or _sha256(path) != record.sha256:
+        if not path.is_file() or sha256_of(path) != record.sha256:
             return None
         graph = hnswlib.Index(space=_METRIC, dim=dim)
         graph.load_index(str(path), max_elements=count)
@@ -119,17 +120,9 @@ class Ann:
                 os.fsync(file.fileno())
             if temporary.stat().st_size != self._graph.index_file_size():  # hnswlib does not see a full disk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
-            record = AnnRecord(_sha256(temporary), self._dim, _METRIC, self._graph.get_current_count(), generation)
+            record = AnnRecord(sha256_of(temporary), self._dim, _METRIC, self._graph.get_current_count(), generation)
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         return record
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge.checksum import sha256_of
 from edge.errors import ConversionError, EncoderError
+from edge.machine import physical_cores
 from edge.offline import silence
 from edge.paths import cache_dir
 
@@ -69,7 +71,7 @@ class Encoder:
         self._output, self.dim = _hidden_states(self._session, directory)
         self._pass_tokens = _PASS_TOKENS[variant]
         # One text a thread: nothing waits for the slowest part of an operator, which counts on a busy machine.
-        self._workers = ThreadPoolExecutor(threads or _physical_cores(), thread_name_prefix="encoder")
+        self._workers = ThreadPoolExecutor(threads or physical_cores(), thread_name_prefix="encoder")
         facts = [weights, layout.pooling, layout.max_tokens, layout.lower_case, _sha256(layout.tokenizer)]
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
@@ -331,18 +333,8 @@ def _hidden_states(session: Any, directory: Path) -> tuple[str, int]:
     )
 
 
-def _physical_cores() -> int:
-    import psutil
-
-    return psutil.cpu_count(logical=False) or 1
-
-
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_of(path)
     except OSError as error:
         raise EncoderError(f"cannot read {path} ({error.strerror}); make it readable or fetch it again") from error
-    return digest.hexdigest()

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from edge.errors import EncoderError, KnowledgeError, StorageError
-from edge.paths import ensure_dir, models_dir
+from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
 from edge.types import AddProgress, AddReport, Document, Evidence, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding, TextEncoder, fingerprint, unit
@@ -16,8 +16,6 @@ from edge_index.ann import SMALLEST, Ann, AnnRecord, ExactScan
 from edge_index.files import absolute
 from edge_index.ranking import Candidate, Question, asks, rank_passages
 from edge_index.store import Store, StoredPassage
-
-STARTER_ENCODER = "all-MiniLM-L6-v2"
 
 _CANDIDATES = 30
 """Passages that the vectors, and as many that the words bring up for ranking."""

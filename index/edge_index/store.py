@@ -189,16 +189,9 @@ class Store:
             ids.append(passage)
         return ids
 
-    def delete_document(self, path: str) -> list[int]:
-        """The ids of the passages that left with it."""
-        ids = [
-            row[0]
-            for row in self._read(
-                "SELECT p.id FROM passages p JOIN documents d ON p.document = d.id WHERE d.path = ?", (path,)
-            )
-        ]
+    def delete_document(self, path: str) -> None:
+        """Its passages and their vectors leave with it."""
         self._write("DELETE FROM documents WHERE path = ?", (path,))
-        return ids
 
     def forget(self, paths: Sequence[str]) -> None:
         """Delete documents, all in one transaction."""

@@ -15,7 +15,8 @@ from time import perf_counter
 from typing import Any
 
 import edge
-from edge.engines.llamacpp import BATCH, physical_cores
+from edge.engines.llamacpp import BATCH
+from edge.machine import physical_cores
 from edge.types import Sampling
 
 

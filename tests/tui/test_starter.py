@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge import library
+from edge import library, paths
 from edge.errors import DownloadError, StorageError
 from edge_tui import starter
 
@@ -283,8 +283,8 @@ def test_a_models_directory_that_cannot_be_made_is_one_sentence(source: Path, tm
 def test_the_real_pins_carry_the_names_that_the_library_looks_for() -> None:
     model, encoder = starter.STARTER
     assert model.model == f"{library.STARTER_MODEL}.gguf"
-    assert encoder.model == library.STARTER_ENCODER
-    assert encoder.files[-1].target == f"{library.STARTER_ENCODER}/modules.json"
+    assert encoder.model == paths.STARTER_ENCODER
+    assert encoder.files[-1].target == f"{paths.STARTER_ENCODER}/modules.json"
 
 
 def test_the_real_starter_models_are_what_the_pins_say(starter_home: Path, tmp_path: Path) -> None:

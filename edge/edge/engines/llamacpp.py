@@ -18,6 +18,7 @@ from edge.engines.base import Token
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ContextOverflow, ModelError
+from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
 
 DEFAULT_CONTEXT = 4096
@@ -259,17 +260,6 @@ class LlamaCppEngine:
         add(lib.llama_sampler_init_temp(sampling.temperature))
         add(lib.llama_sampler_init_dist(_seed(sampling.seed)))
         return chain
-
-
-def physical_cores() -> int:
-    """Cores that this process may use; the second thread of a core does not speed matrix products up."""
-    import os
-
-    import psutil
-
-    physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
-    return max(1, min(physical, allowed))
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

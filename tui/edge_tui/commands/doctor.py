@@ -41,7 +41,7 @@ def examine() -> dict[str, Any]:
     import psutil
 
     from edge import library, offline
-    from edge.engines.llamacpp import physical_cores
+    from edge.machine import physical_cores
     from edge_tui.commands.output import plain
 
     packages = {name: _version(name) for name in (*PACKAGES, *sum(EXTRAS.values(), ()))}

@@ -41,6 +41,7 @@ def list_(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(name: str, with_hash: bool, as_json: bool) -> None:
     """Show what a GGUF model's file says of itself. NAME is a name from the list or a path."""
+    from edge.checksum import sha256_of
     from edge.errors import ModelError
     from edge.library import find_model
     from edge_tui.commands.output import print_json, size
@@ -50,7 +51,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
         raise ModelError(f"{path} is a folder; only GGUF files can be shown: give the path of one")
     facts = _facts(path)
     if with_hash:
-        facts["sha256"] = _sha256(path)
+        facts["sha256"] = sha256_of(path)
     if as_json:
         print_json(facts)
         return
@@ -155,13 +156,3 @@ def _quantisation(file_type: str | None) -> str | None:
         if name.startswith("LLAMA_FTYPE_") and str(value) == file_type:
             return name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
     return None
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
