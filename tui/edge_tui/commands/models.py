@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
     from edge_tui.starter import PullProgress
 
 
@@ -84,23 +82,13 @@ def starter(source: Path | None) -> None:
     """
     from edge import paths as places
     from edge_tui import starter as starters
-    from edge_tui.commands.output import progress_bar, status
+    from edge_tui.commands.output import stages, status
 
-    with progress_bar(of_bytes=True) as bar:
-        begun: dict[tuple[str, str], TaskID | None] = {}
+    with stages() as show:
 
         def show_progress(now: PullProgress) -> None:
-            if now.total < 1_000_000:  # over before anyone could read its name
-                return
-            stage = (now.stage, now.name)
-            if stage not in begun:
-                title = f"{now.stage} {now.name}"
-                begun[stage] = bar.add_task(title, total=now.total) if bar is not None else None
-                if bar is None:
-                    status(title)
-            task = begun[stage]
-            if bar is not None and task is not None:
-                bar.update(task, completed=now.done)
+            if now.total >= 1_000_000:  # what is smaller is over before anyone could read its name
+                show(f"{now.stage} {now.name}", now.done, now.total)
 
         found = starters.pull(places.models_dir(), source, show_progress)
     for path in found:

@@ -15,7 +15,7 @@ import click
 from edge.errors import UsageError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
+    from rich.progress import Progress, TaskID
 
 
 def print_json(value: object) -> None:
@@ -97,15 +97,51 @@ def confirm(question: str, yes: bool) -> None:
 
 
 @contextmanager
+def stages() -> Iterator[Callable[[str, int, int], None]]:
+    """Takes (stage, done, total) and shows a bar for each stage; without a terminal, one line when it begins.
+
+    From a million on, the numbers are bytes.
+    """
+    with progress_bar(of_bytes=True) as bar:
+        begun: dict[str, TaskID | None] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in begun:
+                begun[stage] = bar.add_task(stage, total=total) if bar is not None else None
+                if bar is None:
+                    status(stage)
+            task = begun[stage]
+            if bar is not None and task is not None:
+                bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+@contextmanager
 def progress_bar(*, of_bytes: bool = False) -> Iterator[Progress | None]:
     """A rich progress display on standard error; None when that is no terminal."""
     if not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
 
-    amount = DownloadColumn() if of_bytes else MofNCompleteColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), amount, TimeRemainingColumn())
+    class Amount(MofNCompleteColumn):
+        """Bytes where they are counted, else a plain count."""
+
+        def render(self, task: Task) -> Text:
+            return _bytes.render(task) if of_bytes and (task.total or 0) >= 1e6 else super().render(task)
+
+    _bytes = DownloadColumn()
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), Amount(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield progress
