@@ -70,11 +70,11 @@ def make_stand_in(gguf: Path, out: Path, *, architecture: str = "phi3") -> Path:
                 weights[f"{prefix}.{fused}.weight"] = torch.cat(pieces)
     model.load_state_dict(weights)
     model.to(torch.float16).save_pretrained(out)
-    _save_tokenizer(gguf, out)
+    save_tokenizer(gguf, out)
     return out
 
 
-def _save_tokenizer(gguf: Path, out: Path) -> None:
+def save_tokenizer(gguf: Path, out: Path) -> None:
     """SmolLM2's tokenizer, with the pre-tokeniser that its GGUF file only names: digits apart, then byte level."""
     from tokenizers import pre_tokenizers
     from transformers import AutoTokenizer
@@ -97,6 +97,24 @@ def _save_tokenizer(gguf: Path, out: Path) -> None:
         "chat_template": tokenizer.chat_template,
     }
     (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2), encoding="utf-8")
+
+
+def make_lora(base: Path, out: Path, *, targets: list[str] | None = None, rank: int = 4, **config: Any) -> Path:
+    """A random LoRA with an effect: peft would begin with B = 0, which has none."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    settings = {"lora_alpha": 2 * rank, "task_type": "CAUSAL_LM", **config}
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = get_peft_model(model, LoraConfig(r=rank, target_modules=targets or LINEAR, **settings))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                parameter.normal_(std=0.1)
+    model.save_pretrained(out)
+    return out
 
 
 def train_lora(base: Path, out: Path, *, steps: int = 60, rank: int = 8) -> Path:

@@ -41,7 +41,8 @@ _GELU_LEAST = -0.1701
 
 def can_convert(config: Mapping[str, Any]) -> bool:
     """Whether `config` (a Hugging Face config.json) describes a model that `to_encoder` can draw."""
-    return config.get("model_type") in ARCHITECTURES
+    plain = config.get("position_embedding_type", "absolute") == "absolute" and not config.get("is_decoder")
+    return config.get("model_type") in ARCHITECTURES and plain and config.get("hidden_act") in _ACTIVATIONS
 
 
 def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path:
@@ -86,11 +87,11 @@ def read_config(directory: Path) -> dict[str, Any]:
         ) from error
     except ValueError as error:
         raise ConversionError(f"{path} is not JSON; fetch the model again") from error
-    if not isinstance(config, dict) or not can_convert(config):
+    if not isinstance(config, dict) or config.get("model_type") not in ARCHITECTURES:
         kind = config.get("model_type") if isinstance(config, dict) else None
         raise ConversionError(
             f"{directory} holds a model of type {kind!r}; only {', '.join(ARCHITECTURES)} can be converted: "
-            "choose such an encoder, or put an exported onnx/model.onnx into the directory"
+            "make a folder of another one with: edge convert encoder DIR -o NEW_FOLDER"
         )
     if config.get("position_embedding_type", "absolute") != "absolute" or config.get("is_decoder"):
         raise ConversionError(
@@ -99,14 +100,19 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def refuse_pickle(directory: Path) -> None:
+    """Raise ConversionError where the weights of `directory` come as a pickle and not as safetensors."""
+    if any(directory.glob("*.bin")) and not any(directory.glob("*.safetensors")):
+        raise ConversionError(
+            f"{directory} has its weights only as a pickle (.bin), which can run code when it is read; "
+            "fetch the model's model.safetensors"
+        )
+
+
 def _read_weights(directory: Path) -> dict[str, NDArray[np.float32]]:
     path = directory / "model.safetensors"
+    refuse_pickle(directory)
     if not path.is_file():
-        if any(directory.glob("*.bin")):
-            raise ConversionError(
-                f"{directory} has its weights only as a pickle (.bin), which can run code when it is read; "
-                "fetch the model's model.safetensors"
-            )
         raise ConversionError(f"{path} is missing; fetch the model again")
     try:
         from safetensors import SafetensorError, safe_open
@@ -139,7 +145,7 @@ def _write_whole(out: Path, data: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _quantize(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+def quantize(matrix: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
     """Whole numbers and the scale of every column.
 
     CPUs without VNNI (vpmaddubsw) add the products of two neighbouring rows in 16 bits, which saturate above
@@ -274,7 +280,7 @@ class _Graph:
 
     def quantized_parts(self, name: str) -> tuple[str, str, str]:
         weight, bias = self.parts(name)
-        matrix, scale = _quantize(self.constants[weight].T)
+        matrix, scale = quantize(self.constants[weight].T)
         return self.constant(weight, matrix), self.constant(name + ".scale", scale), bias
 
     def add_norm(self, value: str, skip: str, base: str) -> str:

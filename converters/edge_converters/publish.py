@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from edge.checksum import sha256_of
-from edge.errors import ConversionError, StorageError
+from edge.errors import StorageError
+from edge_converters.checkpoint import read_json
 
 Progress = Callable[[str, int, int], None]
 """Called as (stage, done, total), in bytes wherever bytes are what passes."""
@@ -98,11 +98,11 @@ def write_manifest(
     modules the adapters changed. `sha256` of the output and `base_sha256`, by file name, are computed where they
     are not given.
     """
-    digest = sha256 or _digest(out)
+    digest = sha256 or digest_of(out)
     export = Export(
         path=str(out),
         kind=kind,
-        bytes=sum(file.stat().st_size for file in _files(out)),
+        bytes=size_of(out),
         sha256=digest,
         seconds=round(time.monotonic() - started, 2),
         manifest=str(manifest_path(out)),
@@ -140,14 +140,13 @@ def beside(out: Path, what: str) -> Path:
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of an export, None when there is none. Raises ConversionError when it is damaged."""
-    path = manifest_path(out)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise ConversionError(f"{path} cannot be read ({error}); delete it or convert again") from error
-    return content if isinstance(content, dict) else None
+    return read_beside(out, "manifest")
+
+
+def read_beside(out: Path, what: str) -> dict[str, Any] | None:
+    """The content of `beside(out, what)`, None when there is none. Raises ConversionError when it is damaged."""
+    path = beside(out, what)
+    return read_json(path) if path.is_file() else None
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -168,17 +167,18 @@ def size_of(path: Path) -> int:
     return sum(file.stat().st_size for file in _files(path))
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
-
-
-def _digest(out: Path) -> str:
+def digest_of(out: Path) -> str:
+    """SHA-256 of a file; of a folder, the SHA-256 of its files' lines "SHA-256  path", as sha256sum prints them."""
     if out.is_file():
         return sha256_of(out)
     import hashlib
 
     lines = [f"{sha256_of(file)}  {file.relative_to(out).as_posix()}\n" for file in _files(out)]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _plain(value: Any) -> Any:
@@ -192,6 +192,8 @@ def _plain(value: Any) -> Any:
 
 
 def _versions() -> dict[str, str]:
+    from importlib import metadata
+
     versions = {}
     for package in _PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):

@@ -12,6 +12,7 @@ EdgeError                     one root; its message says what happened, to what,
 │   ├── DocumentError         one file that cannot be read; the others of its folder still can
 │   └── EncoderError          the text encoder cannot be loaded or does not fit the index
 ├── ConversionError           weights that cannot be turned into another format
+│   └── ParityError           an export that does not behave as its original does
 └── DownloadError             `edge models pull` could not finish
 """
 
@@ -29,11 +30,12 @@ class UsageError(EdgeError):
 class MissingExtra(EdgeError):
     """An optional package is missing.
 
-    `package` is what could not be imported, `extra` the name of the extra of `edge-expert` that brings it.
+    `package` is what could not be imported, `extra` the name of the extra of `edge-expert` that brings it, `hint`
+    what else there is to know.
     """
 
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'edge-expert[{extra}]'")
+    def __init__(self, package: str, extra: str, hint: str = "") -> None:
+        super().__init__(f"{package} is not installed; run: pip install 'edge-expert[{extra}]'" + hint)
         self.package = package
         self.extra = extra
 
@@ -76,6 +78,10 @@ class EncoderError(KnowledgeError):
 
 
 class ConversionError(EdgeError):
+    pass
+
+
+class ParityError(ConversionError):
     pass
 
 

@@ -26,6 +26,10 @@ Span = tuple[int, int]
 # Texts of one length share a forward pass up to so many tokens: more no longer pays, it only leaves the cache.
 # In int8 every text goes alone: the range of its values sets the steps, and must not depend on its neighbours.
 _PASS_TOKENS = {"fp32": 512, "int8": 1}
+# Their first token has the position behind the padding id.
+_COUNTS_FROM_PADDING = ("roberta", "xlm-roberta", "camembert", "mpnet", "data2vec-text", "longformer", "ibert", "xmod")
+# The ONNX files that a directory may bring; for fp32 the first one is the last choice.
+_READY = ("onnx/model_int8.onnx", "onnx/model.onnx", "model.onnx")
 # Texts are tokenised in windows of so many, so that memory does not grow with a corpus.
 _WINDOW = 1024
 
@@ -50,8 +54,8 @@ class Encoder:
         """Load the sentence-transformers model in `directory`.
 
         Its weights are converted once into `cache` (the data directory's cache/encoders unless given). A model
-        that cannot be converted, or comes without safetensors, runs from its own onnx/model.onnx or
-        model.onnx if it has one; `variant` is then without effect. `threads` None takes the physical cores.
+        that cannot be converted so, or comes without safetensors, runs from an ONNX file of its own, of `variant`
+        if there is one; `edge convert encoder` makes such directories. `threads` None takes the physical cores.
 
         Raises EncoderError for a broken or unsupported model, MissingExtra when the conversion needs a package.
         """
@@ -156,7 +160,9 @@ class Encoder:
         import numpy as np
 
         ids = np.array(rows, dtype=np.int64)
-        values = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        ones = np.ones_like(ids)
+        values = {"input_ids": ids, "attention_mask": ones, "token_type_ids": 0 * ids}
+        values["position_ids"] = ones.cumsum(axis=1) - 1
         feed = {name: values[name].astype(kind, copy=False) for name, kind in self._inputs.items()}
         hidden: NDArray[np.float32] = self._session.run([self._output], feed)[0]
         return hidden
@@ -164,8 +170,8 @@ class Encoder:
     def _pool(self, hidden: NDArray[np.float32]) -> NDArray[np.float32]:
         import numpy as np
 
-        if self._pooling == "cls":
-            return _unit(hidden[:, 0])
+        if self._pooling in ("cls", "lasttoken"):
+            return _unit(hidden[:, 0 if self._pooling == "cls" else -1])
         if self._pooling == "max":
             return _unit(np.max(hidden, axis=1))
         return _unit(np.mean(hidden, axis=1))
@@ -220,7 +226,7 @@ class _Layout:
         extra = transformer / "tokenizer_config.json"
         tokenizer = _read_json(extra, dict) if extra.is_file() else {}
         positions = config.get("max_position_embeddings")
-        if positions and config.get("model_type") not in ("bert", "distilbert"):
+        if positions and config.get("model_type") in _COUNTS_FROM_PADDING:
             positions -= config.get("pad_token_id", 1) + 1
         limits = [settings.get("max_seq_length"), tokenizer.get("model_max_length"), positions]
         return cls(
@@ -233,15 +239,15 @@ class _Layout:
 
 
 def _read_pooling(path: Path) -> str:
-    """`mean`, `cls` or `max`, from the flags of old versions or the one name of sentence-transformers 6."""
+    """`mean`, `cls`, `max` or `lasttoken`: in flags, or one name since sentence-transformers 6."""
     config = _read_json(path, dict)
     flags = [key for key, value in config.items() if key.startswith("pooling_mode_") and value is True]
     named = config.get("pooling_mode", [flag.removeprefix("pooling_mode_").split("_tok")[0] for flag in flags])
     modes = [named] if isinstance(named, str) else list(named) or ["mean"]
-    if modes in (["mean"], ["cls"], ["max"]):
+    if modes in (["mean"], ["cls"], ["max"], ["lasttoken"]):
         return str(modes[0])
     raise EncoderError(
-        f"{path} asks for the pooling {' + '.join(map(str, modes))}; only mean, cls and max are known, "
+        f"{path} asks for the pooling {' + '.join(map(str, modes))}; only mean, cls, max and lasttoken are known, "
         "choose another encoder"
     )
 
@@ -283,10 +289,12 @@ def _load(layout: _Layout, variant: Variant, cache: Path) -> tuple[Any, str]:
     from edge_converters.encoder import VERSION, can_convert, to_encoder
 
     weights = layout.transformer / "model.safetensors"
-    ready = [layout.transformer / name for name in ("onnx/model.onnx", "model.onnx")]
-    ready = [path for path in ready if path.is_file()]
+    names = _READY if variant == "int8" else (*_READY[1:], _READY[0])
+    ready = [layout.transformer / name for name in names if (layout.transformer / name).is_file()]
     if ready and not (can_convert(layout.config) and weights.is_file()):
-        return _open_session(ready[0], fuse=True), _sha256(ready[0])
+        # Above 2 GB the numbers stand beside the graph.
+        parts = [path for path in (ready[0], Path(f"{ready[0]}_data")) if path.is_file()]
+        return _open_session(ready[0], fuse=True), "-".join(map(_sha256, parts))
     digests = [_sha256(path) for path in (weights, layout.transformer / "config.json") if path.is_file()]
     identity = hashlib.sha256("-".join([*digests, variant, str(VERSION)]).encode()).hexdigest()
     path = cache / f"{layout.transformer.resolve().name}-{variant}-{identity[:16]}.onnx"
@@ -302,9 +310,7 @@ def _load(layout: _Layout, variant: Variant, cache: Path) -> tuple[Any, str]:
 
 
 def _open_session(path: Path, *, fuse: bool = False) -> Any:
-    """`fuse` is for files that others exported: ours are drawn as they run best, and fusing more of them would
-    bring the slow SkipLayerNormalization back.
-    """
+    """`fuse` is for files that others exported; ours are drawn as they run best."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -315,9 +321,11 @@ def _open_session(path: Path, *, fuse: bool = False) -> Any:
     options.enable_mem_pattern = False
     if not fuse:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    # onnxruntime 1.31's SkipLayerNormalization takes four times as long as its two parts.
+    disabled = ["SkipLayerNormFusion"]
     broken = errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf, errors.RuntimeException
     try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"], disabled_optimizers=disabled)
     except (*broken, errors.NoSuchFile, errors.NotImplemented) as error:
         raise EncoderError(f"onnxruntime cannot load {path} ({error}); fetch the encoder again") from error
 

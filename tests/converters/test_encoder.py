@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from edge.errors import ConversionError, StorageError
+from edge.errors import ConversionError, MissingExtra, StorageError
 from edge_converters import to_encoder
+from edge_converters.encoder_directory import convert_encoder
+from edge_index.encoder import Encoder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -189,3 +193,45 @@ def test_a_place_that_cannot_be_written_is_a_storage_error(tmp_path: Path) -> No
     with pytest.raises(StorageError, match=r"taken\.onnx"):
         to_encoder(tmp_path, tmp_path / "taken.onnx")
     assert not [path for path in tmp_path.iterdir() if path.name.endswith(".tmp")]
+
+
+def test_a_converted_directory_is_an_encoder_by_itself(
+    minilm_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts = ["a", "The quick brown fox jumps over the lazy dog.", "many words " * 300]
+    expected, fingerprints = {}, {}
+    for variant in ("fp32", "int8"):
+        with Encoder.open(minilm_dir, variant=variant) as encoder:  # type: ignore[arg-type]
+            expected[variant] = encoder.encode(texts)
+        export = convert_encoder(minilm_dir, tmp_path / variant, variant=variant)  # type: ignore[arg-type]
+        assert (export.kind, export.path) == ("encoder", str(tmp_path / variant))
+        assert json.loads(Path(export.manifest).read_text())["options"]["variant"] == variant
+    for package in ("torch", "onnx", "safetensors"):
+        monkeypatch.setitem(sys.modules, package, None)
+    for variant, vectors in expected.items():
+        with Encoder.open(tmp_path / variant) as encoder:
+            np.testing.assert_allclose(encoder.encode(texts), vectors, atol=1e-3)
+            fingerprints[variant] = encoder.fingerprint
+    shutil.copy(tmp_path / "int8/onnx/model_int8.onnx", tmp_path / "fp32/onnx")
+    for variant in ("fp32", "int8"):
+        with Encoder.open(tmp_path / "fp32", variant=variant) as encoder:  # type: ignore[arg-type]
+            assert encoder.fingerprint == fingerprints[variant]
+
+
+def test_other_architectures_name_the_environment_that_exports_them(
+    minilm_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(minilm_dir, tmp_path / "m")
+    _edit_config(tmp_path / "m", model_type="mpnet")
+    monkeypatch.setitem(sys.modules, "optimum", None)
+    with pytest.raises(MissingExtra, match=r"edge-expert\[optimum\]' in an environment of its own"):
+        convert_encoder(tmp_path / "m", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir() if path.name != "edge-home"] == ["m"]
+
+
+def test_a_folder_with_other_things_is_not_replaced(minilm_dir: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "letter.txt").write_text("dear")
+    with pytest.raises(StorageError, match="other things"):
+        convert_encoder(minilm_dir, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["letter.txt"]

@@ -77,8 +77,37 @@ def test_show_says_what_the_file_says_of_itself(smollm_path: Path) -> None:
 def test_show_refuses_what_is_no_gguf_file(home: Path) -> None:
     with pytest.raises(ModelError, match="not a GGUF file"):
         run("models", "show", str(put(home, "a.gguf", b"PK\3\4")))
-    with pytest.raises(ModelError, match="is a folder"):
+    with pytest.raises(ModelError, match="no ONNX model folder"):
         run("models", "show", str(home))
+
+
+def test_show_tells_origin_and_parity_of_an_export(home: Path) -> None:
+    put(home, "mine/genai_config.json", b'{"model": {"type": "phi3", "context_length": 4096}}')
+    put(home, "mine/tokenizer_config.json", b'{"chat_template": "x"}')
+    assert "parity         not checked" in run("models", "show", "mine").stdout
+    manifest = {
+        "base": {"path": "phi-3"},
+        "adapters": [{"path": "lora"}],
+        "options": {"precision": "int4"},
+        "made": "2026-01-01T00:00:00Z",
+    }
+    put(home, "mine.manifest.json", json.dumps(manifest).encode())
+    checks = [{"name": "template", "passed": True}, {"name": "adapter effect", "passed": False}]
+    put(home, "mine.parity.json", json.dumps({"passed": False, "checks": checks}).encode())
+    facts = json.loads(run("models", "show", "mine", "--json").stdout)
+    assert (facts["architecture"], facts["context"], facts["chat_template"]) == ("phi3", 4096, True)
+    assert facts["made_from"] == {
+        "base": "phi-3",
+        "adapters": ["lora"],
+        "precision": "int4",
+        "made": "2026-01-01T00:00:00Z",
+    }
+    assert facts["parity"]["checks"] == checks
+    text = run("models", "show", "mine").stdout
+    assert "base: phi-3" in text
+    assert "FAILED: adapter effect" in text
+    run("models", "remove", "mine", "--yes")
+    assert list((home / "models").iterdir()) == []
 
 
 def test_remove_deletes_files_and_folders_and_asks_first(home: Path) -> None:

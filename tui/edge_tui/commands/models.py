@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -38,24 +38,26 @@ def list_(as_json: bool) -> None:
 @click.option("--sha256", "with_hash", is_flag=True, help="Also compute the SHA-256 of the file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def show(name: str, with_hash: bool, as_json: bool) -> None:
-    """Show what a GGUF model's file says of itself. NAME is a name from the list or a path."""
-    from edge.checksum import sha256_of
-    from edge.errors import ModelError
+    """Show what a model's files say of it, what it was made from, and whether its parity was proved.
+
+    NAME is a name from the list or a path.
+    """
     from edge.library import find_model
-    from edge_tui.commands.output import print_json, size
+    from edge_converters.publish import digest_of, read_beside
+    from edge_tui.commands.output import print_json
 
     path = find_model(name)
-    if not path.is_file():
-        raise ModelError(f"{path} is a folder; only GGUF files can be shown: give the path of one")
-    facts = _facts(path)
+    facts = _facts(path) if path.is_file() else _onnx_facts(path)
     if with_hash:
-        facts["sha256"] = sha256_of(path)
+        facts["sha256"] = digest_of(path)
+    manifest, parity = (read_beside(path, what) for what in ("manifest", "parity"))
+    facts |= {"made_from": _origin(manifest) if manifest else None, "parity": parity}
     if as_json:
         print_json(facts)
         return
     for key, value in facts.items():
-        text = {"True": "yes", "False": "no", "None": "not said"}.get(str(value), str(value))
-        click.echo(f"{key.replace('_', ' '):<14} {size(path.stat().st_size) if key == 'bytes' else text}")
+        for line, text in enumerate(_lines(key, value)):
+            click.echo(f"{'' if line else key.replace('_', ' '):<14} {text}")
 
 
 @models.group(invoke_without_command=True)
@@ -102,11 +104,14 @@ def starter(source: Path | None) -> None:
 def remove(name: str, yes: bool) -> None:
     """Delete a model or text encoder from the data directory. NAME is a name from the list."""
     from edge.library import find_entry
+    from edge_converters.publish import beside
     from edge_tui.commands.output import confirm, size, status
 
     entry = find_entry(name)
     confirm(f"Delete {entry.path} ({size(entry.bytes)})?", yes)
     path = Path(entry.path)
+    for what in ("manifest", "parity"):
+        beside(path, what).unlink(missing_ok=True)
     if path.is_dir() and not path.is_symlink():
         import shutil
 
@@ -133,6 +138,59 @@ def _facts(path: Path) -> dict[str, object]:
         "chat_template": "tokenizer.chat_template" in metadata,
         "licence": metadata.get("general.license"),
     }
+
+
+def _onnx_facts(folder: Path) -> dict[str, object]:
+    from edge.errors import ModelError
+    from edge_converters.checkpoint import read_json
+    from edge_converters.publish import size_of
+
+    config = folder / "genai_config.json"
+    if not config.is_file():
+        raise ModelError(f"{folder} is no ONNX model folder (it has no genai_config.json); give one, or a GGUF file")
+    model = read_json(config).get("model", {})
+    return {
+        "name": folder.name,
+        "path": str(folder),
+        "bytes": size_of(folder),
+        "architecture": model.get("type"),
+        "context": model.get("context_length"),
+        "chat_template": (folder / "chat_template.jinja").is_file()
+        or "chat_template" in read_json(folder / "tokenizer_config.json"),
+    }
+
+
+def _origin(manifest: dict[str, Any]) -> dict[str, object]:
+    """What of a manifest says where an export comes from."""
+    base = manifest.get("base") or {}
+    adapters = [adapter["path"] for adapter in manifest.get("adapters", ())]
+    return {"base": base.get("path"), "adapters": adapters, **manifest.get("options", {}), "made": manifest.get("made")}
+
+
+def _lines(key: str, value: object) -> list[str]:
+    """A fact as lines for people."""
+    from edge_tui.commands.output import size
+
+    if key == "parity":
+        return _parity_lines(value) if isinstance(value, dict) else ["not checked"]
+    if isinstance(value, dict):
+        return [f"{name}: {_text(item)}" for name, item in value.items() if item not in (None, [], {})]
+    return [size(value) if key == "bytes" and isinstance(value, int) else _text(value)]
+
+
+def _text(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
+    return {"True": "yes", "False": "no", "None": "not said"}.get(str(value), str(value))
+
+
+def _parity_lines(parity: dict[str, Any]) -> list[str]:
+    checks = parity.get("checks", [])
+    failed = [check["name"] for check in checks if check["passed"] is False]
+    if failed:
+        return [f"FAILED: {', '.join(failed)}"]
+    passed = sum(check["passed"] is True for check in checks)
+    return [f"proved: {passed} checks passed" + (f", {len(checks) - passed} not asked" if passed < len(checks) else "")]
 
 
 def _quantisation(file_type: str | None) -> str | None:
