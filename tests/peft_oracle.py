@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_converters.merge import Merged
+from edge_converters.publish import AdapterSource
+
 Prepare = Callable[[Any], object]
 
 FUSED = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
@@ -114,3 +117,29 @@ def merged_by_peft(
         if double:
             model.double()
         return model.merge_and_unload(adapter_names=names)
+
+
+def sources(*paths: Path, weights: tuple[float, ...] = ()) -> list[AdapterSource]:
+    return [AdapterSource(path, weight) for path, weight in zip(paths, weights or (1.0,) * len(paths), strict=True)]
+
+
+def assert_same(got: Merged, want: Any) -> None:
+    """Every tensor of `got` has the bits that the model `want` has."""
+    import torch
+
+    expected = want.state_dict()
+    for name in got.tensors:
+        value = got.read(name).float()
+        assert value.shape == expected[name].shape, name
+        worst = (value - expected[name]).abs().max().item()
+        assert torch.equal(value, expected[name]), f"{name} differs by {worst}"
+    tied = got.config.get("tie_word_embeddings", True)
+    assert set(expected) - set(got.tensors) <= ({"lm_head.weight"} if tied else set())
+
+
+def grow(model: Any) -> None:
+    """Four tokens more than the 256 of a tiny model."""
+    import torch
+
+    torch.manual_seed(3)
+    model.resize_token_embeddings(260, mean_resizing=False)

@@ -1,7 +1,52 @@
-"""Everything that turns one file of weights into another."""
+"""Everything that turns one file of weights into another. The names below are the public ones."""
 
 from __future__ import annotations
 
-from edge_converters.encoder import to_encoder
+from typing import TYPE_CHECKING
 
-__all__ = ["to_encoder"]
+from edge_converters.merge import merge
+
+if TYPE_CHECKING:
+    from edge_converters.adapter import to_adapter
+    from edge_converters.encoder import to_encoder
+    from edge_converters.encoder_directory import convert_encoder
+    from edge_converters.gguf import to_gguf
+    from edge_converters.onnx import to_onnx
+    from edge_converters.parity import Parity, check_parity
+    from edge_converters.publish import AdapterSource, Export
+
+__all__ = [
+    "AdapterSource",
+    "Export",
+    "Parity",
+    "check_parity",
+    "convert_encoder",
+    "merge",
+    "to_adapter",
+    "to_encoder",
+    "to_gguf",
+    "to_onnx",
+]
+
+_ROOMS = {
+    "AdapterSource": "publish",
+    "Export": "publish",
+    "Parity": "parity",
+    "check_parity": "parity",
+    "convert_encoder": "encoder_directory",
+    "to_adapter": "adapter",
+    "to_encoder": "encoder",
+    "to_gguf": "gguf",
+    "to_onnx": "onnx",
+}
+
+
+def __getattr__(name: str) -> object:
+    # `merge` alone is not lazy: it has the name of its module, which would take its place.
+    if name not in _ROOMS:
+        raise AttributeError(f"module 'edge_converters' has no attribute {name!r}")
+    from importlib import import_module
+
+    value: object = getattr(import_module(f"edge_converters.{_ROOMS[name]}"), name)
+    globals()[name] = value
+    return value

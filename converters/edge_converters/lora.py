@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import AdapterError
-from edge_converters.checkpoint import TensorFiles, TensorInfo, import_torch, read_header, read_json
+from edge_converters.checkpoint import TensorFiles, TensorInfo, read_header, read_json
+from edge_converters.pieces import is_finite
 from edge_converters.publish import AdapterSource
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ class Lora:
     """A PEFT directory, or the parent of the only one (peft saves adapters that are not named default so).
 
     `modules` by module name; `replaced`: base tensor name -> key of the tensor that takes its place (modules to
-    save, trained biases, saved embeddings); `originals`: what such a tensor was before; `tokens`: base tensor name ->
-    rows. Raises AdapterError for what is no
+    save, trained biases, saved embeddings); `tokens`: base tensor name -> rows. Raises AdapterError for what is no
     LoRA, cannot be merged truthfully, is incomplete or contradicts itself.
     """
 
@@ -91,7 +91,6 @@ class Lora:
         self._data = TensorFiles()
         self.modules: dict[str, LoraModule] = {}
         self.replaced: dict[str, str] = {}
-        self.originals: dict[str, str] = {}
         self.tokens: dict[str, TokenRows] = {}
         for name, parts in self._parts().items():
             self._add_module(name, parts)
@@ -152,8 +151,8 @@ class Lora:
             if match := _PART.fullmatch(name):
                 part = match["part"].removeprefix("token_adapter.").removesuffix(".weight")
                 modules[match["module"]][part] = key
-            elif ".original_module." in name:
-                self.originals[name.replace(".original_module.", ".")] = key
+            elif name.endswith(".lora_velora_embed") or ".original_module." in name:
+                continue  # VeLoRA's projection, which only training uses; what an embedding was before its training
             elif ".modules_to_save." in name:
                 # A resized embedding is saved a second time under its place inside the trained model.
                 self.replaced.setdefault(name.replace(".modules_to_save.", "."), key)
@@ -240,7 +239,6 @@ class Lora:
         return tuple(int(row) for row in wanted)
 
     def _check_finite(self) -> None:
-        isfinite = import_torch().isfinite
         for key, info in self.tensors.items():
             if info.dtype not in ("F64", "F32", "F16", "BF16"):
                 raise AdapterError(f"{self.file} holds {key} as {info.dtype}; save the adapter in a floating type")
@@ -248,7 +246,7 @@ class Lora:
             step = max(1, (1 << 20) // max(1, info.elements // max(1, info.shape[0] if info.shape else 1)))
             for start in range(0, info.shape[0] if info.shape else 1, step):
                 piece = self.read(key, slice(start, start + step)) if info.shape else self.read(key)
-                if not isfinite(piece).all():
+                if not is_finite(piece):
                     raise AdapterError(f"{self.file} has infinite or undefined numbers in {key}; its training failed")
 
 

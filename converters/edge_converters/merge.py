@@ -9,13 +9,16 @@ import shutil
 import struct
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from edge.errors import ConversionError
-from edge_converters.checkpoint import INDEX, SINGLE, Checkpoint, TensorInfo, import_torch
+from edge_converters.checkpoint import INDEX, SINGLE, Checkpoint, TensorInfo
 from edge_converters.lora import Lora
 from edge_converters.merge_plan import Applied, AppliedAdapter, Plan
+from edge_converters.pieces import Piece, bytes_of, computed, is_finite
 from edge_converters.publish import AdapterSource, Export, Progress, published, write_manifest
 
 if TYPE_CHECKING:
@@ -34,7 +37,7 @@ class Merged:
 
     `tensors` and `config` are those of the merged model: a larger vocabulary and an output head that is no longer
     tied to the input show there. Making one is the preflight: AdapterError for an adapter that does not fit,
-    ConversionError for a base that cannot be merged into, and no weight has been read or written.
+    ConversionError for a base that cannot be merged into, before a byte is written.
     """
 
     def __init__(self, base: Checkpoint, adapters: Sequence[AdapterSource]) -> None:
@@ -57,6 +60,10 @@ class Merged:
         """
         change = self._plan.changes.get(name)
         return self.base.read(self._plan.stored_as(name).name, rows) if change is None else change.result(rows)
+
+    def block_rows(self, name: str) -> int:
+        """Reading a touched tensor in multiples of so many rows computes nothing twice."""
+        return self._plan.changes[name].block_rows
 
     def stored_dtype(self, name: str) -> torch.dtype:
         """The type in which the base keeps this tensor, and in which it is written again."""
@@ -103,10 +110,10 @@ def merge(base: Path, adapters: Sequence[AdapterSource], out: Path, *, progress:
         raise ConversionError(f"nothing to merge into {base}; name at least one adapter")
     weights = Merged(Checkpoint(base), adapters)
     total = sum(info.nbytes for info in weights.tensors.values())
-    with published(out, needs=total + (1 << 20)) as partial:
-        partial.mkdir()
-        _write_weights(weights, partial, total, progress or (lambda stage, done, total: None))
-        _write_settings(weights, partial)
+    with published(out, needs=total + (1 << 20)) as folder:
+        folder.mkdir()
+        _write_weights(weights, folder, total, progress or (lambda stage, done, total: None))
+        _write_settings(weights, folder)
     return write_manifest(
         out, "merged", base=Path(base), adapters=adapters, options={}, applied=weights.applied, started=started
     )
@@ -120,11 +127,10 @@ def _write_weights(weights: Merged, folder: Path, total: int, progress: Progress
     for shard, names in shards.items():
         with (folder / shard).open("wb") as file:
             _write_header(file, weights, names)
-            for name in names:
-                for piece in _pieces(weights, name):
-                    file.write(piece)
-                    done += len(piece)
-                    progress("merge", done, total)
+            for piece in computed(chain.from_iterable(_pieces(weights, name) for name in names)):
+                file.write(piece)
+                done += len(piece)
+                progress("merge", done, total)
     if list(shards) != [SINGLE]:
         index = {
             "metadata": {"total_size": total},
@@ -150,24 +156,30 @@ def _write_header(file: BinaryIO, weights: Merged, names: list[str]) -> None:
     file.write(struct.pack("<Q", len(text)) + text)
 
 
-def _pieces(weights: Merged, name: str) -> Iterator[memoryview]:
-    """The bytes of a tensor of the merged model, in the base's type."""
+def _pieces(weights: Merged, name: str) -> Iterator[Piece]:
+    """What computes the bytes of a tensor of the merged model, in the base's type."""
     if not weights.touched(name):
         stored = weights.bytes_of(name)
         for start in range(0, len(stored), _PIECE):
-            yield stored[start : start + _PIECE]
+            yield partial(memoryview.__getitem__, stored, slice(start, start + _PIECE))
         return
-    shape, dtype = weights.tensors[name].shape, weights.stored_dtype(name)
+    shape = weights.tensors[name].shape
     rows = max(1, _PIECE * shape[0] // max(1, weights.tensors[name].elements * 4))
-    for start in range(0, shape[0], rows):
-        piece = weights.read(name, slice(start, start + rows)).to(dtype)
-        if not import_torch().isfinite(piece).all():
-            raise ConversionError(
-                f"{name} of {weights.directory} with its adapters has numbers beyond what {dtype} holds; "
-                "take the base in bfloat16 or float32"
-            )
-        # bfloat16 has no counterpart in numpy, bytes have.
-        yield piece.flatten().view(import_torch().uint8).numpy().data
+    # Whole blocks of the merge, or their seams would be computed twice.
+    step = -(-rows // weights.block_rows(name)) * weights.block_rows(name)
+    for start in range(0, shape[0], step):
+        yield partial(_cast, weights, name, slice(start, start + step))
+
+
+def _cast(weights: Merged, name: str, rows: slice) -> memoryview:
+    dtype = weights.stored_dtype(name)
+    piece = weights.read(name, rows).to(dtype)
+    if not is_finite(piece):
+        raise ConversionError(
+            f"{name} of {weights.directory} with its adapters has numbers beyond what {dtype} holds; "
+            "take the base in bfloat16 or float32"
+        )
+    return bytes_of(piece)
 
 
 def _write_settings(weights: Merged, folder: Path) -> None:

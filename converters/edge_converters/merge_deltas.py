@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from math import prod
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from edge_converters.checkpoint import import_torch
@@ -35,6 +36,7 @@ class LowRank:
     scale: float
     transposed: bool
     _factor: torch.Tensor | None = field(default=None, init=False, repr=False)
+    _lock: Lock = field(default_factory=Lock, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -55,7 +57,8 @@ class LowRank:
             block += delta
             return
         if self.transposed:
-            factor = self._column_factor(read)
+            with self._lock:
+                factor = self._column_factor(read)
         else:
             norm = import_torch().linalg.norm(unmerged + delta, dim=1)
             factor = (self.lora.read(self.module.magnitude, rows).float() / norm).view(-1, 1)
@@ -122,9 +125,13 @@ class Change:
                 target.copy_(whole[wanted.start - block.start : wanted.stop - block.start])
         return out
 
+    @property
+    def block_rows(self) -> int:
+        return max(16, _BLOCK // max(1, prod(self.shape[1:])) // 16 * 16)
+
     def _blocks(self, start: int, stop: int) -> Iterator[slice]:
         """The pieces of a fixed division of the rows that touch `start:stop`."""
-        step = max(16, _BLOCK // max(1, prod(self.shape[1:])) // 16 * 16)
+        step = self.block_rows
         for first in range(start // step * step, stop, step):
             yield slice(first, min(first + step, self.shape[0]))
 

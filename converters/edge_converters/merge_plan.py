@@ -9,7 +9,7 @@ from typing import Any
 from edge.errors import AdapterError, ConversionError
 from edge_converters.checkpoint import Checkpoint, TensorInfo
 from edge_converters.lora import Lora, LoraModule
-from edge_converters.merge_deltas import BiasShift, Change, LowRank
+from edge_converters.merge_deltas import BiasShift, Change, LowRank, Read
 from edge_converters.merge_fit import INPUTS, OUTPUTS, Fit, leaf, module_of
 
 # Models whose linear layers are transformers' Conv1D, with the weight as [in, out].
@@ -50,7 +50,7 @@ class Plan:
     """`changes` by tensor name, the `tensors` and the `config` of the merged model, and the record `applied`.
 
     Raises AdapterError for an adapter that does not fit the base and ConversionError for a base that cannot be
-    merged into; no weight of the base is read.
+    merged into. Of the base's weights only those are read that an adapter brings whole, to see whether they differ.
     """
 
     def __init__(self, base: Checkpoint, loras: list[tuple[Lora, float]]) -> None:
@@ -64,7 +64,6 @@ class Plan:
         if self.tied:
             self.output = f"{OUTPUTS[0]}.weight"
         self._replacing: dict[str, Lora] = {}
-        self._originals: dict[str, Change] = {}
         self._untied = False
         adapters = tuple(self._add(lora, weight) for lora, weight in loras)
         self._settle_tie()
@@ -74,15 +73,12 @@ class Plan:
     def _add(self, lora: Lora, weight: float) -> AppliedAdapter:
         fit = Fit(lora, self.base, self.output if self.tied else None)
         fit.check()
-        if lora.replaced and weight != 1:
+        replaced = [name for name, key in lora.replaced.items() if self._replace(fit.base_name(name), lora, key)]
+        if replaced and weight != 1:
             raise AdapterError(
-                f"{lora.directory} brings {next(iter(lora.replaced))} whole, which cannot be weighted by {weight:g}; "
+                f"{lora.directory} brings {replaced[0]} whole, which cannot be weighted by {weight:g}; "
                 "give it the weight 1"
             )
-        for name, key in lora.replaced.items():
-            self._replace(fit.base_name(name), lora, key)
-        for name, key in lora.originals.items():
-            self._originals[fit.base_name(name)] = Change(lora.shape(key), partial(lora.read, key))
         for module in lora.modules.values():
             self._adapt(fit.base_name(module.name), lora, module, lora.scale(module, weight))
         for name, tokens in lora.tokens.items():
@@ -95,7 +91,7 @@ class Plan:
             ranks=tuple(sorted({module.rank for module in lora.modules.values()})),
             scales=tuple(sorted({lora.scale(module, weight) for module in lora.modules.values()})),
             dora=bool(lora.config.get("use_dora")),
-            replaced=tuple(lora.replaced),
+            replaced=tuple(replaced),
             token_rows=sum(len(tokens.rows) for tokens in lora.tokens.values()),
             trained_on=lora.config.get("base_model_name_or_path"),
         )
@@ -117,7 +113,13 @@ class Plan:
             )
         return change
 
-    def _replace(self, name: str, lora: Lora, key: str) -> None:
+    def _replace(self, name: str, lora: Lora, key: str) -> bool:
+        """Whether the adapter's tensor is another than the base's; peft saves embeddings beside a LoRA on them too."""
+        stored = self.stored_as(name)
+        if lora.shape(key) == stored.shape and _equal(
+            partial(self.base.read, stored.name), partial(lora.read, key), stored.shape
+        ):
+            return False
         if name in self.changes:
             raise AdapterError(
                 f"{lora.directory} replaces {name} whole, which another adapter changes too; merge only one of the two"
@@ -129,6 +131,7 @@ class Plan:
             raise AdapterError(_misfit(lora, name, shape, change.shape))
         change.shape, change.read = shape, partial(lora.read, key)
         self._replacing[name] = lora
+        return True
 
     def _adapt(self, name: str, lora: Lora, module: LoraModule, scale: float) -> None:
         weight = f"{name}.weight"
@@ -210,8 +213,6 @@ class Plan:
         own_copy = lora is not None and lora.saves(module_of(name)) and not lora.config.get("ensure_weight_tying")
         if not (own_copy or change.low_rank or (change.tokens and name == self.output)):
             return None
-        if own_copy and name in self._originals:
-            return self._originals[name]
         if own_copy or lora is None:
             stored = self.stored_as(name)
             return Change(stored.shape, partial(self.base.read, stored.name))
@@ -253,9 +254,14 @@ def _alike(inner: Change, outer: Change) -> bool:
         return len(rows[0]) == len(rows[1]) and all(
             a[0] == b[0] and bool(a[1].equal(b[1])) for a, b in zip(*rows, strict=True)
         )
-    step = 4096
-    pieces = (slice(start, start + step) for start in range(0, inner.shape[0], step))
-    return all(bool(inner.read(piece).equal(outer.read(piece))) for piece in pieces)
+    return _equal(inner.read, outer.read, inner.shape)
+
+
+def _equal(one: Read, other: Read, shape: tuple[int, ...]) -> bool:
+    """Whether two tensors of that shape hold the same numbers, whatever their types."""
+    step = 1024
+    pieces = (slice(start, start + step) for start in range(0, shape[0], step))
+    return all(bool(one(piece).float().equal(other(piece).float())) for piece in pieces)
 
 
 def _misfit(lora: Lora, name: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:

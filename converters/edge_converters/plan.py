@@ -6,28 +6,31 @@ import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import UsageError
+from edge_converters.gguf import bytes_needed
+from edge_converters.gguf_quantise import BITS as QUANTISED_BITS
 from edge_converters.merge import Merged, open_weights
+from edge_converters.pieces import bytes_of, computed
 from edge_converters.publish import AdapterSource
 
 if TYPE_CHECKING:
     from edge_converters.checkpoint import Checkpoint
 
-# Bits a weight takes in the file, measured by llama.cpp's authors on Llama-3-8B (tools/quantize/README.md); int4 and
-# int8 ONNX with their scales.
-BITS = {
-    "f32": 32, "fp32": 32, "f16": 16, "bf16": 16, "fp16": 16, "q8_0": 8.5, "int8": 9.0, "q6_k": 6.56, "q5_k_m": 5.7,
-    "q5_k_s": 5.57, "q4_k_m": 4.89, "int4": 5.5, "q4_k_s": 4.67, "q4_0": 4.66, "q3_k_m": 4.0, "q2_k": 3.16,
-}  # fmt: skip
-_PLAIN = ("f32", "f16", "bf16", "q8_0")
-# How many times as long as merging a weight it takes to quantise it (measured on 2 cores, Phi-3-mini).
-_QUANTISE = {"gguf": 12.0, "onnx": 12.0}
-# Interpreter, torch and buffers.
-_BASE_MEMORY = 600_000_000
-_SAMPLE = 8_000_000
+_MERGED = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
+_GGUF_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, **QUANTISED_BITS}
+_ONNX_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 9.0, "int4": 7.0}
+# Anonymous memory at the peak, measured with a Phi-3-mini (tests/benchmarks/conversion.py).
+_MEMORY = {"merge": 300_000_000, "gguf": 300_000_000, "quantised": 700_000_000, "onnx": 2_000_000_000}
+# How many times as long as merging a weight it takes to quantise it (the same).
+_QUANTISE = 8.0
+# Elements of a piece and pieces of the sample.
+_PIECE, _PIECES = 1_000_000, 24
+# Bytes a second that a laptop's disk writes, and seconds until the first byte.
+_DISK, _START = 400_000_000, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +67,22 @@ def plan(
     parameters = sum(info.elements for info in weights.tensors.values())
     stored = sum(info.nbytes for info in weights.tensors.values())
     precision = precision or _stored_precision(weights)
-    if precision not in BITS:
-        raise UsageError(f"{precision!r} is no precision; choose one of {', '.join(BITS)}")
-    output = stored if kind == "merge" else int(parameters * BITS[precision] / 8)
-    quantised = kind == "gguf" and precision not in _PLAIN
-    largest = max(info.elements for info in weights.tensors.values())
+    known = {"merge": {precision: stored * 8 / parameters}, "gguf": _GGUF_BITS, "onnx": _ONNX_BITS}[kind]
+    if precision not in known:
+        raise UsageError(f"{precision!r} is no precision of {kind}; choose one of {', '.join(known)}")
+    output = int(parameters * known[precision] / 8)
+    lossy = precision in QUANTISED_BITS or precision in ("int4", "int8")
     return Plan(
         kind=kind,
         precision=precision,
         parameters=parameters,
         applied=applied_lines(weights),
         output_bytes=output,
-        # llama.cpp's quantiser reads a file in the model's own precision.
-        disk_bytes=output + (stored if quantised else 0),
+        disk_bytes=bytes_needed(weights, precision) if kind == "gguf" else output,
         free_bytes=shutil.disk_usage(_existing(out)).free,
-        # The quantiser holds the largest tensor in float32 and in its new form.
-        memory_bytes=_BASE_MEMORY + (largest * 5 if quantised else 0),
+        memory_bytes=_MEMORY["quantised" if kind == "gguf" and lossy else kind],
         available_bytes=psutil.virtual_memory().available,
-        seconds=round(_seconds(weights, parameters, kind, quantised or precision in ("int4", "int8")), 1),
+        seconds=round(_seconds(weights, parameters, lossy), 1),
     )
 
 
@@ -98,9 +99,8 @@ def applied_lines(weights: Checkpoint | Merged) -> tuple[str, ...]:
 
 
 def _stored_precision(weights: Checkpoint | Merged) -> str:
-    names = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
     largest = max(weights.tensors.values(), key=lambda info: info.elements)
-    return names.get(largest.dtype, "f16")
+    return _MERGED.get(largest.dtype, largest.dtype.lower())
 
 
 def _existing(path: Path) -> Path:
@@ -108,16 +108,19 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in path.parents if folder.exists())
 
 
-def _seconds(weights: Checkpoint | Merged, parameters: int, kind: str, quantised: bool) -> float:
-    """Merge and cast some rows of a large tensor, and take it from there."""
-    import torch
-
+def _seconds(weights: Checkpoint | Merged, parameters: int, lossy: bool) -> float:
+    """Merge and cast some rows of a large tensor, as a conversion would, and take it from there."""
     touched = [info for name, info in weights.tensors.items() if isinstance(weights, Merged) and weights.touched(name)]
     info = max(touched or list(weights.tensors.values()), key=lambda info: info.elements)
     rows = info.shape[0] if info.shape else 1
-    sample = max(1, min(rows, _SAMPLE * rows // max(1, info.elements)))
+    step = max(1, _PIECE * rows // max(1, info.elements))
+    starts = range(0, min(rows, step * _PIECES), step)
+
+    def cast(start: int) -> memoryview:
+        return bytes_of(weights.read(info.name, slice(start, start + step)).float().half())
+
+    cast(0)
     begun = time.perf_counter()
-    weights.read(info.name, slice(0, sample)).to(torch.float32).to(torch.float16).clone()
-    elapsed = time.perf_counter() - begun
-    a_parameter = elapsed / max(1, info.elements * sample // max(1, rows))
-    return parameters * a_parameter * (1 + (_QUANTISE.get(kind, 0.0) if quantised else 0)) + 3.0
+    done = sum(len(piece) // 2 for piece in computed(partial(cast, start) for start in starts))
+    merging = (time.perf_counter() - begun) / max(1, done) * parameters
+    return merging * (1 + (_QUANTISE if lossy else 0)) + parameters * 2 / _DISK + _START

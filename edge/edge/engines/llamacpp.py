@@ -185,7 +185,7 @@ class LlamaCppEngine:
         if key == self._kv_key:
             return
         self._forget()
-        loras = (ctypes.c_void_p * 1)(lora)
+        loras = (self._lib.llama_adapter_lora_p_ctypes * 1)(*([] if lora is None else [lora]))
         scales = (ctypes.c_float * 1)(scale)
         if self._lib.llama_set_adapters_lora(self._ctx, loras, 0 if lora is None else 1, scales):
             raise AdapterError(f"the adapter {name!r} could not be activated: {last_error()}")

@@ -11,7 +11,7 @@ EXTRAS = {
     "gguf": ("llama-cpp-python",),
     "encoder": ("onnx", "safetensors"),
     "onnx": ("onnxruntime-genai",),
-    "convert": ("torch", "transformers", "peft", "gguf", "onnx-ir", "sentencepiece"),
+    "convert": ("torch", "transformers", "peft", "gguf", "onnx-ir"),
 }
 PACKAGES = ("edge-expert", "numpy", "onnxruntime", "tokenizers", "hnswlib", "textual")
 NEEDED = ("gguf", "encoder")
