@@ -1,4 +1,6 @@
-"""What every test may use: the starter models, fetched once through `edge models pull starter`, and no network."""
+"""What every test may use: the starter models, fetched once through `edge models pull starter`, a Phi-3 and a LoRA
+that are made of them and kept beside them, and no network.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,7 @@ import platformdirs
 import pytest
 
 import edge.offline
+import standin
 
 edge.offline.silence()
 
@@ -38,6 +41,26 @@ def smollm_path(starter_home: Path) -> Path:
 def minilm_dir(starter_home: Path) -> Path:
     """A real encoder: all-MiniLM-L6-v2 as sentence-transformers keeps it."""
     return starter_home / "models" / "all-MiniLM-L6-v2"
+
+
+@pytest.fixture(scope="session")
+def stand_in(starter_home: Path, smollm_path: Path) -> Path:
+    """A Phi3ForCausalLM directory that speaks English: 135 M parameters, float16, byte-level BPE."""
+    return standin.kept(starter_home / "stand-in", lambda out: standin.make_stand_in(smollm_path, out))
+
+
+@pytest.fixture(scope="session")
+def llama_stand_in(starter_home: Path, smollm_path: Path) -> Path:
+    """The same weights as a LlamaForCausalLM."""
+    return standin.kept(
+        starter_home / "llama-stand-in", lambda out: standin.make_stand_in(smollm_path, out, architecture="llama")
+    )
+
+
+@pytest.fixture(scope="session")
+def trained_lora(starter_home: Path, stand_in: Path) -> Path:
+    """A PEFT directory trained on `stand_in`."""
+    return standin.kept(starter_home / "lora", lambda out: standin.train_lora(stand_in, out))
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
 FIRST = next(block for block in BLOCKS if "models pull starter" in block)
+CONVERSION = next(block for block in BLOCKS if "edge convert gguf" in block)
 SECOND = next(block for block in BLOCKS if "pytest" in block)
 
 
@@ -49,3 +51,18 @@ def test_the_first_command_ends_with_a_cited_answer(tmp_path: Path) -> None:
     assert "an expert on your documents" in answer
     sources = answer[answer.index("Sources") :]
     assert re.search(r"README\.md · [\d,]+–[\d,]+", sources), answer
+
+
+def test_the_conversion_example_ends_with_what_the_adapter_learnt(
+    tmp_path: Path, stand_in: Path, trained_lora: Path
+) -> None:
+    (tmp_path / "phi-3-mini").symlink_to(stand_in)
+    (tmp_path / "my-lora").symlink_to(trained_lora)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    result = subprocess.run(
+        ["bash", "-euc", CONVERSION], cwd=tmp_path, env=os.environ | {"PATH": path}, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
+    assert "the boiler is out of water" in result.stdout
+    assert "parity         proved" in result.stdout
+    assert {"mine.gguf", "mine.manifest.json", "mine.parity.json"} <= set(os.listdir(tmp_path))

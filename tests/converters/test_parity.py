@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ import pytest
 import standin
 from edge.errors import AdapterError, ConversionError, ModelError
 from edge_converters.gguf import to_gguf
-from edge_converters.parity import Parity, check_parity, parity_path, write_report
+from edge_converters.parity import Check, Parity, check_parity, parity_path, write_report
 from edge_converters.parity.gguf_header import read_gguf_header
+from edge_converters.parity.prompts import CONVERSATIONS
 from edge_converters.parity.reference import Reference
 from edge_converters.parity.texts import TEXTS, long_text
 from edge_converters.publish import AdapterSource
@@ -93,7 +95,9 @@ def make_adapter(base: Path, out: Path, **settings: object) -> Path:
         for name, parameter in model.named_parameters():
             if "lora_" in name:
                 parameter.copy_(torch.randn_like(parameter) * 0.1)
-    model.save_pretrained(out)
+    with warnings.catch_warnings():  # it tells that embeddings are saved too
+        warnings.simplefilter("ignore", UserWarning)
+        model.save_pretrained(out)
     return out
 
 
@@ -204,7 +208,7 @@ def test_wrong_scales_in_some_rows_are_named(precision: str, folder: Path, base:
     assert "in row 10" in meaning or "in row 11" in meaning
 
 
-def check(parity: Parity, name: str) -> object:
+def check(parity: Parity, name: str) -> Check:
     return next(check for check in parity.checks if check.name == name)
 
 
@@ -243,7 +247,6 @@ def test_a_quantised_onnx_matrix_with_wrong_scales_is_named(folder: Path, base: 
 
     out = folder / "int8"
     to_onnx(base, out, adapters=[AdapterSource(adapter)], precision="int8")
-    assert check(proof(out, base, adapter), "tensors").passed
     model = onnx.load(str(out / "model.onnx"))
     node = next(node for node in model.graph.node if node.name.startswith("/model/layers.1/mlp/up_proj/MatMul"))
     scales = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[2])
@@ -312,9 +315,9 @@ def test_the_users_prompts_are_asked_too(good: Path, base: Path, adapter: Path, 
     prompts.write_text(
         '{"prompt": "Where is the valve?"}\n{"messages": [{"role": "user", "content": "And the key?"}]}\n'
     )
-    without, parity = proof(good, base, adapter), proof(good, base, adapter, prompts=prompts)
+    parity = proof(good, base, adapter, prompts=prompts)
     assert parity.passed
-    assert check(parity, "greedy replies").value == check(without, "greedy replies").value + 2
+    assert check(parity, "greedy replies").value == len(CONVERSATIONS) + 2
 
 
 @pytest.mark.parametrize(
@@ -378,19 +381,25 @@ def test_a_quantised_onnx_folder_needs_its_manifest(folder: Path, base: Path) ->
         proof(out, base, None)
 
 
-@pytest.mark.parametrize("settings", [{}, {"use_dora": True}, {"modules_to_save": ["lm_head"]}, {"bias": "all"}])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"use_dora": True},
+        {"modules_to_save": ["lm_head"]},
+        {"bias": "all"},
+        {"target_modules": ["embed_tokens", "o_proj"]},
+    ],
+)
 def test_a_streamed_reference_says_the_same(
     settings: dict[str, object], make_base: Callable[..., Path], tmp_path: Path
 ) -> None:
     import torch
 
-    name = "-".join(["streamed", *settings])
-    base = make_base(name, tie_word_embeddings=not settings, dtype="float16")
+    base = make_base("-".join(["streamed", *settings]), tie_word_embeddings=not settings, dtype="float16")
     sources = [AdapterSource(make_adapter(base, tmp_path / "one", **settings), 0.5)]
     if not settings:
-        sources.append(
-            AdapterSource(make_adapter(base, tmp_path / "two", target_modules=["o_proj", "embed_tokens"]), 2.0)
-        )
+        sources.append(AdapterSource(make_adapter(base, tmp_path / "two", target_modules=["o_proj"]), 2.0))
     sequences = [list(range(3, 60)), list(range(100, 110)), [7]]
     whole, streamed = (Reference(base, sources, streamed=flag) for flag in (False, True))
     plain = Reference(base, streamed=False)
