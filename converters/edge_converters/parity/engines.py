@@ -70,7 +70,7 @@ class Engines:
         from edge_converters.onnx import to_onnx
 
         out = self._folder / "untouched"
-        chosen: dict[str, Any] = {name: options[name] for name in ("provider", "recipe") if options.get(name)}
+        chosen: dict[str, Any] = {name: options[name] for name in ("provider", "recipe") if name in options}
         chosen["precision"] = self._exported.precision
         to_onnx(self._base, out, progress=self._progress, **chosen)
         return self._open(out, None, 1.0)

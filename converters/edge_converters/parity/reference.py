@@ -7,13 +7,14 @@ memory-mapped safetensors just before its forward pass and given back after it.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from edge.errors import AdapterError, ConversionError, MissingExtra
 from edge_converters.checkpoint import Checkpoint, import_torch
+from edge_converters.lora import Lora
 from edge_converters.publish import AdapterSource
 
 if TYPE_CHECKING:
@@ -143,15 +144,18 @@ class Reference:
         except ImportError as error:
             raise MissingExtra("peft", "convert") from error
         names = [f"adapter{i}" for i in range(len(adapters))]
+        loras = [Lora(source.path) for source in adapters]
+        if self.streamed:
+            self._make_room(model, {name for lora in loras for name in lora.replaced})
         wrapped: Any = model
-        for name, source in zip(names, adapters, strict=True):
+        for name, lora in zip(names, loras, strict=True):
             try:
                 if wrapped is model:
-                    wrapped = PeftModel.from_pretrained(model, _peft_folder(source.path), adapter_name=name)
+                    wrapped = PeftModel.from_pretrained(model, lora.directory, adapter_name=name)
                 else:
-                    wrapped.load_adapter(_peft_folder(source.path), adapter_name=name)
+                    wrapped.load_adapter(lora.directory, adapter_name=name)
             except (ValueError, RuntimeError, KeyError, OSError) as error:
-                raise AdapterError(f"{source.path} does not fit {self._checkpoint.directory}: {error}") from error
+                raise AdapterError(f"{lora.directory} does not fit {self._checkpoint.directory}: {error}") from error
         if len(names) > 1:
             wrapped.base_model.set_adapter(names)
         for module in wrapped.modules():
@@ -160,6 +164,25 @@ class Reference:
                     if name in module.scaling:
                         module.scaling[name] *= source.weight
         return wrapped.float()
+
+    def _make_room(self, model: Any, replaced: Collection[str]) -> None:
+        """Real weights where PEFT will copy an adapter's own ones over the base's: embeddings that it saved.
+
+        A tied head and its embedding stay one and the same.
+        """
+        empty = {
+            name: parameter.stored_as
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+            if hasattr(parameter, "stored_as")
+        }
+        real = {
+            stored: self._torch.nn.Parameter(self._read(stored), requires_grad=False)
+            for stored in {stored for name, stored in empty.items() if name in replaced}
+        }
+        for name, stored in empty.items():
+            if stored in real:
+                room, _, leaf = name.rpartition(".")
+                model.get_submodule(room)._parameters[leaf] = real[stored]
 
     def _stream(self) -> None:
         """Hook every module that is called as a whole: a LoRA layer together with its base, whose weight DoRA
@@ -224,7 +247,7 @@ def _read_config(base: Path) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars of transformers, and none of the warnings that PEFT gets for what it asks of transformers."""
+    """No progress bars, and no warnings: PEFT and transformers warn those who train, and here nothing is trained."""
     from transformers.utils import logging as transformers_logging
 
     logging: Any = transformers_logging
@@ -232,21 +255,11 @@ def _quiet() -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore")
             yield
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _peft_folder(path: Path) -> Path:
-    """The folder itself, or its only sub-folder that holds an adapter."""
-    if (path / "adapter_config.json").is_file():
-        return path
-    inside = sorted(path.glob("*/adapter_config.json"))
-    if len(inside) != 1:
-        raise AdapterError(f"{path} has no adapter_config.json; name the folder that PEFT wrote")
-    return inside[0].parent
 
 
 def _exceeds_memory(checkpoint: Checkpoint) -> bool:
