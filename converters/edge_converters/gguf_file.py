@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import prod
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
 _ALIGNMENT = 32
-_READ = 1 << 20
 # The largest float32 below a half.
 _BELOW_HALF = 0.49999997
 
@@ -93,19 +93,19 @@ def write_gguf(path: Path, writer: gguf.GGUFWriter, tensors: list[Tensor], progr
     total = sum(-(-tensor.nbytes // _ALIGNMENT) * _ALIGNMENT for tensor in tensors)
     written = 0
     _write_header(path, writer)
-    with path.open("rb+") as file:
-        while block := file.read(_READ):
-            digest.update(block)
-
-        def put(data: memoryview | bytes) -> None:
-            file.write(data)
-            digest.update(data)
-
-        put(bytes(-file.tell() % _ALIGNMENT))
+    # Hashing takes as long as writing, so one goes on beside the other.
+    with path.open("rb+") as file, ThreadPoolExecutor(1) as hasher:
+        digest.update(file.read())
+        padding = bytes(-file.tell() % _ALIGNMENT)
+        file.write(padding)
+        hashing = hasher.submit(digest.update, padding)
         for piece in computed(_in_order(tensors)):
-            put(piece)
+            hashing.result()
+            hashing = hasher.submit(digest.update, piece)
+            file.write(piece)
             written += len(piece)
             progress(written, total)
+        hashing.result()
     return digest.hexdigest()
 
 
