@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from edge.errors import UsageError
 from edge_converters.gguf import bytes_needed
 from edge_converters.gguf_quantise import BITS as QUANTISED_BITS
+from edge_converters.lora import Lora
 from edge_converters.merge import Merged, open_weights
 from edge_converters.pieces import bytes_of, computed
 from edge_converters.publish import AdapterSource
@@ -24,9 +25,15 @@ _MERGED = {"F32": "f32", "F16": "f16", "BF16": "bf16"}
 _GGUF_BITS = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, **QUANTISED_BITS}
 _ONNX_BITS = {"fp32": 32.0, "fp16": 16.0, "int8": 9.0, "int4": 7.0}
 # Anonymous memory at the peak, measured with a Phi-3-mini (tests/benchmarks/conversion.py).
-_MEMORY = {"merge": 300_000_000, "gguf": 300_000_000, "quantised": 700_000_000, "onnx": 2_000_000_000}
+_MEMORY = {
+    "adapter": 300_000_000,
+    "merge": 300_000_000,
+    "gguf": 300_000_000,
+    "quantised": 700_000_000,
+    "onnx": 1_500_000_000,
+}
 # How many times as long as merging a weight it takes to quantise it (the same).
-_QUANTISE = 8.0
+_QUANTISE = 16.0
 # Elements of a piece and pieces of the sample.
 _PIECE, _PIECES = 1_000_000, 24
 # Bytes a second that a laptop's disk writes, and seconds until the first byte.
@@ -57,7 +64,7 @@ class Plan:
 def plan(
     kind: str, base: Path, out: Path, *, adapters: Sequence[AdapterSource] = (), precision: str | None = None
 ) -> Plan:
-    """What `kind` ("merge", "gguf", "onnx") of that base will take; the preflight of the adapters is part of it.
+    """What `kind` ("merge", "gguf", "onnx", "adapter") of that base will take, the preflight of the adapters included.
 
     Raises ConversionError and AdapterError as the conversion itself would, UsageError for an unknown precision.
     """
@@ -67,7 +74,15 @@ def plan(
     parameters = sum(info.elements for info in weights.tensors.values())
     stored = sum(info.nbytes for info in weights.tensors.values())
     precision = precision or _stored_precision(weights)
-    known = {"merge": {precision: stored * 8 / parameters}, "gguf": _GGUF_BITS, "onnx": _ONNX_BITS}[kind]
+    if kind == "adapter":
+        parameters = sum(info.elements for source in adapters for info in Lora(source.path).tensors.values())
+        precision = "f16"
+    known = {
+        "merge": {precision: stored * 8 / parameters},
+        "gguf": _GGUF_BITS,
+        "onnx": _ONNX_BITS,
+        "adapter": {"f16": 16.0, "f32": 32.0},
+    }[kind]
     if precision not in known:
         raise UsageError(f"{precision!r} is no precision of {kind}; choose one of {', '.join(known)}")
     output = int(parameters * known[precision] / 8)
@@ -80,7 +95,7 @@ def plan(
         output_bytes=output,
         disk_bytes=bytes_needed(weights, precision) if kind == "gguf" else output,
         free_bytes=shutil.disk_usage(_existing(out)).free,
-        memory_bytes=_MEMORY["quantised" if kind == "gguf" and lossy else kind],
+        memory_bytes=int(_MEMORY["quantised" if kind == "gguf" and lossy else kind]),
         available_bytes=psutil.virtual_memory().available,
         seconds=round(_seconds(weights, parameters, lossy), 1),
     )

@@ -118,6 +118,16 @@ def test_a_dry_run_says_what_it_takes_and_writes_nothing(kind: str, base: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_an_adapter(base: Path, lora: Path, tmp_path: Path) -> None:
+    out, slots = tmp_path / "a.onnx_adapter", tmp_path / "slots"
+    words = ("convert", "adapter", lora, "--base", base, "-o", out, "--dry-run", "--json")
+    alone = json.loads(run(*words).stdout)
+    assert alone["parameters"] == 2 * 4 * (64 + 128 + 64 + 64 + 64 + 256 + 128 + 64)
+    assert alone["output_bytes"] == 2 * alone["parameters"]
+    assert json.loads(run(*words, "--base-out", slots).stdout)["parameters"] > 49152 * 64
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_dry_run_finds_the_wrong_base(lora: Path, tmp_path: Path) -> None:
     other = standin.make_tiny(tmp_path / "other", "phi3", hidden_size=32)
     with pytest.raises(AdapterError, match="tiny-lora"):

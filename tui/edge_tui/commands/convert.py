@@ -175,7 +175,7 @@ def adapter(
 
     sources = [AdapterSource(lora)]
     if dry_run:
-        _show_plan("adapter", base, sources, out, precision, as_json)
+        _show_plan("onnx" if base_out else "adapter", base, sources, out, precision or "int4", as_json)
         return
     with stages() as show:
         export = to_adapter(lora, out, base=base, base_out=base_out, precision=precision, progress=show)
