@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+import standin
+
 DRIVER = Path(__file__).with_name("offline_driver.py")
 
 QUESTION = "What is the seal of the pump made of?"
@@ -183,6 +185,25 @@ def test_whole_path_opens_no_socket_and_writes_nothing_outside(
     written = violations(logs, person.here, [])
     assert any("index.sqlite" in line for line in written)
     assert any(str(person.data / "cache") in line for line in written)
+
+
+def test_conversion_opens_no_socket_and_writes_nothing_outside(
+    strace: tuple[list[str], Path], smollm_path: Path, tmp_path: Path
+) -> None:
+    """With the proof, which runs transformers and peft; and through the ONNX builder, a process of its own."""
+    way, logs = strace
+    person = Person.new(tmp_path / "p", tmp_path)
+    standin.save_tokenizer(smollm_path, tmp_path)
+    base = standin.make_tiny(tmp_path / "base", tokenizer=tmp_path, vocab_size=49152)
+    lora = standin.make_lora(base, tmp_path / "lora")
+    out = tmp_path / "out"
+    convert = [*way, sys.executable, "-m", "edge_tui.commands.main", "convert"]
+    person.run([*convert, "gguf", base, "--adapter", lora, "-q", "f16", "-o", out / "a.gguf"])
+    person.run([*convert, "onnx", base, "--adapter", lora, "-p", "int4", "-o", out / "a", "--no-verify"])
+    assert (out / "a.parity.json").is_file()
+    assert violations(logs, person.here, [person.data, person.temp, out]) == []
+    assert person.left() == []
+    assert any("model.onnx.data" in line for line in violations(logs, person.here, []))
 
 
 @pytest.mark.parametrize(
