@@ -38,7 +38,7 @@ def sources(home: Path) -> Path:
 def _fetch(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary", "llama-cpp-python"]
-    command += ["--no-build-isolation", "--disable-pip-version-check", "-q", "-d", str(folder)]
+    command += ["--disable-pip-version-check", "-q", "-d", str(folder)]
     command.append(f"llama-cpp-python=={VERSION}")
     done = subprocess.run(command, capture_output=True, text=True)
     archive = folder / f"llama_cpp_python-{VERSION}.tar.gz"
