@@ -193,15 +193,20 @@ def _weight_map(index: Path) -> Mapping[str, str]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. Raises ConversionError."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConversionError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise ConversionError(f"{path} is not valid JSON ({error}); fetch it again") from error
+    content = load_json(path)
     if not isinstance(content, dict):
         raise ConversionError(f"{path} holds no JSON object; fetch it again")
     return content
+
+
+def load_json(path: Path) -> Any:
+    """What a JSON file holds. Raises ConversionError."""
+    try:
+        return json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConversionError(f"cannot read {path}: {error.strerror}; fetch it again") from error
+    except ValueError as error:
+        raise ConversionError(f"{path} is not JSON ({error}); fetch it again") from error
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:

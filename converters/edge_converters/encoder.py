@@ -6,7 +6,6 @@ The graph is drawn node by node from the safetensors with numpy and onnx, with o
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from edge.errors import ConversionError, MissingExtra, StorageError
 from edge.paths import ensure_dir
+from edge_converters.checkpoint import load_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,14 +79,7 @@ def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path
 def read_config(directory: Path) -> dict[str, Any]:
     """config.json of `directory`, checked to be a model that `to_encoder` can draw, else ConversionError."""
     path = directory / "config.json"
-    try:
-        config = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConversionError(
-            f"cannot read {path} ({error.strerror}); give the directory of a sentence-transformers model"
-        ) from error
-    except ValueError as error:
-        raise ConversionError(f"{path} is not JSON; fetch the model again") from error
+    config = load_json(path)
     if not isinstance(config, dict) or config.get("model_type") not in ARCHITECTURES:
         kind = config.get("model_type") if isinstance(config, dict) else None
         raise ConversionError(

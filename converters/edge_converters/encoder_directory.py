@@ -5,16 +5,15 @@ BERT-shaped encoders are drawn by `encoder`; all others, and rerankers, go throu
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from edge.errors import ConversionError
 from edge.offline import silence
-from edge_converters.checkpoint import Checkpoint
+from edge_converters.checkpoint import Checkpoint, load_json, read_json
 from edge_converters.encoder import Variant, can_convert, refuse_pickle, to_encoder
 from edge_converters.encoder_int8 import quantize_products
 from edge_converters.optimum_export import Exporter
@@ -127,7 +126,7 @@ class _Source:
 def _kind(directory: Path, transformer: Path, modules: list[str]) -> Kind:
     if "Pooling" in modules:
         return "encoder"
-    architectures = _read(transformer / "config.json", dict).get("architectures") or []
+    architectures = read_json(transformer / "config.json").get("architectures") or []
     if any(str(name).endswith("ForSequenceClassification") for name in architectures):
         return "reranker"
     raise ConversionError(
@@ -141,7 +140,7 @@ def _modules(directory: Path) -> list[tuple[str, str]]:
     path = directory / "modules.json"
     if not path.is_file() and (directory / "config.json").is_file():
         return [("Transformer", "")]
-    modules = _read(path, list)
+    modules = load_json(path)
     try:
         found = [(str(module["type"]).rpartition(".")[2], str(module.get("path", ""))) for module in modules]
     except (TypeError, KeyError, AttributeError) as error:
@@ -154,17 +153,3 @@ def _modules(directory: Path) -> list[tuple[str, str]]:
 
 def _inside(directory: Path, folder: str) -> bool:
     return (directory / folder).resolve().is_relative_to(directory.resolve())
-
-
-def _read(path: Path, kind: type) -> Any:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConversionError(
-            f"cannot read {path} ({error.strerror}); give the directory of a sentence-transformers model"
-        ) from error
-    except ValueError as error:
-        raise ConversionError(f"{path} is not JSON; fetch the model again") from error
-    if not isinstance(value, kind):
-        raise ConversionError(f"{path} does not hold what it should; fetch the model again")
-    return value

@@ -156,5 +156,5 @@ def test_folders_that_are_no_model_say_what_they_are(tmp_path: Path, broken: Pat
     with pytest.raises(ConversionError, match="fetch the weights too"):
         Checkpoint(broken)
     (broken / "config.json").write_text("{")
-    with pytest.raises(ConversionError, match=r"config\.json is not valid JSON"):
+    with pytest.raises(ConversionError, match=r"config\.json is not JSON"):
         Checkpoint(broken)
