@@ -19,6 +19,7 @@ from edge_converters.gguf_model import Model, Planned, read_model
 from edge_converters.gguf_quantise import BITS, check_importance, quantise, read_importance
 from edge_converters.gguf_tokenizer import add_tokenizer
 from edge_converters.merge import Merged, open_weights
+from edge_converters.merge_deltas import block_rows
 from edge_converters.pieces import Piece
 from edge_converters.publish import AdapterSource, Export, Progress, published, weights_sha256, write_manifest
 
@@ -34,8 +35,7 @@ _FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8
 _DTYPES = ("F32", "F16", "BF16", "F64")
 _HEADER_ROOM = 32 << 20
 _RAW_PIECE = 4 << 20
-# Merging is fastest in blocks of this many elements (see deltas.py), and a few of them hide the cost of a piece.
-_BLOCK = 1 << 18
+# So many blocks of the merge hide the cost of a piece.
 _BLOCKS = 4
 
 
@@ -199,8 +199,7 @@ def _converted(weights: Checkpoint | Merged, planned: Planned, rows: slice, kind
 
 def _rows_of_piece(planned: Planned) -> int:
     """Whole blocks of the merge, and whole heads where their rows change places."""
-    columns = math.prod(planned.shape[1:])
-    block = max(16, _BLOCK // columns // 16 * 16)
+    block = block_rows(planned.shape)
     return math.lcm(block, planned.head) if planned.head else block * _BLOCKS
 
 

@@ -23,6 +23,11 @@ _BLOCK = 1 << 18
 _COLUMNS = 64
 
 
+def block_rows(shape: tuple[int, ...]) -> int:
+    """How many rows of a tensor are merged at a time."""
+    return max(16, _BLOCK // max(1, prod(shape[1:])) // 16 * 16)
+
+
 @dataclass(slots=True)
 class LowRank:
     """One adapter's b @ a for a weight W. `transposed`: W is [in, out] or an embedding [vocabulary, width], so that
@@ -127,7 +132,7 @@ class Change:
 
     @property
     def block_rows(self) -> int:
-        return max(16, _BLOCK // max(1, prod(self.shape[1:])) // 16 * 16)
+        return block_rows(self.shape)
 
     def _blocks(self, start: int, stop: int) -> Iterator[slice]:
         """The pieces of a fixed division of the rows that touch `start:stop`."""

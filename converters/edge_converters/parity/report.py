@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,6 @@ def write_report(parity: Parity, export: Path) -> Path:
     path = parity_path(export)
     write_json(path, asdict(parity))
     return path
-
-
-def as_rows(values: Mapping[str, float]) -> Sequence[tuple[str, str]]:
-    return [(name, _short(value)) for name, value in values.items()]
 
 
 def _short(value: Any) -> str:
