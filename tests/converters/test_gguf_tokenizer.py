@@ -112,7 +112,7 @@ def test_an_unknown_pretokeniser_is_refused_with_the_known_ones(tmp_path: Path) 
         ({"tokenizer.json": b'{"model": {"type": "Unigram"}}'}, "Unigram tokeniser; only byte-pair"),
         ({"tokenizer.json": b'{"model": {"type": "BPE"}}'}, r"tokenizer\.json cannot be read"),
         ({"tokenizer.json": NO_MERGES}, r"tokenizer\.json has no merges"),
-        ({"tokenizer.json": b'{"model"'}, r"tokenizer\.json is not valid JSON"),
+        ({"tokenizer.json": b'{"model"'}, r"tokenizer\.json is not JSON"),
     ],
 )
 def test_a_missing_or_damaged_tokeniser_is_named(tmp_path: Path, content: dict[str, bytes], message: str) -> None:

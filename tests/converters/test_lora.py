@@ -146,5 +146,5 @@ def test_folders_without_an_adapter_say_what_is_missing(plain: Path, tmp_path: P
     with pytest.raises(AdapterError, match=r"adapter_model\.safetensors is missing"):
         Lora(folder)
     (folder / "adapter_config.json").write_text("{")
-    with pytest.raises(ConversionError, match="not valid JSON"):
+    with pytest.raises(ConversionError, match=r"adapter_config\.json is not JSON"):
         Lora(folder)
