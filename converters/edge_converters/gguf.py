@@ -6,17 +6,20 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConversionError, MissingExtra, UsageError
 from edge_converters.checkpoint import Checkpoint
+from edge_converters.ggml import quantised
 from edge_converters.gguf_converter import run_converter
-from edge_converters.gguf_file import Tensor, add_tensor_infos, encoded, kind_of, write_gguf
+from edge_converters.gguf_file import Tensor, add_tensor_infos, encoded, kind_of, rounded, write_gguf
+from edge_converters.gguf_importance import Importance, check_importance, read_importance
 from edge_converters.gguf_model import Model, Planned, read_model
-from edge_converters.gguf_quantise import BITS, check_importance, quantise, read_importance
+from edge_converters.gguf_quantise import BITS, Choice, quantise
 from edge_converters.gguf_tokenizer import add_tokenizer
 from edge_converters.merge import Merged, open_weights
 from edge_converters.merge_deltas import block_rows
@@ -25,13 +28,14 @@ from edge_converters.publish import AdapterSource, Export, Progress, published, 
 
 if TYPE_CHECKING:
     import gguf
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
 
 DIRECT = ("f32", "f16", "bf16", "q8_0")
-"""Precisions that are written at once; the others are made by llama.cpp's quantiser from a file in 16 bits."""
+"""Precisions that need no search and treat all matrices alike; for the others llama.cpp's quantiser is asked."""
 PRECISIONS = (*DIRECT, *BITS)
 
-_FILE_TYPES = {"f32": "ALL_F32", "f16": "MOSTLY_F16", "bf16": "MOSTLY_BF16", "q8_0": "MOSTLY_Q8_0"}
 _DTYPES = ("F32", "F16", "BF16", "F64")
 _HEADER_ROOM = 32 << 20
 _RAW_PIECE = 4 << 20
@@ -51,9 +55,9 @@ def to_gguf(
 ) -> Export:
     """Write the model of the folder `base`, with `adapters` merged in, as one GGUF file at `out`.
 
-    `precision` is one of PRECISIONS. Those beyond DIRECT are quantised by llama.cpp from a temporary file beside
-    `out` that keeps bfloat16 where the base has it and is float16 otherwise; `imatrix` is an importance matrix for
-    it, as llama.cpp's llama-imatrix writes it. `converter` is a llama.cpp checkout whose convert_hf_to_gguf.py is
+    `precision` is one of PRECISIONS. Those beyond DIRECT are what llama.cpp's quantiser makes of a file in bfloat16
+    where the base has it and in float16 otherwise, bit for bit; `imatrix` is an importance matrix for it, as
+    llama.cpp's llama-imatrix writes it. `converter` is a llama.cpp checkout whose convert_hf_to_gguf.py is
     run instead of edge's own conversion, for architectures that edge does not know.
 
     Raises ConversionError, AdapterError, StorageError, UsageError, MissingExtra; `out` appears whole or not at all.
@@ -63,22 +67,19 @@ def to_gguf(
     _check_arguments(out, precision, imatrix)
     weights = open_weights(base, adapters)
     importance = read_importance(imatrix) if imatrix else None
-    first = precision if precision in DIRECT else _intermediate(weights)
-    plan = None if converter else GGUFPlan(weights, first)
-    if plan and importance:
-        check_importance(importance, {tensor.name: tensor.shape for tensor in plan.tensors})
+    plan = None if converter else GGUFPlan(weights, precision, importance)
     base_sha256: dict[str, str] = {}
     hashing = _hash_meanwhile(base, base_sha256)
-    with published(out, needs=bytes_needed(weights, precision)) as target:
-        written = target if precision in DIRECT else target.with_name("unquantised.gguf")
+    with published(out, needs=bytes_needed(weights, precision, converter)) as target:
         if plan:
-            digest: str | None = plan.write(written, partial(report, "write"))
+            digest: str | None = plan.write(target, partial(report, "write" if precision in DIRECT else "quantise"))
         else:
             digest = None
+            first = _sixteen(weights) if precision in BITS else precision
+            written = target.with_name("unquantised.gguf") if precision in BITS else target
             run_converter(Path(converter or ""), weights, adapters, written, first, report)
-        if written != target:
-            quantise(written, target, precision, importance, partial(report, "quantise"))
-            digest = None
+            if precision in BITS:
+                quantise(written, target, precision, importance, partial(report, "quantise"))
     hashing.join()
     return write_manifest(
         out,
@@ -93,40 +94,69 @@ def to_gguf(
     )
 
 
-def bytes_needed(weights: Checkpoint | Merged, precision: str) -> int:
-    """How much room on the disk a conversion takes while it runs, temporary file included, rounded up."""
+def bytes_needed(weights: Checkpoint | Merged, precision: str, converter: Path | None = None) -> int:
+    """How much room on the disk a conversion takes while it runs, rounded up; somebody else's converter leaves a
+    file in 16 bits to be quantised."""
     elements = sum(info.elements for info in weights.tensors.values())
-    bits = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5}
-    needed = elements * bits[precision] / 8 if precision in bits else elements * (16 + BITS[precision]) / 8
-    return int(needed) + _HEADER_ROOM
+    bits = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, **BITS}[precision]
+    between = 16 if converter and precision in BITS else 0
+    return int(elements * (bits + between) / 8) + _HEADER_ROOM
 
 
 class GGUFPlan:
     """Everything that will stand in the file, known before a byte of it is written.
 
-    Making one is the preflight: ConversionError for an architecture, tensor or tokeniser that cannot be converted.
+    Making one is the preflight: ConversionError for an architecture, tensor, tokeniser or importance matrix that
+    cannot be used.
     """
 
-    def __init__(self, weights: Checkpoint | Merged, precision: str) -> None:
+    def __init__(self, weights: Checkpoint | Merged, precision: str, importance: Importance | None = None) -> None:
         try:
             import gguf
         except ImportError as error:
             raise MissingExtra("gguf", "convert") from error
-        self.weights = weights
-        model = read_model(weights.directory, weights.config)
-        self.tensors = list(_tensors(weights, model, precision))
-        self.writer: gguf.GGUFWriter = gguf.GGUFWriter(None, model.architecture.name)
-        add_tensor_infos(self.writer, self.tensors)
-        add_metadata(self.writer, weights.directory, gguf.GGUFType.MODEL)
-        model.architecture.parameters(model, self.writer)
-        self.writer.add_file_type(gguf.LlamaFileType[_FILE_TYPES[precision]])
-        self.writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+        self._weights, self._precision, self._importance = weights, precision, importance
+        self._model = read_model(weights.directory, weights.config)
+        self._tensors = list(_tensors(weights, self._model, _sixteen(weights) if precision in BITS else precision))
+        if importance:
+            check_importance(importance, {tensor.name: tensor.shape for tensor in self._tensors})
+        self._writer: gguf.GGUFWriter = gguf.GGUFWriter(None, self._model.architecture.name)
+        add_tensor_infos(self._writer, self._tensors)
+        add_metadata(self._writer, weights.directory, gguf.GGUFType.MODEL)
+        self._model.architecture.parameters(self._model, self._writer)
+        kind = "ALL" if precision == "f32" else "MOSTLY"
+        self._writer.add_file_type(gguf.LlamaFileType[f"{kind}_{precision.upper()}"])
+        self._writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
         tokenizer = weights.tokenizer if isinstance(weights, Merged) else weights.directory
-        add_tokenizer(self.writer, tokenizer, weights.config, model.lengths["vocab"])
+        add_tokenizer(self._writer, tokenizer, weights.config, self._model.lengths["vocab"])
 
     def write(self, path: Path, progress: Any) -> str:
-        """Write the file, once; its SHA-256."""
-        return write_gguf(path, self.writer, self.tensors, progress)
+        """Write the file, once; its SHA-256. A file or two of a few megabytes may be left beside it."""
+        if self._precision in BITS:
+            choice = Choice(self._miniature(path.with_name("miniature.gguf")), self._precision, self._importance)
+            choice.note(self._writer)
+            weights, through = self._weights, _sixteen(self._weights)
+            self._tensors = list(_tensors(weights, self._model, through, choice.kinds, self._importance))
+            add_tensor_infos(self._writer, self._tensors)
+        return write_gguf(path, self._writer, self._tensors, progress)
+
+    def _miniature(self, path: Path) -> Path:
+        """A model with the same settings and the same tensors, of zeros and two rows each."""
+        import gguf
+
+        writer = gguf.GGUFWriter(None, self._model.architecture.name)
+        self._model.architecture.parameters(self._model, writer)
+        tensors = []
+        for tensor in self._tensors:
+            small = replace(tensor, shape=(*(2 for _ in tensor.shape[:-1]), tensor.shape[-1]))
+            tensors.append(replace(small, pieces=partial(_zeros, small.nbytes)))
+        add_tensor_infos(writer, tensors)
+        write_gguf(path, writer, tensors, lambda done, total: None)
+        return path
+
+
+def _zeros(count: int) -> list[Piece]:
+    return [partial(bytes, count)]
 
 
 def _check_arguments(out: Path, precision: str, imatrix: Path | None) -> None:
@@ -140,9 +170,9 @@ def _check_arguments(out: Path, precision: str, imatrix: Path | None) -> None:
         raise UsageError(f"{out} must end in .gguf, for engines tell the format by it")
 
 
-def _intermediate(weights: Checkpoint | Merged) -> str:
-    """The precision of the file that is quantised: what 16 bits keep is far finer than any quantised type, so only
-    bfloat16's range is a reason for it."""
+def _sixteen(weights: Checkpoint | Merged) -> str:
+    """The precision from which llama.cpp would quantise: what 16 bits keep is far finer than any quantised type, so
+    only bfloat16's range is a reason for it."""
     widths = {info.dtype for info in weights.tensors.values() if len(info.shape) > 1}
     return "bf16" if "BF16" in widths else "f16"
 
@@ -160,9 +190,17 @@ def _hash_meanwhile(base: Path, result: dict[str, str]) -> threading.Thread:
     return thread
 
 
-def _tensors(weights: Checkpoint | Merged, model: Model, precision: str) -> Iterator[Tensor]:
-    for name, values in model.generated().items():
-        yield Tensor(name, tuple(values.shape), "F32", partial(_whole, values, name))
+def _tensors(
+    weights: Checkpoint | Merged,
+    model: Model,
+    precision: str,
+    chosen: Mapping[str, str] | None = None,
+    importance: Importance | None = None,
+) -> Iterator[Tensor]:
+    """The tensors in one of DIRECT, and from there in the types of `chosen`, by name."""
+    kinds, values = chosen or {}, importance.values if importance else {}
+    for name, factors in model.generated().items():
+        yield Tensor(name, tuple(factors.shape), "F32", partial(_whole, factors, name))
     for planned in model.plan(weights.tensors):
         info = weights.tensors[planned.source]
         if info.dtype not in _DTYPES:
@@ -170,15 +208,19 @@ def _tensors(weights: Checkpoint | Merged, model: Model, precision: str) -> Iter
                 f"{planned.source} in {info.file} is of the type {info.dtype}; only float32, float16 and bfloat16 can "
                 "be converted: take the original model, not a quantised one"
             )
-        kind = kind_of(planned.name, planned.shape, precision)
-        yield Tensor(planned.name, planned.shape, kind, partial(_pieces, weights, planned, kind))
+        through = kind_of(planned.name, planned.shape, precision)
+        kind = kinds.get(planned.name, through)
+        convert = partial(_encoded, through=through, kind=kind, importance=values.get(planned.name))
+        yield Tensor(planned.name, planned.shape, kind, partial(_pieces, weights, planned, kind, convert))
 
 
 def _whole(values: torch.Tensor, name: str) -> list[Piece]:
     return [partial(encoded, values, "F32", name)]
 
 
-def _pieces(weights: Checkpoint | Merged, planned: Planned, kind: str) -> Iterator[Piece]:
+def _pieces(
+    weights: Checkpoint | Merged, planned: Planned, kind: str, convert: Callable[[torch.Tensor, str], memoryview]
+) -> Iterator[Piece]:
     """What computes the bytes of one tensor, a few megabytes at a time."""
     name = planned.source
     touched = isinstance(weights, Merged) and weights.touched(name)
@@ -189,12 +231,26 @@ def _pieces(weights: Checkpoint | Merged, planned: Planned, kind: str) -> Iterat
         return
     step = _rows_of_piece(planned)
     for start in range(0, planned.shape[0], step):
-        yield partial(_converted, weights, planned, slice(start, start + step), kind)
+        yield partial(_converted, weights, planned, slice(start, start + step), convert)
 
 
-def _converted(weights: Checkpoint | Merged, planned: Planned, rows: slice, kind: str) -> memoryview:
+def _converted(
+    weights: Checkpoint | Merged, planned: Planned, rows: slice, convert: Callable[[torch.Tensor, str], memoryview]
+) -> memoryview:
     block = weights.read(planned.source, rows)
-    return encoded(interleaved(block, planned.head) if planned.head else block, kind, planned.source)
+    return convert(interleaved(block, planned.head) if planned.head else block, planned.source)
+
+
+def _encoded(
+    block: torch.Tensor, source: str, *, through: str, kind: str, importance: NDArray[np.float32] | None
+) -> memoryview:
+    """A block in the type `kind`, by way of the type `through`, as if that had been written to a file first."""
+    if kind == through:
+        return encoded(block, kind, source)
+    packed = quantised(rounded(block, through, source).float().numpy(), kind, importance)
+    if packed is None:
+        raise ConversionError(f"{source} has numbers beyond what {kind} holds; choose the precision bf16 or f32")
+    return packed.data.cast("B")
 
 
 def _rows_of_piece(planned: Planned) -> int:

@@ -1,4 +1,4 @@
-"""Writes a GGUF file whose tensors come in pieces, in the types that need no search (f32, f16, bf16, q8_0).
+"""Writes a GGUF file whose tensors come in pieces.
 
 The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. The header is written by the `gguf` library; it
 wants every tensor whole, so that the data go behind the header from here, one piece at a time.
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from edge.errors import ConversionError
 from edge_converters.checkpoint import import_torch
+from edge_converters.ggml import row_bytes
 from edge_converters.pieces import Piece, bytes_of, computed, is_finite
 
 if TYPE_CHECKING:
@@ -39,12 +40,11 @@ class Tensor:
 
     @property
     def nbytes(self) -> int:
-        per_32 = {"F32": 128, "F16": 64, "BF16": 64, "Q8_0": 34}[self.kind]
-        return prod(self.shape) * per_32 // 32
+        return row_bytes(self.kind, self.shape[-1]) * prod(self.shape[:-1])
 
 
 def kind_of(name: str, shape: tuple[int, ...], precision: str) -> str:
-    """The type in which llama.cpp's converter keeps a tensor: norms, biases and factors are always float32."""
+    """The type in which llama.cpp's converter writes a tensor: norms, biases and factors are always float32."""
     if len(shape) < 2 or name.endswith("_norm.weight"):
         return "F32"
     if precision == "q8_0" and shape[-1] % 32:
@@ -53,20 +53,23 @@ def kind_of(name: str, shape: tuple[int, ...], precision: str) -> str:
 
 
 def encoded(block: torch.Tensor, kind: str, source: str) -> memoryview:
-    """The bytes of a block of whole rows in that type, rounded as llama.cpp's converter rounds.
+    """The bytes of a block of whole rows in F32, F16, BF16 or Q8_0, rounded as llama.cpp's converter rounds.
 
     ConversionError, naming `source`, for numbers that are too large for the type.
     """
+    return bytes_of(_q8_0(block.float().reshape(-1, 32)) if kind == "Q8_0" else rounded(block, kind, source))
+
+
+def rounded(block: torch.Tensor, kind: str, source: str) -> torch.Tensor:
+    """A block in F32, F16 or BF16. ConversionError as `encoded` raises it."""
     lib = import_torch()
-    if kind == "Q8_0":
-        return bytes_of(_q8_0(block.float().reshape(-1, 32)))
     dtype = {"F32": lib.float32, "F16": lib.float16, "BF16": lib.bfloat16}[kind]
-    result = block.to(dtype)
+    result: torch.Tensor = block.to(dtype)
     if kind == "F16" and block.dtype != dtype and not is_finite(result):
         raise ConversionError(
             f"{source} has numbers beyond what float16 holds (65,504); choose the precision bf16 or f32, or q8_0"
         )
-    return bytes_of(result)
+    return result
 
 
 def _q8_0(blocks: torch.Tensor) -> torch.Tensor:
@@ -110,10 +113,11 @@ def write_gguf(path: Path, writer: gguf.GGUFWriter, tensors: list[Tensor], progr
 
 
 def add_tensor_infos(writer: gguf.GGUFWriter, tensors: Iterable[Tensor]) -> None:
-    """Announce the tensors to `writer`, before it writes its header."""
+    """Announce the tensors to `writer`, before it writes its header; any that it knew are forgotten."""
     import gguf
     import numpy as np
 
+    writer.tensors = [{}]
     for tensor in tensors:
         kind = gguf.GGMLQuantizationType[tensor.kind]
         # The dtype decides only where `raw_dtype` is not given.

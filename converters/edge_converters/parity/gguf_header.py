@@ -21,10 +21,10 @@ _STRING, _ARRAY = 8, 9
 
 @dataclass(frozen=True, slots=True)
 class GgufTensor:
-    """`kind` is ggml's number of the type; `shape` as torch has it; `start:end` are byte positions in the file."""
+    """`kind` is ggml's name of the type ("Q4_K"); `shape` as torch has it; `start:end` are positions in the file."""
 
     name: str
-    kind: int
+    kind: str
     shape: tuple[int, ...]
     start: int
     end: int
@@ -43,7 +43,7 @@ def read_gguf_header(path: Path) -> GgufHeader:
     from gguf.constants import GGML_QUANT_SIZES
 
     size = path.stat().st_size
-    sizes = {int(kind): block for kind, block in GGML_QUANT_SIZES.items()}
+    sizes = {int(kind): (kind.name, *block) for kind, block in GGML_QUANT_SIZES.items()}
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             reader = _Reader(data)
@@ -55,8 +55,8 @@ def read_gguf_header(path: Path) -> GgufHeader:
             alignment = int(settings.get("general.alignment", 32))
             begin = -(-reader.position // alignment) * alignment
         tensors = {}
-        for name, shape, kind, offset in raw:
-            elements, width = sizes[kind]
+        for name, shape, number, offset in raw:
+            kind, elements, width = sizes[number]
             start = begin + offset
             tensors[name] = GgufTensor(name, kind, shape, start, start + prod(shape) // elements * width)
     except (ValueError, KeyError, struct.error, UnicodeDecodeError, OverflowError) as error:

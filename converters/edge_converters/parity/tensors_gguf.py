@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import mmap
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConversionError
 from edge_converters.checkpoint import Checkpoint, import_torch
+from edge_converters.ggml import dequantised, quantised
 from edge_converters.merge import Merged
 from edge_converters.parity.gguf_header import GgufTensor, read_gguf_header
 from edge_converters.parity.tensors import Stored
@@ -101,75 +101,13 @@ class _File:
     def rows(self, tensor: GgufTensor, columns: int, start: int, stop: int) -> NDArray[np.float32]:
         width = (tensor.end - tensor.start) // (tensor.shape[0] if len(tensor.shape) > 1 else 1)
         data = self._map[tensor.start + start * width : tensor.start + stop * width]
-        return _dequantised(data, tensor.kind, stop - start, columns)
+        return dequantised(data, tensor.kind, stop - start, columns)
 
 
-def _through(values: NDArray[np.float32], kind: int) -> NDArray[np.float32]:
+def _through(values: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
     """What is left of rows after plain quantisation to ggml's type `kind`."""
     import numpy as np
 
-    rows, columns = values.shape
-    values = np.ascontiguousarray(values)
-    if kind == _kinds()["F32"]:
-        return values
-    if kind == _kinds()["F16"]:
-        return values.astype(np.float16).astype(np.float32)
-    if kind == _kinds()["BF16"]:
-        torch = import_torch()
-        rounded: NDArray[np.float32] = torch.from_numpy(values).to(torch.bfloat16).to(torch.float32).numpy()
-        return rounded
-    elements, width = _block(kind)
-    out = ctypes.create_string_buffer(rows * columns // elements * width)
-    source = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
-    _ggml().ggml_quantize_chunk(kind, source, out, 0, rows, columns, None)
-    return _dequantised(out.raw, kind, rows, columns)
-
-
-def _dequantised(data: bytes, kind: int, rows: int, columns: int) -> NDArray[np.float32]:
-    import numpy as np
-
-    if kind == _kinds()["F32"]:
-        return np.frombuffer(data, np.float32).reshape(rows, columns)
-    if kind == _kinds()["F16"]:
-        return np.frombuffer(data, np.float16).astype(np.float32).reshape(rows, columns)
-    if kind == _kinds()["BF16"]:
-        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(np.float32).reshape(rows, columns)
-    out = np.empty((rows, columns), np.float32)
-    name = next(name for name, number in _kinds().items() if number == kind)
-    # Q4_K is dequantize_row_q4_K
-    function = getattr(_ggml(), f"dequantize_row_{name[0].lower()}{name[1:]}")
-    function(data, out.ctypes.data_as(ctypes.POINTER(ctypes.c_float)), ctypes.c_int64(rows * columns))
-    return out
-
-
-def _kinds() -> dict[str, int]:
-    from gguf import GGMLQuantizationType
-
-    return {kind.name: int(kind) for kind in GGMLQuantizationType}
-
-
-def _block(kind: int) -> tuple[int, int]:
-    from gguf import GGMLQuantizationType
-    from gguf.constants import GGML_QUANT_SIZES
-
-    return GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
-
-
-def _ggml() -> Any:
-    from edge.engines.gguf import bindings
-
-    bindings()
-    from llama_cpp._ggml import libggml
-
-    lib = libggml
-    lib.ggml_quantize_chunk.restype = ctypes.c_size_t
-    lib.ggml_quantize_chunk.argtypes = [
-        ctypes.c_int,
-        ctypes.POINTER(ctypes.c_float),
-        ctypes.c_void_p,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_int64,
-        ctypes.c_void_p,
-    ]
-    return lib
+    packed = quantised(values, kind)
+    # A type that cannot hold the row at all has no error to compare with.
+    return np.zeros_like(values) if packed is None else dequantised(packed.data, kind, *values.shape)
