@@ -29,7 +29,6 @@ _MEMORY = {
     "adapter": 300_000_000,
     "merge": 300_000_000,
     "gguf": 300_000_000,
-    "quantised": 700_000_000,
     "onnx": 1_500_000_000,
 }
 # How many times as long as merging a weight it takes to quantise it (the same).
@@ -95,9 +94,9 @@ def plan(
         output_bytes=output,
         disk_bytes=bytes_needed(weights, precision) if kind == "gguf" else output,
         free_bytes=shutil.disk_usage(_existing(out)).free,
-        memory_bytes=int(_MEMORY["quantised" if kind == "gguf" and lossy else kind]),
+        memory_bytes=int(_MEMORY[kind]),
         available_bytes=psutil.virtual_memory().available,
-        seconds=round(_seconds(weights, parameters, lossy), 1),
+        seconds=round(_seconds(weights, parameters, output, lossy), 1),
     )
 
 
@@ -123,7 +122,7 @@ def _existing(path: Path) -> Path:
     return next(folder for folder in path.parents if folder.exists())
 
 
-def _seconds(weights: Checkpoint | Merged, parameters: int, lossy: bool) -> float:
+def _seconds(weights: Checkpoint | Merged, parameters: int, output: int, lossy: bool) -> float:
     """Merge and cast some rows of a large tensor, as a conversion would, and take it from there."""
     touched = [info for name, info in weights.tensors.items() if isinstance(weights, Merged) and weights.touched(name)]
     info = max(touched or list(weights.tensors.values()), key=lambda info: info.elements)
@@ -138,4 +137,4 @@ def _seconds(weights: Checkpoint | Merged, parameters: int, lossy: bool) -> floa
     begun = time.perf_counter()
     done = sum(len(piece) // 2 for piece in computed(partial(cast, start) for start in starts))
     merging = (time.perf_counter() - begun) / max(1, done) * parameters
-    return merging * (1 + (_QUANTISE if lossy else 0)) + parameters * 2 / _DISK + _START
+    return merging * (1 + (_QUANTISE if lossy else 0)) + output / _DISK + _START
