@@ -4,11 +4,61 @@ onnxruntime-genai.
 
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge.errors import ConversionError
-from edge_converters.publish import Export, Progress
+from edge.errors import AdapterError, ConversionError
+from edge_converters.lora import Lora
+from edge_converters.publish import AdapterSource, Export, Progress, weights_sha256
+
+# Grows whenever adapters are written in another way.
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """An adapter in an engine's own format; `modules` of the model are changed by it, in the `ranks` that occur."""
+
+    path: Path
+    modules: int
+    ranks: tuple[int, ...]
+
+
+def adapter_for(adapter: Path, model: Path, *, cache: Path) -> Ready:
+    """The PEFT directory `adapter` for the engine that runs `model`, a GGUF file or an ONNX folder with slots.
+
+    Whether it fits is checked every time; it is converted once and kept in `cache`, by the SHA-256 of its files and
+    the shapes of the model. Raises AdapterError, ConversionError, StorageError, MissingExtra.
+    """
+    from edge_converters.engine_base import EngineBase
+    from edge_converters.merge import Merged
+
+    base = EngineBase(model)
+    lora = Lora(adapter)
+    if lora.replaced or lora.tokens:
+        raise AdapterError(
+            f"{adapter} brings whole tensors ({[*lora.replaced, *lora.tokens][0]}), which cannot be swapped at run "
+            f"time; merge it into the model instead: edge convert {'onnx' if model.is_dir() else 'gguf'} BASE "
+            f"--adapter {adapter}"
+        )
+    [done] = Merged(base, [AdapterSource(adapter)]).applied.adapters
+    shapes = {name: info.shape for name, info in base.tensors.items()}
+    identity = [_FORMAT, model.is_dir(), base.half, base.config, shapes, weights_sha256(adapter)]
+    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+    out = cache / key / f"{adapter.resolve().name}{'.onnx_adapter' if model.is_dir() else '.gguf'}"
+    if not out.is_file():
+        if model.is_dir():
+            from edge_converters.onnx_adapter import write_adapter
+
+            write_adapter(adapter, out, base, half=base.half)
+        else:
+            from edge_converters.gguf_lora import lora_to_gguf
+
+            lora_to_gguf(adapter, out, base=base)
+    return Ready(out, done.modules, done.ranks)
 
 
 def to_adapter(

@@ -31,9 +31,10 @@ _PREFIXES = ("", "model.")
 
 
 def lora_to_gguf(
-    adapter: Path, out: Path, *, base: Path, precision: str = "f16", progress: Progress | None = None
+    adapter: Path, out: Path, *, base: Path | Checkpoint, precision: str = "f16", progress: Progress | None = None
 ) -> Export:
-    """Write the LoRA of the folder `adapter`, trained on the model of the folder `base`, as a GGUF file at `out`.
+    """Write the LoRA of the folder `adapter`, trained on the model `base` (a folder, or what knows its shapes), as a
+    GGUF file at `out`.
 
     `precision` is "f32", "f16", "bf16" or "q8_0". Scales that differ from module to module (rslora, patterns) are
     multiplied into `lora_b`. Raises AdapterError for an adapter that does not fit `base` or that such a file cannot
@@ -47,7 +48,7 @@ def lora_to_gguf(
     except ImportError as error:
         raise MissingExtra("gguf", "convert") from error
     out, source = Path(out), AdapterSource(Path(adapter))
-    lora, checkpoint = Lora(source.path), Checkpoint(Path(base))
+    lora, checkpoint = Lora(source.path), base if isinstance(base, Checkpoint) else Checkpoint(Path(base))
     _check_expressible(lora)
     merged = Merged(checkpoint, [source])
     model = read_model(checkpoint.directory, checkpoint.config)

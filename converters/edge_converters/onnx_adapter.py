@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,27 +58,46 @@ def to_onnx_adapter(
     by it: float32 for cpu and for fp32, else float16. The LoRA's scale is in its B. Raises AdapterError for
     an adapter that does not fit `base` or changes more than linear layers; else as `to_onnx`.
     """
-    started = time.monotonic()
     check_options(precision, provider)
     checkpoint = Checkpoint(Path(base))
     check_base(checkpoint)
-    source = AdapterSource(Path(adapter))
-    applied = Merged(checkpoint, [source]).applied
-    lora = Lora(source.path)
-    slots = {name: slots_of(checkpoint.config, name, rows_of(lora, module)) for name, module in lora.modules.items()}
-    _check_plain(lora, slots)
     half = provider != "cpu" and precision != "fp32"
-    with published(out, needs=size_of(lora.file) * 2) as partial:
-        _write(partial, lora, slots, half=half)
+
+    def write_base() -> None:
         if base_out is not None:
             options = {"precision": precision, "provider": provider, "recipe": recipe_of(precision)}
             build(Path(base), base_out, adapters=(), options=options, slots=True, progress=progress)
+
+    return write_adapter(adapter, out, checkpoint, half=half, options={"base_out": base_out}, meanwhile=write_base)
+
+
+def write_adapter(
+    adapter: Path,
+    out: Path,
+    base: Checkpoint,
+    *,
+    half: bool,
+    options: Mapping[str, Any] | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Export:
+    """Write the PEFT directory `adapter` as the file `out`, in float16 if `half`, for the slots of a model with the
+    shapes of `base`. `out` is there only if `meanwhile` went well too. Raises as `to_onnx_adapter`.
+    """
+    started = time.monotonic()
+    source = AdapterSource(Path(adapter))
+    lora = Lora(source.path)
+    slots = {name: slots_of(base.config, name, rows_of(lora, module)) for name, module in lora.modules.items()}
+    _check_plain(lora, slots)
+    applied = Merged(base, [source]).applied
+    with published(out, needs=size_of(lora.file) * 2) as partial:
+        _write(partial, lora, slots, half=half)
+        meanwhile()
     return write_manifest(
         Path(out),
         "onnx_adapter",
-        base=Path(base),
+        base=base.directory,
         adapters=[source],
-        options={"dtype": "float16" if half else "float32", "base_out": base_out},
+        options={"dtype": "float16" if half else "float32", **(options or {})},
         applied=applied,
         started=started,
     )

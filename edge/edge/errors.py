@@ -6,7 +6,9 @@ EdgeError                     one root; its message says what happened, to what,
 ├── StorageError              a folder or file of ours cannot be read or written
 ├── ModelError                a model cannot be found, loaded or run
 │   ├── ModelNotFound
-│   └── ContextOverflow       a prompt that cannot fit, with the numbers
+│   ├── ModelTooLarge         a model that does not fit into memory, with the numbers
+│   ├── ContextOverflow       a prompt that cannot fit, with the numbers
+│   └── FormatError           a reply that does not keep to its response_format; carries the reply
 ├── AdapterError              a LoRA that is unknown, broken or made for another base
 ├── KnowledgeError            an index that cannot be opened or used
 │   ├── DocumentError         one file that cannot be read; the others of its folder still can
@@ -50,6 +52,18 @@ class ModelError(EdgeError):
 
 class ModelNotFound(ModelError):
     pass
+
+
+class ModelTooLarge(ModelError):
+    pass
+
+
+class FormatError(ModelError):
+    """A reply that is no JSON of the schema that was asked for; `text` is what there is of it."""
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
 
 
 class ContextOverflow(ModelError):

@@ -4,47 +4,72 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
+from edge.adapters import fitting
 from edge.engines.base import Engine, Token
 from edge.errors import AdapterError, ModelError, UsageError
+from edge.library import adapter_name, find_adapter, find_model
+from edge.structured import check, schema_of
 from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Role, Sampling, Usage
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
+KvType = Literal["f16", "q8_0", "q4_0"]
 
 
 def load(
     model: str | Path,
     *,
-    engine: Literal["auto", "gguf"] = "auto",
+    engine: Literal["auto", "gguf", "onnx"] = "auto",
     context: int | None = None,
     threads: int | None = None,
-    gpu_layers: int | None = None,
+    gpu_layers: int | Literal["all", "auto"] | None = None,
+    kv_type: KvType = "f16",
+    provider: str | None = None,
+    lookup: bool = True,
+    force: bool = False,
 ) -> Model:
     """Load a model by path or by its name in the library; nothing is downloaded.
 
-    `context` in tokens, `threads` and `gpu_layers` (-1: all) default to what suits the machine.
-    Raises ModelNotFound, ModelError or MissingExtra.
+    A GGUF file runs on llama.cpp, a folder with a genai_config.json on onnxruntime-genai; where a name stands for
+    both, `engine` chooses. `context` in tokens and `threads` default to what suits the machine. For GGUF: `gpu_layers`
+    (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `lookup`
+    (guess tokens that repeat the prompt, which changes no greedy reply). For ONNX: `provider` ("cpu", "cuda", "dml").
+    A model that does not fit into free memory is refused unless `force`.
+
+    Raises ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
     """
-    from edge.library import find_model
+    path = find_model(str(model), engine=None if engine == "auto" else engine)
+    if not path.is_dir():
+        from edge.engines.llamacpp import LlamaCppEngine
 
-    path = find_model(str(model))
-    if path.is_dir():
-        raise ModelError(f"{path} is a folder; this version runs GGUF files: name one, or convert the model to GGUF")
-    from edge.engines.llamacpp import LlamaCppEngine
+        made: Engine = LlamaCppEngine(
+            path,
+            context=context,
+            threads=threads,
+            gpu_layers=gpu_layers,
+            kv_type=kv_type,
+            lookup=lookup,
+            force=force,
+        )
+        return Model(made, name=path.stem, path=path)
+    from edge.engines.onnx import OnnxEngine
 
-    return Model(LlamaCppEngine(path, context=context, threads=threads, gpu_layers=gpu_layers), name=path.stem)
+    made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
+    return Model(made, name=path.name, path=path)
 
 
 class Model:
     """A model that speaks. Safe to share between threads: the second one waits until the first is done."""
 
-    def __init__(self, engine: Engine, *, name: str = "model") -> None:
+    def __init__(self, engine: Engine, *, name: str = "model", path: Path | None = None) -> None:
         self.engine = engine
         self.name = name
+        self.path = path
         self._adapters: dict[str, Adapter] = {}
         self._lock = threading.Lock()
         self._holder: int | None = None
@@ -68,22 +93,41 @@ class Model:
         return tuple(self._adapters.values())
 
     def stream(
-        self, prompt: Prompt, *, adapter: str | None = None, sampling: Sampling | None = None
+        self,
+        prompt: Prompt,
+        *,
+        adapter: str | None = None,
+        scale: float | None = None,
+        sampling: Sampling | None = None,
+        response_format: Mapping[str, Any] | None = None,
     ) -> Iterator[Delta]:
         """Yield the reply as it comes into being; close the iterator to cancel.
 
-        Messages go through the model's chat template; a plain string is sent as it is. Raises ContextOverflow
-        for a prompt that cannot fit, AdapterError for a name that is not loaded.
+        Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
+        that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that
+        the reply keeps to. Raises ContextOverflow for a prompt that cannot fit, AdapterError for a name that is not
+        loaded, FormatError, at the end, for a reply that was cut before its JSON was complete.
         """
-        if adapter is not None and adapter not in self._adapters:
-            raise AdapterError(f"no adapter {adapter!r} is loaded; loaded: {', '.join(self._adapters) or 'none'}")
-        return self._stream(prompt, sampling or Sampling(), adapter)
+        sampling = sampling or Sampling()
+        if response_format is not None:
+            sampling = replace(sampling, schema=schema_of(response_format))
+        return self._stream(prompt, sampling, self._adapter(adapter, scale))
 
-    def generate(self, prompt: Prompt, *, adapter: str | None = None, sampling: Sampling | None = None) -> Reply:
+    def generate(
+        self,
+        prompt: Prompt,
+        *,
+        adapter: str | None = None,
+        scale: float | None = None,
+        sampling: Sampling | None = None,
+        response_format: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """The whole reply: a join over `stream`."""
         parts: list[str] = []
         last = Delta()
-        for last in self.stream(prompt, adapter=adapter, sampling=sampling):
+        for last in self.stream(
+            prompt, adapter=adapter, scale=scale, sampling=sampling, response_format=response_format
+        ):
             parts.append(last.text)
         return Reply("".join(parts), last.finish or "stop", last.usage or Usage())
 
@@ -96,12 +140,30 @@ class Model:
         return self.engine.render(_messages(messages))
 
     def add_adapter(self, path: str | Path, *, name: str | None = None, scale: float = 1.0) -> Adapter:
-        """Load a LoRA beside the base; `stream(adapter=name)` uses it. Raises AdapterError."""
-        adapter = Adapter(name or Path(path).stem, str(path), scale)
+        """Load a LoRA beside the base; `stream(adapter=name)` uses it.
+
+        `path` is a PEFT directory, a GGUF LoRA, an `.onnx_adapter`, or the name of an adapter in the library. A PEFT
+        directory is converted once and kept. Raises AdapterError for an adapter that does not fit this model or a
+        name that is taken, MissingExtra where a PEFT directory cannot be converted here.
+        """
+        source = find_adapter(path)
+        name = name or adapter_name(source)
+        if name in self._adapters:
+            raise AdapterError(f"an adapter called {name!r} is loaded already; remove it first or give another name")
+        adapter = Adapter(name, str(source), scale)
         with self._held():
+            if self.path is not None:
+                adapter = fitting(adapter, self.path)
             self.engine.add_adapter(adapter)
-        self._adapters[adapter.name] = adapter
+            self._adapters[name] = adapter
         return adapter
+
+    def remove_adapter(self, name: str) -> None:
+        """Free a LoRA; waits for a running reply. Raises AdapterError for a name that is not loaded."""
+        with self._held():
+            self._adapter(name, None)
+            self.engine.remove_adapter(name)
+            del self._adapters[name]
 
     def close(self) -> None:
         """Free the weights; waits for a running reply, and may be called twice."""
@@ -110,10 +172,21 @@ class Model:
                 self._closed = True
                 self.engine.close()
 
-    def _stream(self, prompt: Prompt, sampling: Sampling, adapter: str | None) -> Iterator[Delta]:
+    def _adapter(self, name: str | None, scale: float | None) -> Adapter | None:
+        if name is None:
+            return None
+        if name not in self._adapters:
+            raise AdapterError(f"no adapter {name!r} is loaded; loaded: {', '.join(self._adapters) or 'none'}")
+        adapter = self._adapters[name]
+        return adapter if scale is None else replace(adapter, scale=scale)
+
+    def _stream(self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None) -> Iterator[Delta]:
         with self._held():
+            if adapter is not None:  # it may have been removed since the stream was asked for
+                self._adapter(adapter.name, None)
             text = prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt))
-            yield from _deltas(self.engine.stream(text, sampling, adapter), sampling.stop)
+            deltas = _deltas(self.engine.stream(text, sampling, adapter), sampling.stop)
+            yield from deltas if sampling.schema is None else _kept_to(sampling.schema, deltas)
 
     def _held(self, *, closing: bool = False) -> _Held:
         if self._holder == threading.get_ident():
@@ -149,6 +222,16 @@ def _messages(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
             raise UsageError(f"a message needs a role (system, user, assistant) and a content, not {dict(message)!r}")
         out.append(Message(cast(Role, role), message["content"]))
     return out
+
+
+def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
+    """The same deltas; the last one only when the whole text keeps to the schema."""
+    text = ""
+    for delta in deltas:
+        text += delta.text
+        if delta.finish is not None:
+            check(text, schema, cut=delta.finish == "length")
+        yield delta
 
 
 def _deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterator[Delta]:

@@ -25,6 +25,10 @@ def models_dir() -> Path:
     return home() / "models"
 
 
+def adapters_dir() -> Path:
+    return home() / "adapters"
+
+
 def indexes_dir() -> Path:
     return home() / "indexes"
 

@@ -17,16 +17,21 @@ class Settings:
     """`model` and `encoder` are paths or library names; None takes the only or the starter one.
 
     `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages
-    that are looked at for a question. `prompt_passages`: how many of them the model reads.
+    that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
+    "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
+    "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml".
     """
 
     model: str | None = None
+    engine: str | None = None
     encoder: str | None = None
     index: str | None = None
     system: str | None = None
     context: int | None = None
     threads: int | None = None
-    gpu_layers: int | None = None
+    gpu_layers: str | None = None
+    kv_type: str = "f16"
+    provider: str | None = None
     k: int = 5
     prompt_passages: int = 1
     temperature: float = 0.0

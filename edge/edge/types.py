@@ -25,7 +25,7 @@ class Sampling:
 
     temperature 0 is greedy and ignores top_k, top_p, min_p and seed. `repeat_penalty` 1.0 is off; it looks
     at the last `repeat_last` tokens. `seed` None takes a fresh one for every reply. `stop` strings end the
-    reply and are not part of it.
+    reply and are not part of it. `schema` is a JSON schema as text: only tokens that keep to it are chosen.
     """
 
     temperature: float = 0.0
@@ -37,6 +37,7 @@ class Sampling:
     seed: int | None = None
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +69,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA: its name in this process, the file it came from and the factor on its effect."""
+    """A LoRA: its name in this process, the file that the engine reads and the factor on its effect.
+
+    `modules` of the base are changed by it, in the `ranks` that occur; None and () where the engine cannot tell.
+    """
 
     name: str
     path: str
     scale: float = 1.0
+    modules: int | None = None
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 import standin
+from edge.engines.gguf_header import read_gguf_header
 from edge.errors import AdapterError, ConversionError, ModelError
 from edge_converters.gguf import to_gguf
 from edge_converters.parity import Check, Parity, check_parity, parity_path, write_report
-from edge_converters.parity.gguf_header import read_gguf_header
 from edge_converters.parity.prompts import CONVERSATIONS
 from edge_converters.parity.reference import Reference
 from edge_converters.parity.texts import TEXTS, long_text

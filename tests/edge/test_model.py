@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge import Message, Model, Sampling
+from edge import Adapter, Message, Model, Sampling
+from edge.engines.base import Token
 from edge.engines.scripted import ScriptedEngine
-from edge.errors import AdapterError, ModelError, UsageError
+from edge.errors import AdapterError, FormatError, ModelError, UsageError
+from edge.types import Prefill
 
 
 def scripted(*replies: str, **options: float) -> Model:
@@ -96,3 +103,88 @@ def test_messages_may_be_records_or_mappings() -> None:
     model = scripted("one")
     as_records = model.render([Message("user", "hello")])
     assert model.render([{"role": "user", "content": "hello"}]) == as_records
+
+
+def adapted(*replies: str) -> tuple[Model, list[Adapter | None]]:
+    """A model, and the adapters that its engine is asked to use."""
+    engine = ScriptedEngine(replies)
+    used: list[Adapter | None] = []
+    stream = engine.stream
+
+    def noting(prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
+        used.append(adapter)
+        return stream(prompt, sampling, adapter)
+
+    engine.stream = noting  # type: ignore[method-assign]
+    return Model(engine), used
+
+
+def test_adapters_come_and_go_by_name_at_any_scale(tmp_path: Path) -> None:
+    for name in ("legal.gguf", "medical.gguf"):
+        (tmp_path / name).touch()
+    model, used = adapted("yes")
+    legal = model.add_adapter(tmp_path / "legal.gguf")
+    medical = model.add_adapter(tmp_path / "medical.gguf", name="doctor", scale=0.5)
+    assert model.adapters == (legal, medical)
+    model.generate("x", adapter="legal")
+    model.generate("x")
+    model.generate("x", adapter="doctor")
+    model.generate("x", adapter="doctor", scale=2)
+    assert used == [legal, None, medical, replace(medical, scale=2)]
+    with pytest.raises(AdapterError, match="'legal' is loaded already"):
+        model.add_adapter(tmp_path / "legal.gguf")
+    model.remove_adapter("legal")
+    with pytest.raises(AdapterError, match="no adapter 'legal' is loaded; loaded: doctor"):
+        model.generate("x", adapter="legal")
+    with pytest.raises(AdapterError, match="no adapter 'legal'"):
+        model.remove_adapter("legal")
+    with pytest.raises(AdapterError, match=r"absent\.gguf does not exist"):
+        model.add_adapter(tmp_path / "absent.gguf")
+    model.add_adapter(tmp_path / "legal.gguf")
+
+
+def test_an_adapter_that_answers_cannot_be_taken_away(tmp_path: Path) -> None:
+    (tmp_path / "legal.gguf").touch()
+    model, _ = adapted("one two three")
+    model.add_adapter(tmp_path / "legal.gguf")
+    stream = model.stream("x", adapter="legal")
+    next(stream)
+    with pytest.raises(ModelError, match="already answering in this thread"):
+        model.remove_adapter("legal")
+    assert "three" in "".join(delta.text for delta in stream)
+    waiting = model.stream("x", adapter="legal")
+    model.remove_adapter("legal")
+    with pytest.raises(AdapterError, match="no adapter 'legal' is loaded"):
+        next(waiting)
+
+
+NUMBER = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 9}}, "required": ["n"]}
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        NUMBER,
+        {"type": "json_schema", "json_schema": {"name": "number", "schema": NUMBER}},
+        {"type": "json_schema", "schema": NUMBER},
+    ],
+)
+def test_a_schema_reaches_the_engine_in_every_form(response_format: dict[str, Any]) -> None:
+    engine = ScriptedEngine(['{"n": 7}'])
+    asked: list[Sampling] = []
+    stream = engine.stream
+    engine.stream = lambda text, sampling, adapter: (asked.append(sampling), stream(text, sampling, adapter))[1]  # type: ignore[method-assign]
+    assert Model(engine).generate("x", response_format=response_format).text == '{"n": 7}'
+    assert json.loads(str(asked[0].schema)) == NUMBER
+
+
+def test_a_reply_that_is_cut_or_breaks_its_schema_is_an_error_with_the_reply() -> None:
+    with pytest.raises(FormatError, match="raise max_tokens") as caught:
+        scripted('{"n": 7 }').generate("x", response_format=NUMBER, sampling=Sampling(max_tokens=2))
+    assert caught.value.text == '{"n": 7'
+    with pytest.raises(FormatError, match="10 is greater than the maximum of 9"):
+        scripted('{"n": 10}').generate("x", response_format=NUMBER)
+    with pytest.raises(FormatError, match="it is no JSON"):
+        scripted("Sure!").generate("x", response_format={"type": "json_object"})
+    with pytest.raises(UsageError, match="no valid JSON schema"):
+        scripted("x").generate("x", response_format={"type": "number", "minimum": "a"})

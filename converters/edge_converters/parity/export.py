@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edge.errors import ConversionError
-from edge_converters.parity.gguf_header import read_gguf_header
+from edge.engines.gguf_header import GgufHeader, read_gguf_header
+from edge.errors import ConversionError, ModelError
 from edge_converters.publish import read_manifest
 
 Kind = Literal["gguf", "onnx", "gguf-lora", "onnx-adapter"]
@@ -53,6 +53,14 @@ class Exported:
                 )
 
 
+def read_header(path: Path) -> GgufHeader:
+    """Raises ConversionError for a GGUF file that is damaged."""
+    try:
+        return read_gguf_header(path)
+    except ModelError as error:
+        raise ConversionError(str(error)) from error
+
+
 def inspect(path: Path) -> Exported:
     """Raises ConversionError for what is no export, or damaged."""
     if path.is_dir():
@@ -68,7 +76,7 @@ def inspect(path: Path) -> Exported:
 
 
 def _gguf(path: Path) -> Exported:
-    fields = read_gguf_header(path).settings
+    fields = read_header(path).settings
     options = _options(path)
     architecture = fields.get("general.architecture")
     if fields.get("general.type") == "adapter":

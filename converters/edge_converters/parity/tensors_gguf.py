@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge.engines.gguf_header import GgufTensor
 from edge.errors import ConversionError
 from edge_converters.checkpoint import Checkpoint, import_torch
 from edge_converters.ggml import dequantised, quantised
 from edge_converters.merge import Merged
-from edge_converters.parity.gguf_header import GgufTensor, read_gguf_header
+from edge_converters.parity.export import read_header
 from edge_converters.parity.tensors import Stored
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def gguf_tensors(path: Path, weights: Checkpoint | Merged) -> list[Stored]:
     """
     import gguf
 
-    header = read_gguf_header(path)
+    header = read_header(path)
     architecture = str(header.settings["general.architecture"])
     numbers = {name: number for number, name in gguf.MODEL_ARCH_NAMES.items()}
     if architecture not in numbers:

@@ -24,6 +24,8 @@ class Engine(Protocol):
     """One loaded model. Not thread-safe: `Model` holds the lock."""
 
     context: int
+    device: str
+    """Where it computes, for people: "CPU, 2 threads"."""
 
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt text by the model's own chat template, up to where the assistant begins to speak."""
@@ -32,16 +34,20 @@ class Engine(Protocol):
         """Tokens of `text`, special tokens such as `<|user|>` parsed as what they are."""
 
     def add_adapter(self, adapter: Adapter) -> None:
-        """Make a LoRA available to `stream` by its name; a known name is replaced.
+        """Make a LoRA available to `stream` by its name, which is new.
 
         Raises AdapterError when the file is broken or does not fit the base.
         """
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: str | None) -> Iterator[Prefill | Token]:
+    def remove_adapter(self, name: str) -> None:
+        """Free a LoRA that was added under that name."""
+
+    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         """Yield a `Prefill` after every batch of the prompt, the last with done == total, then `Token`s.
 
-        `sampling.stop` is not looked at here. Closing the generator cancels and leaves the engine usable.
-        The KV of the prefix that this prompt shares with the one before is kept, never across adapters.
+        `adapter` is one that was added, at the scale it carries here; None is the plain base. `sampling.stop` is not
+        looked at. Closing the generator cancels and leaves the engine usable. The KV of the prefix that this prompt
+        shares with the one before is kept, never across adapters or scales.
         """
 
     def close(self) -> None:

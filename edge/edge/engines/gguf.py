@@ -10,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import edge.offline
-from edge.errors import MissingExtra, ModelError, ModelNotFound
+from edge.engines.gguf_check import check_gguf
+from edge.errors import MissingExtra, ModelError
 
 _log: deque[str] = deque(maxlen=60)
 _LOG_WARN = 3
@@ -69,8 +70,8 @@ def bindings() -> ModuleType:
 
 def load_model(path: Path, *, gpu_layers: int | None = None, vocab_only: bool = False) -> Any:
     """A model pointer, memory-mapped. Raises ModelNotFound or ModelError with the reason."""
+    check_gguf(path, vocab_only=vocab_only)
     lib = bindings()
-    _check_magic(path)
     params = lib.llama_model_default_params()
     params.vocab_only = vocab_only
     # A llama.cpp that was built with AMX crashes on machines that have it (its pull request 26954): the tile
@@ -83,18 +84,6 @@ def load_model(path: Path, *, gpu_layers: int | None = None, vocab_only: bool = 
     if not model:
         raise ModelError(_explain_load_failure(path, "".join(_log)))
     return model
-
-
-def _check_magic(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except FileNotFoundError as error:
-        raise ModelNotFound(f"{path} is not there; `edge models list` shows what is") from error
-    except OSError as error:
-        raise ModelError(f"{path} cannot be read: {error.strerror}") from error
-    if magic != b"GGUF":
-        raise ModelError(f"{path} is not a GGUF file (it begins with {magic!r}); download or convert it again")
 
 
 def _explain_load_failure(path: Path, log: str) -> str:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge.engines.base import Token
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
@@ -43,20 +43,25 @@ class LlamaCppEngine:
         *,
         context: int | None = None,
         threads: int | None = None,
-        gpu_layers: int | None = None,
+        gpu_layers: int | Literal["all", "auto"] | None = None,
+        kv_type: str = "f16",
+        lookup: bool = True,
+        force: bool = False,
     ) -> None:
         self._ctx: Any = None
         self._path = path
-        self._loras: dict[str, tuple[Any, float]] = {}
+        self._loras: dict[str, Any] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
         self._lib = lib = bindings()
-        self._model = load_model(path, gpu_layers=gpu_layers)
+        self._model = load_model(path, gpu_layers=gpu_layers if isinstance(gpu_layers, int) else None)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._pieces: dict[int, bytes] = {}
         try:
             self.context = self._choose_context(context)
-            self._ctx = self._make_context(threads or physical_cores())
+            threads = threads or physical_cores()
+            self._ctx = self._make_context(threads)
+            self.device = f"CPU, {threads} threads"
             self._memory = lib.llama_get_memory(self._ctx)
         except BaseException:
             self.close()
@@ -78,9 +83,15 @@ class LlamaCppEngine:
             raise AdapterError(
                 f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
             )
-        self._loras[adapter.name] = (lora, adapter.scale)
+        self._loras[adapter.name] = lora
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: str | None) -> Iterator[Prefill | Token]:
+    def remove_adapter(self, name: str) -> None:
+        lora = self._loras.pop(name)
+        if self._kv_key is not None and self._kv_key[0] == name:
+            self._use_adapter(None)
+        self._lib.llama_adapter_lora_free(lora)
+
+    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         tokens = self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
         if not tokens:
             raise ModelError("the prompt is empty; write something")
@@ -176,19 +187,17 @@ class LlamaCppEngine:
             piece = self._pieces[token] = buffer.raw[:n]
         return piece
 
-    def _use_adapter(self, name: str | None) -> None:
-        """Activate a LoRA, or none. KV that was computed under another one is not valid any more."""
-        if name is not None and name not in self._loras:
-            raise AdapterError(f"no adapter {name!r} is loaded; loaded: {', '.join(self._loras) or 'none'}")
-        lora, scale = self._loras[name] if name is not None else (None, 0.0)
-        key = None if name is None else (name, scale)
+    def _use_adapter(self, adapter: Adapter | None) -> None:
+        """Activate a LoRA, or none. KV that was computed under another one, or another scale, is not valid any more."""
+        key = None if adapter is None else (adapter.name, adapter.scale)
         if key == self._kv_key:
             return
         self._forget()
-        loras = (self._lib.llama_adapter_lora_p_ctypes * 1)(*([] if lora is None else [lora]))
-        scales = (ctypes.c_float * 1)(scale)
-        if self._lib.llama_set_adapters_lora(self._ctx, loras, 0 if lora is None else 1, scales):
-            raise AdapterError(f"the adapter {name!r} could not be activated: {last_error()}")
+        chosen = [] if adapter is None else [self._loras[adapter.name]]
+        loras = (self._lib.llama_adapter_lora_p_ctypes * 1)(*chosen)
+        scales = (ctypes.c_float * 1)(0.0 if adapter is None else adapter.scale)
+        if self._lib.llama_set_adapters_lora(self._ctx, loras, len(chosen), scales):
+            raise AdapterError(f"the adapter {key} could not be activated: {last_error()}")
         self._kv_key = key
 
     def _forget(self) -> None:

@@ -28,11 +28,12 @@ class ScriptedEngine:
         delay: float = 0.0,
     ) -> None:
         self.context = context
+        self.device = "a script"
         self.delay = delay
         self.prompts: list[str] = []
         self.adapters: dict[str, Adapter] = {}
         self._reply = replies if callable(replies) else _in_turn(replies)
-        self._cached: tuple[str | None, list[str]] = (None, [])
+        self._cached: tuple[Adapter | None, list[str]] = (None, [])
 
     def render(self, messages: Sequence[Message]) -> str:
         turns = "".join(f"<|{message.role}|>\n{message.content}\n" for message in messages)
@@ -44,7 +45,10 @@ class ScriptedEngine:
     def add_adapter(self, adapter: Adapter) -> None:
         self.adapters[adapter.name] = adapter
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: str | None) -> Iterator[Prefill | Token]:
+    def remove_adapter(self, name: str) -> None:
+        del self.adapters[name]
+
+    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         self.prompts.append(prompt)
         words = _PIECE.findall(prompt)
         key, before = self._cached

@@ -440,3 +440,41 @@ def test_tags_are_text_and_escape_sequences_never_reach_the_terminal() -> None:
         assert "\x1b" not in "".join(str(child.render()) for child in app.query(Static))
 
     drive(session("A List<int> is \x1b]0;owned\x07 here.\n\n```\n\x1b[31mred\n```\n"), play)
+
+
+def test_another_adapter_answers_when_it_is_named_or_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_HOME", str(tmp_path))
+    kept = tmp_path / "adapters" / "legal.gguf"
+    kept.parent.mkdir()
+    kept.touch()
+    engine = ScriptedEngine(["yes"])
+    asked: list[str | None] = []
+    stream = engine.stream
+
+    def noting(prompt_text: str, sampling: Sampling, adapter: Any) -> Any:
+        asked.append(adapter.name if adapter else None)
+        return stream(prompt_text, sampling, adapter)
+
+    monkeypatch.setattr(engine, "stream", noting)
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await ready(app, pilot)
+        await send(pilot, "/adapter legal")
+        await until(pilot, lambda: "tiny + legal" in screen_text(app))
+        await send(pilot, "one")
+        await answered(app, pilot)
+        await send(pilot, "/adapter")
+        await until(pilot, lambda: "Who answers?" in screen_text(app))
+        await pilot.press("up", "enter")
+        await until(pilot, lambda: "The plain base answers" in screen_text(app))
+        assert "tiny + legal" not in screen_text(app)
+        await send(pilot, "two")
+        await until(pilot, lambda: len(asked) == 2)
+        await answered(app, pilot)
+        await send(pilot, "/adapter nonsense")
+        await until(pilot, lambda: "no adapter called 'nonsense'" in screen_text(app))
+        await send(pilot, "/adapter legal")
+        await until(pilot, lambda: "tiny + legal" in screen_text(app))
+
+    drive(session(open_model=lambda: Model(engine, name="tiny")), play)
+    assert asked == ["legal", None]

@@ -12,7 +12,7 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelError
 from edge.model import Model
-from edge_tui.chat.events import Added, Event, Finished, Found, Idle, Loaded, Reading, Trouble, Words
+from edge_tui.chat.events import Adapted, Added, Event, Finished, Found, Idle, Loaded, Reading, Trouble, Words
 from edge_tui.chat.session import Session
 from edge_tui.chat.worker import Worker
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, session
@@ -228,3 +228,18 @@ def test_escape_sequences_of_a_model_are_taken_apart(piece: str) -> None:
     events = list(chat.ask("go"))
     shown = "".join(event.text for event in of(Words, events)) + of(Finished, events)[0].markdown
     assert not set(shown) & set("\x1b\x07\x9b")
+
+
+def test_an_adapter_that_cannot_be_used_leaves_the_one_that_answers(tmp_path: Path) -> None:
+    engine = ScriptedEngine(["yes"])
+    chat = session(open_model=lambda: Model(engine, name="tiny"))
+    opened(chat)
+    (tmp_path / "legal.gguf").touch()
+    [done] = list(chat.adapt(str(tmp_path / "legal.gguf")))
+    assert isinstance(done, Adapted)
+    assert (done.name, chat.adapter) == ("legal", "legal")
+    [refused] = list(chat.adapt(str(tmp_path / "absent.gguf")))
+    assert isinstance(refused, Trouble)
+    assert "absent.gguf does not exist" in refused.message
+    assert chat.adapter == "legal"
+    assert chat.state == "ready"

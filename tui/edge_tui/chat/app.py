@@ -14,6 +14,7 @@ from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, slash
+from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.conversation import (
@@ -35,7 +36,8 @@ View = AnswerView | AddingNote | None
 _BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
 _FRAMES = 25
 _PATIENCE = 3.0
-_PLAIN = frozenset({"add", "sources", "copy", "new", "help", "quit"})
+_OFF = "off"
+_PLAIN = frozenset({"add", "adapter", "sources", "copy", "new", "help", "quit"})
 
 
 def run(session: Session, *, theme: str | None = None) -> None:
@@ -102,6 +104,7 @@ class ChatApp(App[None]):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield SystemCommand("Add documents", "Files or folders, with their path", self.action_add)
+        yield SystemCommand("Adapter", "Let another LoRA answer, or the plain base", self.action_adapter)
         yield SystemCommand("Sources", "The passages that the last answer stands on", self.action_sources)
         yield SystemCommand("Copy the last answer", "To the clipboard", self.action_copy)
         yield SystemCommand("New conversation", "Forget what was said", self.action_new)
@@ -152,6 +155,8 @@ class ChatApp(App[None]):
             self._writing = False
         elif isinstance(event, events.Adding | events.Added):
             await self._show_adding(event)
+        elif isinstance(event, events.Adapted):
+            await self._conversation.say(Note(event.note))
         elif isinstance(view, AnswerView):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
@@ -193,7 +198,7 @@ class ChatApp(App[None]):
         session = self.session
         self._status.show(
             "loading" if self._loading and session.state == "answering" else session.state,
-            session.model_name,
+            f"{session.model_name} + {printable(session.adapter)}" if session.adapter else session.model_name,
             session.speed,
             len(session.documents),
             prefill=self._prefill,
@@ -254,6 +259,8 @@ class ChatApp(App[None]):
             number = int(command.argument) if command.argument.isdecimal() else 0
             self._sources.show(self._sources.sources, number)
             self._open_sources()
+        elif command.name == "adapter" and command.argument:
+            self._adapt(command.argument)
         elif command.name == "docs":
             names = "\n".join(document.path for document in self.session.documents)
             await self._conversation.say(Note(names or "There are no documents yet; /add PATH adds some."))
@@ -282,6 +289,25 @@ class ChatApp(App[None]):
 
         if len(self.screen_stack) == 1:
             self.push_screen(AddScreen(), chosen)
+
+    def _adapt(self, wanted: str) -> None:
+        self._submit(self.session.adapt(None if wanted == _OFF else wanted), None)
+
+    def action_adapter(self) -> None:
+        from edge_tui.chat.screens.choose import ChooseScreen
+
+        def chosen(name: str | None) -> None:
+            if name:
+                self._adapt(name)
+
+        names = self.session.adapters()
+        if not names:
+            self.notify(
+                "There is no adapter yet; /adapter PATH takes one, `edge adapters add PATH` keeps it.", timeout=5
+            )
+        elif len(self.screen_stack) == 1:
+            lines = [(_OFF, "the plain base"), *((name, printable(name)) for name in names)]
+            self.push_screen(ChooseScreen("Who answers?", lines, self.session.adapter or _OFF), chosen)
 
     def action_stop(self) -> None:
         """Esc: end what is running; else leave the sources."""

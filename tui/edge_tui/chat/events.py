@@ -8,7 +8,7 @@ from typing import Literal
 
 from edge.types import AddProgress, AddReport, Prefill
 
-State = Literal["loading", "ready", "answering", "adding", "failed"]
+State = Literal["loading", "ready", "answering", "adding", "adapting", "failed"]
 End = Literal["stop", "length", "cancelled"]
 
 # Tab and newline stay. Every other control character could steer the terminal that shows it.
@@ -121,8 +121,16 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Adapted:
+    """From the next question on the adapter `name` answers, None: the plain base; `note` says so to people."""
+
+    name: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Idle
+Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Idle

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge.errors import EdgeError, KnowledgeError, ModelError
 from edge.types import (
+    Adapter,
     AddProgress,
     AddReport,
     Answer,
@@ -25,6 +26,7 @@ from edge.types import (
     Usage,
 )
 from edge_tui.chat.events import (
+    Adapted,
     Added,
     Event,
     Finished,
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from edge.chat import Chat
     from edge.model import Model
 
-Doing = Literal["answering", "adding"]
+Doing = Literal["answering", "adding", "adapting"]
 
 _WITHOUT_MODEL = "No model is loaded: these are the documents' own words"
 
@@ -73,7 +75,7 @@ class Session:
     """One conversation with one model about one set of documents.
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
-    `adapter` is the name of one that `open_model` has loaded.
+    `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
     """
 
     def __init__(
@@ -91,7 +93,7 @@ class Session:
         self._open_model = open_model
         self._open_knowledge = open_knowledge
         self._first_documents = tuple(documents)
-        self._adapter = adapter
+        self.adapter = adapter
         self._system = system
         self._k = k
         self._prompt_passages = prompt_passages
@@ -103,7 +105,7 @@ class Session:
         self._chat: Chat | None = None
         self._knowledge: Knowledge | None = None
         self._latest = 0
-        self._stopped: dict[Doing, int] = {"answering": 0, "adding": 0}
+        self._stopped: dict[Doing, int] = {"answering": 0, "adding": 0, "adapting": 0}
         self.model_name = ""
         self.documents: tuple[Document, ...] = ()
         self.speed = Speed()
@@ -124,6 +126,18 @@ class Session:
     ) -> Iterator[Event]:
         """Add files and folders to the documents; `progress` is called on the worker's thread."""
         return self._add(tuple(paths), progress, self._job("adding"))
+
+    def adapt(self, wanted: str | None) -> Iterator[Event]:
+        """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
+        return self._adapt(wanted, self._job("adapting"))
+
+    def adapters(self) -> tuple[str, ...]:
+        """The names of those that can be asked for: loaded ones and those of the library."""
+        from edge import library
+
+        ready = self._model.done() and self._failure is None
+        loaded = [adapter.name for adapter in self._model.result().adapters] if ready else []
+        return tuple(dict.fromkeys([*loaded, *(entry.name for entry in library.adapters())]))
 
     def stop(self, *what: Doing) -> None:
         """End what was asked for so far, also what has not begun yet; everything unless told. Loading goes on."""
@@ -168,7 +182,7 @@ class Session:
         self._chat = Chat(
             self._model,
             system=self._system,
-            adapter=self._adapter,
+            adapter=self.adapter,
             k=self._k,
             prompt_passages=self._prompt_passages,
         )
@@ -206,6 +220,24 @@ class Session:
             self._knowledge.close()
             self._knowledge = None
         yield from ()
+
+    def _adapt(self, wanted: str | None, stopped: Callable[[], bool]) -> Iterator[Event]:
+        if stopped():
+            return
+        self._doing = "adapting"
+        try:
+            model = self._model.result()
+            loaded = {adapter.name: adapter for adapter in model.adapters}
+            adapter = None if wanted is None else loaded.get(wanted) or model.add_adapter(wanted)
+        except EdgeError as error:
+            yield Trouble(str(error))
+            return
+        finally:
+            self._doing = None
+        self.adapter = adapter.name if adapter else None
+        if self._chat is not None:
+            self._chat.adapter = self.adapter
+        yield Adapted(self.adapter, _announced(adapter))
 
     def _job(self, doing: Doing) -> Callable[[], bool]:
         """A new job; the returned function tells whether it is to stop."""
@@ -271,6 +303,15 @@ class Session:
             except KnowledgeError:  # removed by another process meanwhile: the quote alone still stands
                 continue
         return tuple(with_context(each, texts[each.document]) if each.document in texts else each for each in sources)
+
+
+def _announced(adapter: Adapter | None) -> str:
+    if adapter is None:
+        return "The plain base answers from now on."
+    parts = [] if adapter.modules is None else [f"{adapter.modules} modules of the base are changed"]
+    if adapter.ranks:
+        parts.append(f"rank {', '.join(map(str, adapter.ranks))}")
+    return f"{printable(adapter.name)} answers from now on" + (f": {', '.join(parts)}." if parts else ".")
 
 
 class _Turn:

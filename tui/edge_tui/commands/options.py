@@ -23,12 +23,20 @@ _ANSWERING = (
     ),
     click.option("--index", metavar="DIR", help="An index to answer from: a folder, or the name of one."),
     click.option("-m", "--model", metavar="MODEL", help="A model by name (edge models list) or path."),
-    click.option("-a", "--adapter", type=ANY_PATH, metavar="FILE", help="A LoRA adapter in GGUF format."),
+    click.option(
+        "-a", "--adapter", metavar="LORA", help="A LoRA: a PEFT folder, a file, or a name (edge adapters list)."
+    ),
+    click.option("--scale", type=float, metavar="X", help="How much the adapter counts (default 1)."),
     click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else."),
     click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5)."),
     click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="The longest reply (default 512)."),
     click.option("--context", type=click.IntRange(16), metavar="N", help="Tokens that prompt and reply share."),
     click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: the physical cores."),
+    click.option("--engine", type=click.Choice(["gguf", "onnx"]), help="Where a name stands for models of both."),
+    click.option("--gpu-layers", metavar="N|all|auto", help="Layers on the GPU (default auto)."),
+    click.option("--kv-type", type=click.Choice(["f16", "q8_0", "q4_0"]), help="Type of the KV cache (default f16)."),
+    click.option("--provider", type=click.Choice(["cpu", "cuda", "dml"]), help="Where ONNX computes."),
+    click.option("--force", is_flag=True, help="Load a model even if it does not fit into free memory."),
     click.option("--temperature", type=click.FloatRange(0), metavar="T", help="0, the default, is greedy."),
 )
 
@@ -45,15 +53,21 @@ class Request:
     """What a command that answers was told: where to look, and the merged settings."""
 
     docs: tuple[Path, ...]
-    adapter: Path | None
+    adapter: str | None
+    scale: float
+    force: bool
     settings: Settings
 
     @classmethod
-    def of(cls, *, docs: tuple[Path, ...], adapter: Path | None, **flags: object) -> Request:
+    def of(
+        cls, *, docs: tuple[Path, ...], adapter: str | None, scale: float | None, force: bool, **flags: object
+    ) -> Request:
         """Merge flags, environment and config.toml. `--docs` and `--index` exclude each other."""
         if docs and flags.get("index"):
             raise click.UsageError("give either --docs or --index, not both")
-        return cls(docs, adapter, settings(**flags))
+        if scale is not None and adapter is None:
+            raise click.UsageError("--scale needs an --adapter")
+        return cls(docs, adapter, 1.0 if scale is None else scale, force, settings(**flags))
 
     def sampling(self) -> Sampling:
         from edge.types import Sampling

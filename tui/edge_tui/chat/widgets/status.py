@@ -61,6 +61,8 @@ def _doing(state: State, model: str, adding: AddProgress | None) -> str:
         return "no model"
     if state == "adding":
         return f"adding {adding.done} of {adding.total}" if adding else "adding documents"
+    if state == "adapting":
+        return "loading the adapter"
     return "loading the model" if state == "loading" else model
 
 

@@ -1,0 +1,68 @@
+"""A LoRA that is converted for an exported model alone is the one that is converted for its original."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import standin
+import vocabularies
+from edge.errors import AdapterError, EdgeError
+from edge_converters import to_adapter, to_gguf, to_onnx
+from edge_converters.adapter import adapter_for
+
+SIZES = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 320}
+
+
+def make(folder: Path, architecture: str, **config: Any) -> Path:
+    return vocabularies.write_bytes(standin.make_tiny(folder, architecture, **{**SIZES, **config}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "config"),
+    [
+        ("phi3", {}),
+        ("llama", {"num_key_value_heads": 2}),
+        ("llama", {"tie_word_embeddings": True}),
+        ("qwen2", {}),
+        ("qwen3", {"head_dim": 32}),
+    ],
+)
+def test_for_a_gguf_model(tmp_path: Path, architecture: str, config: dict[str, Any]) -> None:
+    base = make(tmp_path / "base", architecture, **config)
+    lora = standin.make_lora(base, tmp_path / "lora")
+    to_gguf(base, tmp_path / "model.gguf", precision="q8_0")
+    expected = tmp_path / "lora.gguf"
+    to_adapter(lora, expected, base=base)
+    ready = adapter_for(lora, tmp_path / "model.gguf", cache=tmp_path / "cache")
+    assert ready.path.read_bytes() == expected.read_bytes()
+    assert ready.modules > 0
+    made = ready.path.stat().st_mtime_ns
+    assert adapter_for(lora, tmp_path / "model.gguf", cache=tmp_path / "cache") == ready
+    assert ready.path.stat().st_mtime_ns == made
+
+
+def test_for_an_onnx_model_with_slots_and_without(tmp_path: Path) -> None:
+    base = make(tmp_path / "base", "phi3")
+    lora = standin.make_lora(base, tmp_path / "lora")
+    expected = tmp_path / "lora.onnx_adapter"
+    to_adapter(lora, expected, base=base, base_out=tmp_path / "slots", precision="fp32")
+    ready = adapter_for(lora, tmp_path / "slots", cache=tmp_path / "cache")
+    assert ready.path.read_bytes() == expected.read_bytes()
+    to_onnx(base, tmp_path / "plain", precision="fp32")
+    with pytest.raises(AdapterError, match="has no slots for adapters"):
+        adapter_for(lora, tmp_path / "plain", cache=tmp_path / "cache")
+
+
+def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    base, other = make(tmp_path / "base", "phi3"), make(tmp_path / "other", "phi3", intermediate_size=128)
+    lora = standin.make_lora(other, tmp_path / "lora")
+    to_gguf(base, tmp_path / "model.gguf")
+    llama = make(tmp_path / "llama", "llama")
+    to_gguf(llama, tmp_path / "llama.gguf")
+    for model in ("model.gguf", "llama.gguf"):
+        with pytest.raises(EdgeError, match="take the base that it was trained on"):
+            adapter_for(lora, tmp_path / model, cache=tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
