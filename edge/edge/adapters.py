@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge import paths
-from edge.errors import AdapterError
+from edge.engines.gguf_header import read_gguf_header
+from edge.errors import AdapterError, ModelError
 from edge.types import Adapter
 
 
@@ -30,4 +31,16 @@ def fitting(adapter: Adapter, model: Path) -> Adapter:
             f"{source} cannot be used with {model.name}, which runs on {engine}: name a *{suffix} file, or the folder "
             "of the LoRA as PEFT saved it"
         )
-    return adapter
+    return adapter if onnx or not source.is_file() else _described(adapter, source)
+
+
+def _described(adapter: Adapter, source: Path) -> Adapter:
+    """What the header of a GGUF LoRA says, which llama.cpp would not tell."""
+    try:
+        header = read_gguf_header(source)
+    except ModelError as error:
+        raise AdapterError(f"{source} is no GGUF LoRA or is damaged: {error}") from error
+    if header.settings.get("general.type") != "adapter":
+        raise AdapterError(f"{source} is a model and no GGUF LoRA; name a LoRA that was made for this base")
+    ranks = [tensor.shape[0] for name, tensor in header.tensors.items() if name.endswith(".lora_a")]
+    return replace(adapter, modules=len(ranks), ranks=tuple(sorted(set(ranks))))

@@ -200,15 +200,20 @@ def _find(
     here = Path(text).expanduser()
     if _is_path(text):
         if not here.exists():
-            raise error(f"{text} does not exist; give the path of a {kind} or one of: {_listed(names, make)}")
+            raise error(f"{text} does not exist; give a path that does, or one of: {_listed(names, make)}")
         return here
     key = _key(text)
     exact = [entry for entry in entries if _key(entry.name) == key]
+    if text.lower().endswith(".gguf"):
+        exact = [entry for entry in exact if entry.format == "gguf"]
     if not exact and here.exists():
         return here
     matches = exact or [entry for entry in entries if key and _key(entry.name).startswith(key)]
     if len(matches) == 1:
         return Path(matches[0].path)
+    if exact:
+        files = " and ".join(Path(entry.path).name for entry in exact)
+        raise error(f"{text!r} stands for several {kind}s, {files}; choose with --engine gguf or onnx, or give a path")
     if matches:
         raise error(f"{text!r} is the beginning of several {kind}s: {_listed([m.name for m in matches], make)}")
     raise error(f"there is no {kind} called {text!r}; known: {_listed(names, make)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge import library
-from edge.errors import EncoderError, ModelNotFound, UsageError
+from edge.errors import AdapterError, EncoderError, ModelNotFound, UsageError
 
 
 @pytest.fixture
@@ -156,3 +156,35 @@ def test_an_index_name_lives_in_the_data_directory(home: Path, tmp_path: Path) -
     assert [(e.name, e.bytes) for e in library.indexes()] == [("wiki", 5)]
     with pytest.raises(UsageError):
         library.find_index(" ")
+
+
+def test_a_name_for_both_engines_wants_one_to_be_chosen(home: Path) -> None:
+    gguf = put_gguf(home, "phi.gguf")
+    onnx = home / "models" / "phi"
+    onnx.mkdir()
+    (onnx / "genai_config.json").touch()
+    with pytest.raises(ModelNotFound, match=r"phi and phi\.gguf; choose with --engine"):
+        library.find_model("phi")
+    assert library.find_model("phi", engine="gguf") == gguf == library.find_model("phi.gguf")
+    assert library.find_model("phi", engine="onnx") == onnx
+    with pytest.raises(ModelNotFound, match="is a folder, and the engine gguf runs GGUF files"):
+        library.find_model(onnx, engine="gguf")
+
+
+def test_adapters_are_found_by_name_and_path(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(AdapterError, match=r"known: none yet \(run: edge adapters add PATH\)"):
+        library.find_adapter("legal")
+    kept = home / "adapters"
+    for name in ("legal.gguf", "medical.onnx_adapter"):
+        kept.mkdir(parents=True, exist_ok=True)
+        (kept / name).touch()
+    (kept / "tax").mkdir()
+    (kept / "tax" / "adapter_config.json").touch()
+    assert [(entry.name, entry.format) for entry in library.adapters()] == [
+        ("legal", "gguf"),
+        ("medical", "onnx"),
+        ("tax", "peft"),
+    ]
+    assert library.find_adapter("Legal") == kept / "legal.gguf"
+    assert library.adapter_name(library.find_adapter("med")) == "medical"
+    assert library.find_adapter(kept / "tax") == kept / "tax"

@@ -191,7 +191,7 @@ def test_a_context_beyond_the_training_is_refused(smollm_path: Path) -> None:
 
 
 def test_an_adapter_that_is_none(smollm: Model, smollm_path: Path, tmp_path: Path) -> None:
-    with pytest.raises(AdapterError, match="not there"):
+    with pytest.raises(AdapterError, match="does not exist"):
         smollm.add_adapter(tmp_path / "absent.gguf")
     with pytest.raises(AdapterError, match="GGUF LoRA"):
         smollm.add_adapter(smollm_path)

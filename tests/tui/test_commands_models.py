@@ -48,16 +48,24 @@ def test_models_and_encoders_are_listed_with_their_fields(home: Path) -> None:
     assert "edge models pull starter" in run("models", "list").stderr
     model = put(home, "a.gguf", b"x" * 1_500_000)
     modules = put(home, "mini/modules.json", b"[]")
+    put(home, "phi/config.json", b"{}")
+    weights = put(home, "phi/model.safetensors", b"12345678")
+    put(home, "a.parity.json", b'{"checks": [{"name": "logits", "passed": true}, {"name": "text", "passed": null}]}')
+    put(home, "mini.parity.json", b'{"checks": [{"name": "vectors", "passed": false}]}')
     assert json.loads(run("models", "list", "--json").stdout) == [
-        {"name": "a", "path": str(model), "format": "gguf", "bytes": 1_500_000},
-        {"name": "mini", "path": str(modules.parent), "format": "encoder", "bytes": 2},
+        {"name": "a", "path": str(model), "format": "gguf", "bytes": 1_500_000, "parity": "proved"},
+        {"name": "mini", "path": str(modules.parent), "format": "encoder", "bytes": 2, "parity": "failed"},
+        {"name": "phi", "path": str(weights.parent), "format": "safetensors", "bytes": 10, "parity": None},
     ]
     table = [line.split() for line in run("models", "list").stdout.splitlines()]
     assert table == [
-        ["NAME", "FORMAT", "SIZE"],
-        ["a", "gguf", "1.5", "MB"],
-        ["mini", "encoder", "2", "B"],
+        ["NAME", "FORMAT", "SIZE", "PARITY"],
+        ["a", "gguf", "1.5", "MB", "proved"],
+        ["mini", "encoder", "2", "B", "FAILED"],
+        ["phi", "safetensors", "10", "B", "none"],
     ]
+    put(home, "a.parity.json", b"{")
+    assert json.loads(run("models", "list", "--json").stdout)[0]["parity"] == "unreadable"
 
 
 def test_show_says_what_the_file_says_of_itself(smollm_path: Path) -> None:
@@ -117,10 +125,15 @@ def test_remove_deletes_files_and_folders_and_asks_first(home: Path) -> None:
     assert done.exit_code == 2
     assert "--yes" in done.stderr
     assert model.exists()
-    run("models", "remove", "big", "--yes")
-    run("models", "remove", "mini", "-y")
-    assert not model.exists()
+    put(home, "Big-Model.parity.json", b"{}")
+    put(home, "other.gguf", b"GGUF")
+    with pytest.raises(ModelNotFound, match="no-such"):
+        run("models", "remove", "big", "no-such", "--yes")
+    assert model.exists()
+    said = run("models", "remove", "big", "mini", "BIG-model.gguf", "-y").stderr
+    assert "Big-Model is gone: 4 B are free again" in said
     assert not encoder.exists()
+    assert [path.name for path in (home / "models").iterdir()] == ["other.gguf"]
 
 
 def test_remove_never_touches_what_lies_elsewhere(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

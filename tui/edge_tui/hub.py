@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from time import sleep
 
 from edge import paths
 from edge.errors import DownloadError, StorageError, UsageError
@@ -109,13 +110,16 @@ def _held(staging: Path, report: Report) -> Iterator[Path]:
     """
     from filelock import FileLock, Timeout
 
-    staging.mkdir(exist_ok=True)
-    lock = FileLock(staging / _LOCK)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        report(PullProgress("waiting for another pull", staging.name, 0, 0))
-        lock.acquire()
+    lock, waiting = FileLock(staging / _LOCK), False
+    while not lock.is_locked:
+        staging.mkdir(exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except (Timeout, FileNotFoundError):  # held, or just gone with the whole folder
+            if not waiting:
+                report(PullProgress("waiting for another pull", staging.name, 0, 0))
+            waiting = True
+            sleep(0.2)
     try:
         yield staging
         shutil.rmtree(staging, ignore_errors=True)

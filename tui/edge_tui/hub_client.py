@@ -24,11 +24,11 @@ _LOG_ERRORS = 40
 
 @contextmanager
 def online() -> Iterator[Hub]:
-    """huggingface_hub with a network, in here only: the rest of the process stays offline, and telemetry off."""
+    """huggingface_hub with a network, in here only: before and after, the process is offline. Not for two threads."""
     silence()
     try:
         import httpx2
-        from huggingface_hub import constants
+        from huggingface_hub import close_session, constants
         from huggingface_hub.utils import logging
     except ImportError as error:
         raise MissingExtra("huggingface_hub", "hub") from error
@@ -46,6 +46,7 @@ def online() -> Iterator[Hub]:
     finally:
         constants.HF_HUB_OFFLINE = offline
         logging.set_verbosity(verbosity)
+        close_session()
 
 
 class Hub:

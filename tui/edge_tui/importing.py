@@ -49,6 +49,8 @@ def bring(
     name = save_as or source.name
     if not re.fullmatch(r"\w[\w.+-]*", name):
         raise UsageError(f"{name!r} cannot be the name of a model here; give one of letters and digits with --as")
+    if how == "move" and where.startswith("ollama:"):
+        raise UsageError("Ollama would miss the file; import it with --copy or --link, then remove it with ollama rm")
     files = check(source.path)
     if source.path.is_dir():
         targets = {source.path: models_dir / name}
@@ -124,7 +126,7 @@ def _check_json(path: Path) -> None:
 
 def _place(targets: dict[Path, Path], staging: Path, how: How, report: Report) -> None:
     """Make everything in `staging` first; then only names change, the first part of a split model last."""
-    renamed = how == "move" and all(source.stat().st_dev == staging.stat().st_dev for source in targets)
+    renamed = how == "move" and _one_disk(targets, staging)
     if how == "link":
         for source, target in targets.items():
             (staging / target.name).symlink_to(source.resolve(), target_is_directory=source.is_dir())
@@ -136,6 +138,10 @@ def _place(targets: dict[Path, Path], staging: Path, how: How, report: Report) -
         _swap(source if renamed else staging / target.name, target, staging)
     if how == "move" and not renamed:
         remove_files(list(targets))
+
+
+def _one_disk(targets: dict[Path, Path], staging: Path) -> bool:
+    return all(source.stat().st_dev == staging.stat().st_dev for source in targets)
 
 
 def _swap(ready: Path, target: Path, staging: Path) -> None:

