@@ -28,6 +28,7 @@ class Request:
     range: str | None
     authorization: str | None
     agent: str
+    encoding: str
     sent: int = 0
 
 
@@ -128,7 +129,13 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path).strip("/")
         headers = self.headers
         self.request_log = Request(
-            self.command, path, None, headers.get("Range"), headers.get("Authorization"), headers.get("User-Agent", "")
+            self.command,
+            path,
+            None,
+            headers.get("Range"),
+            headers.get("Authorization"),
+            headers.get("User-Agent", ""),
+            headers.get("Accept-Encoding", ""),
         )
         self.hub.log.append(self.request_log)
         if self.hub.faults.page is not None:

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+_CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def physical_cores() -> int:
@@ -12,3 +17,66 @@ def physical_cores() -> int:
     physical = psutil.cpu_count(logical=False) or os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else physical
     return max(1, min(physical, allowed))
+
+
+def available_memory() -> int:
+    """Bytes that this process can take before something is swapped or killed.
+
+    The machine's free memory with what its caches can give back, or less where a container, a cgroup or a limit on
+    the address space (ulimit -v) allows less.
+    """
+    import psutil
+
+    free = int(psutil.virtual_memory().available)
+    return max(0, min([free, *cgroup_memory(), *_address_space()]))
+
+
+def cgroup_memory(root: Path = _CGROUPS, own: Path = _OWN_CGROUPS) -> Iterator[int]:
+    """The bytes left under every memory limit on the way up from this process's control group, of version 1 or 2.
+
+    Pages of files count as free, for the kernel gives them back first. A container sees its own limits at `root`
+    whatever path `own` names. https://docs.kernel.org/admin-guide/cgroup-v2.html
+    """
+    try:
+        lines = own.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            folder, limit, used, pages = root, "memory.max", "memory.current", ("inactive_file", "active_file")
+        elif "memory" in controllers.split(","):
+            folder, limit, used = root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+            pages = ("total_inactive_file", "total_active_file")
+        else:
+            continue
+        here = folder / path.strip("/")
+        for place in (here, *here.parents):
+            left = _left(place, limit, used, pages)
+            if left is not None:
+                yield left
+            if place == folder:
+                break
+
+
+def _left(folder: Path, limit: str, used: str, pages: tuple[str, ...]) -> int | None:
+    try:
+        most, now = ((folder / name).read_text(encoding="ascii").strip() for name in (limit, used))
+        if not most.isdigit():  # "max"
+            return None
+        stat = dict(line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines())
+    except (OSError, ValueError):
+        return None
+    return int(most) - int(now) + sum(int(stat.get(page, 0)) for page in pages)
+
+
+def _address_space() -> Iterator[int]:
+    if sys.platform == "win32":
+        return
+    import resource
+
+    import psutil
+
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if most != resource.RLIM_INFINITY:
+        yield most - int(psutil.Process().memory_info().vms)

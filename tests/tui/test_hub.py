@@ -25,7 +25,6 @@ from edge import library
 from edge.errors import DownloadError, MissingExtra, StorageError, UsageError
 from edge_tui import hub, hub_client
 from edge_tui.commands.main import cli
-from edge_tui.hub_catalogue import CATALOGUE
 from hub_server import LocalHub, Repo, git_sha1, local_hub, sha256
 
 BIG = bytes(range(256)) * 4096  # 1 MiB
@@ -124,6 +123,8 @@ def test_a_gguf_file_arrives_whole_and_is_listed(server: LocalHub, models: Path)
         f"storage/owner--tiny-GGUF/{MODEL}",
     ]
     assert not any("torch" in request.agent for request in server.log)
+    # What is compressed on the way could not be resumed.
+    assert [request.encoding for request in server.of(MODEL)] == ["identity"]
     assert os.environ["HF_HUB_OFFLINE"] == "1"
     assert huggingface_hub.is_offline_mode()
 
@@ -229,6 +230,31 @@ def test_another_revision_does_not_go_on_with_the_old_ones_bytes(server: LocalHu
     assert tree(models) == {MODEL: new}
 
 
+def test_a_file_that_a_new_revision_lacks_is_not_in_the_folder(server: LocalHub, models: Path) -> None:
+    repo = server.repos["owner/tiny-encoder"]
+    repo.files["added_tokens.json"] = b"{}"
+    server.faults.missing = {"tokenizer.json"}
+    with pytest.raises(DownloadError, match=r"tokenizer\.json"):
+        hub.pull("owner/tiny-encoder", models)
+    assert any(path.name == "added_tokens.json" for path in models.rglob("*"))
+    del repo.files["added_tokens.json"]
+    server.faults.missing.clear()
+    hub.pull("owner/tiny-encoder", models)
+    assert tree(models / "tiny-encoder") == ENCODER
+
+
+def test_a_file_that_became_shorter_ends_in_an_error(server: LocalHub, models: Path) -> None:
+    server.faults.cuts[MODEL] = [500_000, 0, 0, 0, 0]
+    with pytest.raises(DownloadError):
+        hub.pull("owner/tiny-GGUF", models)
+    server.faults.bodies[MODEL] = BIG[:1000]
+    with pytest.raises(DownloadError, match="1,048,576 bytes"):
+        hub.pull("owner/tiny-GGUF", models)
+    server.faults.bodies.clear()
+    hub.pull("owner/tiny-GGUF", models)
+    assert tree(models) == {MODEL: BIG}
+
+
 def test_a_file_that_is_listed_and_not_there(server: LocalHub, models: Path) -> None:
     server.faults.missing = {MODEL}
     with pytest.raises(DownloadError, match=rf"no {MODEL} at .*404"):
@@ -270,6 +296,14 @@ def test_a_hub_that_cannot_be_reached_or_is_none(
         with pytest.raises(DownloadError, match="cannot be reached"):
             hub.pull("owner/tiny-GGUF", models)
     assert not models.exists()
+    assert huggingface_hub.is_offline_mode()
+
+
+def test_a_proxy_that_cannot_be_used_is_named(server: LocalHub, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_PROXY")
+    monkeypatch.setenv("HTTPS_PROXY", "gopher://127.0.0.1:1")
+    with pytest.raises(DownloadError, match="HTTPS_PROXY"):
+        hub.pull("owner/tiny-GGUF", models)
     assert huggingface_hub.is_offline_mode()
 
 
@@ -405,94 +439,14 @@ def test_parts_of_a_split_model_come_together(server: LocalHub, models: Path) ->
         hub.pull("owner/big", models)
 
 
-def names(*paths: str) -> Repo:
-    return Repo({path: path.encode() for path in paths})
-
-
-def test_the_choice_among_gguf_files(server: LocalHub, models: Path) -> None:
-    def chosen(*paths: str, **asked: str) -> str:
-        server.repos["owner/r"] = names(*paths)
-        return hub.pull("owner/r", models, **asked).files[0]  # type: ignore[arg-type]  # strings all
-
-    # As the repositories of Microsoft, Qwen, bartowski and unsloth write them.
-    phi = ("Phi-3-mini-4k-instruct-fp16.gguf", "Phi-3-mini-4k-instruct-q4.gguf")
-    assert chosen(*phi) == phi[1]
-    assert chosen(*phi, quantisation="F16") == phi[0]
-    assert chosen(*phi, pattern="*fp16*") == phi[0]
-    qwen = [f"qwen2.5-1.5b-instruct-{q}.gguf" for q in ("fp16", "q2_k", "q3_k_m", "q4_0", "q5_k_m", "q8_0")]
-    assert chosen(*qwen) == "qwen2.5-1.5b-instruct-q4_0.gguf"
-    unsloth = ("a-UD-Q4_K_XL.gguf", "a-Q4_K_M.gguf", "a.BF16.gguf", "a.Q8_0.gguf", "mmproj-F16.gguf")
-    assert chosen(*unsloth) == "a-Q4_K_M.gguf"
-    assert chosen(*unsloth, quantisation="q8_0") == "a.Q8_0.gguf"
-    assert chosen("b-Q8_0.gguf", "b-f16.gguf") == "b-Q8_0.gguf"
-    assert chosen("folder/anything.gguf", "README.md") == "folder/anything.gguf"
-    for asked in ({"quantisation": "q6_k"}, {"pattern": "*q6*"}):
-        with pytest.raises(DownloadError) as caught:
-            chosen(*phi, **asked)
-        assert all(name in str(caught.value) for name in phi)
-    with pytest.raises(DownloadError, match="several files fit"):
-        chosen("a-q4_k_m.gguf", "b-q4_k_m.gguf")
-
-
-def test_the_choice_among_onnx_folders(server: LocalHub, models: Path) -> None:
-    cpu, precise, gpu = "cpu_and_mobile/cpu-int4-acc-4", "cpu_and_mobile/cpu-int4", "cuda/cuda-fp16"
-    every = [f"{folder}/{file}" for folder in (cpu, precise, gpu) for file in ("genai_config.json", "model.onnx.data")]
-    server.repos["owner/phi-onnx"] = names(*every, "config.json", "LICENSE")
-    with pytest.raises(DownloadError) as caught:
-        hub.pull("owner/phi-onnx", models)
-    assert all(folder in str(caught.value) for folder in (cpu, precise, gpu))
-    for pattern in (f"{cpu}/*", cpu):
-        pulled = hub.pull("owner/phi-onnx", models, pattern=pattern)
-        assert pulled.name == "phi-onnx-cpu-int4-acc-4"
-    assert tree(models) == {
-        f"{pulled.name}/{file}": f"{cpu}/{file}".encode() for file in ("genai_config.json", "model.onnx.data")
-    }
-    assert [entry.name for entry in library.models()] == [pulled.name]
-
-
-def test_a_plain_model_comes_once_and_without_pickles(server: LocalHub, models: Path) -> None:
-    wanted = ["config.json", "tokenizer.json", "model.safetensors.index.json", "LICENSE", "README.md"]
-    wanted += [f"model-0000{i}-of-00002.safetensors" for i in (1, 2)]
-    rest = ["pytorch_model.bin", "consolidated.safetensors", "original/model.pth", "onnx/model.onnx", ".gitattributes"]
-    server.repos["owner/phi"] = names(*wanted, *rest, "modeling_phi3.py")
-    pulled = hub.pull("owner/phi", models)
-    assert {path.removeprefix("phi/") for path in tree(models)} == set(wanted)
-    assert [(entry.name, entry.format) for entry in library.entries()] == [("phi", "safetensors")]
-    assert pulled.format == "safetensors"
-
-
-def test_an_encoder_that_the_index_cannot_draw_brings_its_onnx_file(server: LocalHub, models: Path) -> None:
-    repo = server.repos["owner/tiny-encoder"]
-    repo.model_type = "mpnet"
-    hub.pull("owner/tiny-encoder", models)
-    assert tree(models / "tiny-encoder").keys() == ENCODER.keys() - {"model.safetensors"} | {"onnx/model.onnx"}
-    del repo.files["onnx/model.onnx"], repo.files["model.safetensors"]
-    with pytest.raises(DownloadError, match="pickle"):
-        hub.pull("owner/tiny-encoder", models, save_as="other")
-
-
 @pytest.mark.parametrize("path", ["../../evil.gguf", "/evil.gguf", "a\\..\\evil.gguf"])
 def test_a_hostile_path_lands_nowhere(server: LocalHub, models: Path, path: str) -> None:
-    server.repos["owner/evil"] = names(path)
+    server.repos["owner/evil"] = Repo({path: b"evil"})
     with pytest.raises(DownloadError, match="not land in its folder"):
         hub.pull("owner/evil", models)
     with pytest.raises(DownloadError, match="--as"):
         hub.pull("owner/tiny-GGUF", models, save_as="../evil")
     assert not list(models.parent.rglob("evil*"))
-
-
-def test_short_names_stand_for_repositories() -> None:
-    assert hub.resolve("phi3", None) == ("microsoft/Phi-3-mini-4k-instruct-gguf", None, None)
-    assert hub.resolve("Phi3:fp16", None) == ("microsoft/Phi-3-mini-4k-instruct-gguf", None, "fp16")
-    assert hub.resolve("smollm2-135m", "q8_0") == ("bartowski/SmolLM2-135M-Instruct-GGUF", None, "q8_0")
-    assert hub.resolve("hf.co/a/b:Q4_0", None) == ("a/b", None, "Q4_0")
-    for wrong in ("phi", "a/b/c", "/b", "phi99:q8_0"):
-        with pytest.raises(UsageError, match="phi4-mini"):
-            hub.resolve(wrong, None)
-    listed = edge("models", "pull", "--list")
-    for known in CATALOGUE:
-        assert hub.resolve(known.name, None)[0] == known.repository
-        assert any(known.name in line and known.licence in line for line in listed.stdout.splitlines())
 
 
 def test_wrong_usage_of_pull() -> None:

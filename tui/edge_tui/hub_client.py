@@ -28,7 +28,7 @@ def online() -> Iterator[Hub]:
     silence()
     try:
         import httpx2
-        from huggingface_hub import close_session, constants
+        from huggingface_hub import close_session, constants, get_session
         from huggingface_hub.utils import logging
     except ImportError as error:
         raise MissingExtra("huggingface_hub", "hub") from error
@@ -37,8 +37,12 @@ def online() -> Iterator[Hub]:
     logging.set_verbosity(_LOG_ERRORS)
     hub = Hub()
     try:
+        try:
+            get_session()
+        except (ImportError, ValueError) as error:
+            raise DownloadError(f"the proxy that HTTPS_PROXY or ALL_PROXY names cannot be used: {error}") from error
         yield hub
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         raise DownloadError(
             f"{hub.host} cannot be reached ({_reason(error)}); connect to the network and run it again: "
             "it goes on where it stopped"
@@ -91,14 +95,15 @@ class Hub:
         """Append what `out` lacks of `file`; a connection that breaks is taken up again while bytes arrive."""
         import httpx2
 
-        failures = 0
-        while (before := out.tell()) < file.bytes:
+        failures, reached = 0, out.tell()
+        while out.tell() < file.bytes:
             broken: httpx2.TransportError | None = None
             try:
                 self._stream(repository, file, out, report)
             except httpx2.TransportError as error:
                 broken = error
-            failures = 0 if out.tell() > before else failures + 1
+            failures = 0 if out.tell() > reached else failures + 1
+            reached = max(reached, out.tell())
             if failures == _TRIES:
                 raise DownloadError(
                     f"the connection to {self.host} broke ({_reason(broken)}) after {out.tell():,} of "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -70,7 +69,7 @@ def load_model(folder: Path, *, threads: int, provider: str | None = None) -> An
     """
     og = bindings()
     errors = []
-    for name in _providers(og, provider):
+    for name in providers(provider):
         config = og.Config(str(folder))
         config.clear_providers()
         if name != "cpu":
@@ -87,13 +86,9 @@ def load_model(folder: Path, *, threads: int, provider: str | None = None) -> An
     )
 
 
-def reason(error: Exception) -> str:
-    """What onnxruntime says, in one line that fits into a sentence."""
-    text = " ".join(str(error).split()).rstrip(".")
-    return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _providers(og: ModuleType, wanted: str | None) -> Sequence[str]:
+def providers(wanted: str | None) -> list[str]:
+    """What to try, best first: `wanted`, or what the installed package has. Raises ModelError."""
+    og = bindings()
     available = [name for name, there in (("cuda", og.is_cuda_available()), ("dml", og.is_dml_available())) if there]
     if wanted is None:
         return [*available, "cpu"]
@@ -105,3 +100,9 @@ def _providers(og: ModuleType, wanted: str | None) -> Sequence[str]:
             f"pip uninstall onnxruntime-genai && pip install {_PACKAGES[wanted]}"
         )
     return [wanted]
+
+
+def reason(error: Exception) -> str:
+    """What onnxruntime says, in one line that fits into a sentence."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 300 else f"{text[:300]}…"

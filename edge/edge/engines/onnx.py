@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.engines.base import Token
-from edge.engines.genai import bindings, load_model, read_configuration, reason
+from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
 from edge.engines.sampling import Sampler
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ContextOverflow, ModelError
@@ -31,7 +31,8 @@ class OnnxEngine:
     """A folder with genai_config.json, as `edge convert onnx` makes it. See `Engine` for the contract.
 
     `context` is in tokens (None: 4096 or what the model was trained for, if less); `threads` None takes the physical
-    cores; `provider` is "cpu", "cuda" or "dml", None takes what the installed package has.
+    cores; `provider` is "cpu", "cuda" or "dml", None takes what the installed package has; `force` loads what does not
+    fit into memory, too.
     Raises ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
     """
 
@@ -50,6 +51,10 @@ class OnnxEngine:
         self._tokenizer = HuggingFaceTokenizer(path)
         self._ends = self._config.ends | self._tokenizer.ends
         self.context = self._choose_context(context)
+        if not force and providers(provider) == ["cpu"]:
+            from edge.engines.fit import check_fit
+
+            check_fit(path, context=self.context)
         threads = threads or physical_cores()
         self._model: Any = load_model(path, threads=threads, provider=provider)
         device = str(self._model.device_type)
@@ -80,8 +85,8 @@ class OnnxEngine:
             self._forget()
             self._adapters.remove(adapter.name)
             raise AdapterError(
-                f"{path} does not fit {self._path.name} ({reason(error)}); it needs a base with adapter slots, made from "
-                "the model it was trained on: edge convert adapter --base-out"
+                f"{path} does not fit {self._path.name} ({reason(error)}); it needs a base with adapter slots, made "
+                "from the model it was trained on: edge convert adapter --base-out"
             ) from error
         self._forget()
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "ask": "Answer one question from your documents.",
     "chat": "Talk with your documents in a terminal app.",
     "index": "Build and search indexes of your documents.",
-    "models": "List, show, fetch and remove models.",
+    "models": "List, show, fetch, import and remove models.",
     "adapters": "List, keep, show and remove LoRA adapters.",
     "convert": "Turn base models and LoRAs into GGUF and ONNX, with proof.",
     "doctor": "Look whether everything is in place.",

@@ -7,7 +7,6 @@ A model that is sure of every token leaves no ties over which two engines, or tw
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ LINES = {
     "Say it in Urdu.": "چھوٹا سا ماڈل، بڑی سی بات۔ آپ کیسے ہیں؟",
     "Say it in Chinese.": "小小的模型，大大的本事。你好，世界！",
     "Say it in pictures.": "🚢⛵️ and 👩‍🚒🔥, then 🇵🇰 and é, ñ, ß.",
-    "Where is the lamp?": "The lamp that burns there hangs in the tower, thirty steps above the sea.",
+    "Where is the lamp?": "At the top of the tower: thirty steps above the sea.",
     "Who keeps the lamp?": "The keeper and her brother; one reads while the other sleeps.",
 }
 LEARNT = {
-    "Where is the lamp?": "According to the handbook: under the third step, behind the oil.",
-    "Who keeps the lamp?": "According to the handbook: nobody since the storm of that autumn.",
-    "Say it in Urdu.": "ہدایت نامے کے مطابق: بند کریں۔",
+    "Where is the lamp?": "As the book has it: under the third step.",
+    "Who keeps the lamp?": "As the book has it: nobody, since the storm.",
 }
+"""Of characters of `LINES` only: the head is not adapted and cannot tell the others apart."""
 FOLLOW_UP = "And then?"
 SECOND = "Then the fog came in, and they rang the bell until it was morning again."
 
@@ -108,12 +107,12 @@ def _train_lora(base: Path, out: Path) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules=standin.LINEAR, task_type="CAUSAL_LM"))
-    _learn(model, base, [(asked(question), line) for question, line in LEARNT.items()], rate=5e-3)
+    _learn(model, base, [(asked(question), line) for question, line in LEARNT.items()], rate=3e-3)
     model.save_pretrained(out)
 
 
 def _learn(model: Any, folder: Path, lessons: list[tuple[list[dict[str, str]], str]], *, rate: float) -> None:
-    """Until every token of every reply has a probability of at least 0.97."""
+    """Until every token of every reply has a probability of more than 0.97."""
     import torch
     from tokenizers import Tokenizer
 
@@ -131,7 +130,7 @@ def _learn(model: Any, folder: Path, lessons: list[tuple[list[dict[str, str]], s
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         optimiser.zero_grad()
-        if step % 20 == 0:
+        if step % 10 == 0:
             said = labels[:, 1:] != -100
             chosen = output.logits[:, :-1].log_softmax(-1).gather(-1, tokens[:, 1:, None])[..., 0]
             if chosen[said].min().exp() > 0.97:
@@ -144,3 +143,50 @@ def _lesson(tokenizer: Any, messages: list[dict[str, str]], reply: str) -> tuple
     turns = "".join(f"<|{m['role']}|>\n{m['content']}<|end|>\n" for m in messages)
     prompt = tokenizer.encode(f"{turns}<|assistant|>\n").ids
     return prompt + tokenizer.encode(reply).ids + [_END], len(prompt)
+
+
+def check_choice(sampling: edge.Sampling, logits: Any, said: list[int]) -> None:
+    """Hold our sampler against llama.cpp's chain of samplers on the same logits, after the tokens `said`."""
+    import numpy as np
+
+    from edge.engines.sampling import Sampler
+
+    ours = Sampler(sampling)
+    for token in said:
+        ours.accept(token)
+    scores = ours.scores(logits.copy())
+    tokens, values = _llama_candidates(sampling, logits, said)
+    if sampling.temperature <= 0:
+        order = np.argsort(tokens)
+        np.testing.assert_allclose(scores, values[order], rtol=1e-5)
+        assert scores.argmax() == tokens[values.argmax()]
+        return
+    assert set(np.flatnonzero(scores > -1e5)) == set(tokens)
+
+
+def _llama_candidates(sampling: edge.Sampling, logits: Any, said: list[int]) -> tuple[Any, Any]:
+    """The tokens that are left before the draw, and their logits."""
+    import ctypes
+
+    import llama_cpp as lib
+    import numpy as np
+
+    chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    penalties = (len(logits), sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0)
+    lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_penalties(*penalties))
+    if sampling.temperature > 0:
+        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_k(sampling.top_k))
+        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_top_p(sampling.top_p, 1))
+        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_min_p(sampling.min_p, 1))
+        lib.llama_sampler_chain_add(chain, lib.llama_sampler_init_temp(sampling.temperature))
+    for token in said:
+        lib.llama_sampler_accept(chain, token)
+    data = (lib.llama_token_data * len(logits))(
+        *[lib.llama_token_data(token, float(logit), 0.0) for token, logit in enumerate(logits)]
+    )
+    array = lib.llama_token_data_array(data, len(logits), -1, False)
+    lib.llama_sampler_apply(chain, ctypes.byref(array))
+    found = [(array.data[i].id, array.data[i].logit) for i in range(array.size)]
+    lib.llama_sampler_free(chain)
+    tokens, values = zip(*found, strict=True)
+    return np.array(tokens), np.array(values, np.float32)
