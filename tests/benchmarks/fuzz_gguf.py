@@ -1,4 +1,7 @@
-"""Broken GGUF headers through the check, `edge models show` and `edge.load`: python tests/benchmarks/fuzz_gguf.py 5000"""
+"""Broken GGUF headers through the check, `edge models show` and `edge.load`.
+
+python tests/benchmarks/fuzz_gguf.py 5000
+"""
 
 from __future__ import annotations
 

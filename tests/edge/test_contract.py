@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
+import edge
 import engines_under_test as under_test
 from edge import Message, Model, Sampling
+from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ContextOverflow, ModelError
 from engines_under_test import FOLLOW_UP, LEARNT, LINES, SECOND, Files, asked
 
@@ -288,3 +290,45 @@ def test_an_adapter_that_is_none_is_refused(fresh: Model, engine: str, files: Fi
         fresh.add_adapter(tmp_path / f"missing{files.lora(engine).suffix}")
     assert fresh.adapters == ()
     assert say(fresh, LAMP) == LINES[LAMP]
+
+
+TOPICS = [
+    "the sea", "a steam engine", "learning to cook", "the moon", "an old library", "keeping bees", "the winter",
+    "a long journey by train", "repairing a clock", "a small garden",
+]  # fmt: skip
+ORDERS = ["Write a long letter to a friend about {}.", "Write a short story about {}."]
+
+
+def test_both_engines_say_the_same_of_the_same_weights(stand_in_exports: Path) -> None:
+    """20 greedy replies of 64 tokens, real weights, GGUF f16 and ONNX fp32.
+
+    The first are spoken by both; of the others ONNX tells in one pass which token it holds best after each of the
+    reply's, which is the same statement at a fraction of the time.
+    """
+    sampling = Sampling(repeat_penalty=1.0, max_tokens=64)
+    questions = [asked(order.format(topic)) for topic in TOPICS for order in ORDERS]
+    with edge.load(stand_in_exports / "f16.gguf", context=256) as gguf:
+        replies = [gguf.generate(question, sampling=sampling) for question in questions]
+        prompts = [gguf.render(question) for question in questions]
+    assert [reply.usage.completion_tokens for reply in replies] == [64] * 20
+    with edge.load(stand_in_exports / "onnx-fp32", context=256) as onnx:
+        assert [onnx.render(question) for question in questions] == prompts
+        for question, reply in list(zip(questions, replies, strict=True))[:2]:
+            assert onnx.generate(question, sampling=sampling).text == reply.text
+        tokenizer = HuggingFaceTokenizer(stand_in_exports / "onnx-fp32")
+        for prompt, reply in zip(prompts, replies, strict=True):
+            said = tokenizer.tokens(reply.text)
+            assert len(said) == 64
+            assert best_after(onnx, tokenizer.prompt(prompt), said) == said
+
+
+def best_after(model: Model, prompt: list[int], reply: list[int]) -> list[int]:
+    """The most probable token in the place of each of `reply`."""
+    import onnxruntime_genai
+
+    loaded: Any = model.engine
+    parameters = onnxruntime_genai.GeneratorParams(loaded._model)
+    parameters.set_search_options(max_length=256)
+    generator = onnxruntime_genai.Generator(loaded._model, parameters)
+    generator.append_tokens([prompt + reply[:-1]])
+    return [int(token) for token in generator.get_output("logits")[0][len(prompt) - 1 :].argmax(-1)]

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import ctypes
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import edge
 from edge import Message, Model, Sampling
-from edge.errors import AdapterError, ContextOverflow, ModelError, ModelNotFound
+from edge.errors import (
+    AdapterError,
+    ContextOverflow,
+    FormatError,
+    ModelError,
+    ModelNotFound,
+    ModelTooLarge,
+    UsageError,
+)
 
 QUESTION = [Message("system", "Answer briefly."), Message("user", "Name three colours of the rainbow.")]
 SHORT = Sampling(max_tokens=24)
@@ -195,3 +206,190 @@ def test_an_adapter_that_is_none(smollm: Model, smollm_path: Path, tmp_path: Pat
         smollm.add_adapter(tmp_path / "absent.gguf")
     with pytest.raises(AdapterError, match="GGUF LoRA"):
         smollm.add_adapter(smollm_path)
+
+
+PASSAGES = " ".join(
+    f"Station {name} lies {number} metres above the river and its {colour} tower was built by the {trade} guild."
+    for number, name, colour, trade in zip(
+        range(103, 120),
+        "Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Kauri Larch Maple Nutmeg Oak Pine Quince".split(),
+        "red blue green white black grey brown pink gold teal ochre".split() * 2,
+        "bakers tanners masons weavers".split() * 5,
+        strict=False,
+    )
+)
+COPYING = [Message("user", f"{PASSAGES}\n\nWhere does station Hazel lie and who built its tower?")]
+"""More than 512 tokens: beyond them llama.cpp's attention treats a single token apart, if it can."""
+
+
+def batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of all batches that the model computes from now on."""
+    engine: Any = model.engine
+    sizes: list[int] = []
+    compute = engine._compute
+
+    def counted(tokens: list[int], **options: bool) -> None:
+        sizes.append(len(tokens))
+        compute(tokens, **options)
+
+    monkeypatch.setattr(engine, "_compute", counted)
+    return sizes
+
+
+@pytest.fixture(scope="module", params=["f16", "q8_0"])
+def pair(request: pytest.FixtureRequest, smollm_path: Path) -> Iterator[tuple[Model, Model]]:
+    """One that guesses and one that does not, on two threads."""
+    options: Any = {"context": 2048, "threads": 2, "kv_type": request.param}
+    with edge.load(smollm_path, **options) as guessing, edge.load(smollm_path, lookup=False, **options) as plain:
+        yield guessing, plain
+
+
+@pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.7, seed=5, max_tokens=40)])
+def test_guesses_change_no_token(
+    pair: tuple[Model, Model], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guessing, plain = pair
+    expected = plain.generate(COPYING, sampling=sampling)
+    assert expected.usage.prompt_tokens > 512
+    engine: Any = guessing.engine
+    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)  # guess wherever there is a chance
+    guessing.generate(COPYING, sampling=sampling)  # compares its batches with single steps
+    assert engine._exact
+    assert not engine._inexact
+    sizes = batches(guessing, monkeypatch)
+    reply = guessing.generate(COPYING, sampling=sampling)
+    assert reply.text == expected.text
+    assert reply.finish == expected.finish
+    assert reply.usage.completion_tokens == expected.usage.completion_tokens
+    assert len(sizes) < 0.85 * expected.usage.completion_tokens, "hardly a guess came true"
+
+
+def test_a_reply_that_is_closed_between_its_guesses_leaves_a_true_cache(
+    smollm_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp
+
+    with fresh(smollm_path) as closed, edge.load(smollm_path, context=2048, lookup=False) as plain:
+        engine: Any = closed.engine
+        monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
+        for tokens in (9, 14, 15, 16, 17):
+            stream = closed.stream(COPYING, sampling=Sampling(max_tokens=40))
+            for _ in range(tokens):
+                next(stream)
+            stream.close()
+            assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) + 1 == len(engine._tokens)
+        text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
+        assert closed.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+
+
+def test_a_model_whose_batches_round_otherwise_is_not_guessed_for(
+    smollm_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with fresh(smollm_path) as model, edge.load(smollm_path, context=2048, lookup=False) as plain:
+        engine: Any = model.engine
+        logits = engine._logits
+        monkeypatch.setattr(engine, "_logits", lambda row: logits(row) + (b"" if row < 0 else b"?"))
+        monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
+        text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
+        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+        assert engine._inexact == {None}
+        sizes = batches(model, monkeypatch)
+        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+        assert max(sizes) == 1
+
+
+def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with edge.load(smollm_path, context=256) as model:
+        engine: Any = model.engine
+        monkeypatch.setattr(engine._pace, "length", lambda _match: 6)
+        reply = model.generate("one two three four " * 8, sampling=Sampling(max_tokens=500, repeat_penalty=1.0))
+    assert reply.finish == "length"
+    assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 257
+
+
+def test_kv_types_are_smaller_and_still_speak(smollm_path: Path) -> None:
+    import llama_cpp
+
+    sizes = {}
+    for kv_type in ("f16", "q8_0", "q4_0"):
+        with edge.load(smollm_path, context=512, kv_type=kv_type) as model:
+            engine: Any = model.engine
+            assert engine.kv_type == kv_type
+            assert "red" in model.generate(QUESTION, sampling=SHORT).text.lower()
+            sizes[kv_type] = llama_cpp.llama_state_seq_get_size(engine._ctx, 0) / len(engine._tokens)
+    assert sizes["q8_0"] / sizes["f16"] == pytest.approx(8.5 / 16, rel=0.02)
+    assert sizes["q4_0"] / sizes["f16"] == pytest.approx(4.5 / 16, rel=0.02)
+
+
+def test_settings_that_make_no_sense(smollm_path: Path) -> None:
+    with pytest.raises(UsageError, match="q5_0"):
+        edge.load(smollm_path, kv_type="q5_0")  # type: ignore[arg-type]  # what a caller without a checker may pass
+    with pytest.raises(UsageError, match="gpu_layers is -3"):
+        edge.load(smollm_path, gpu_layers=-3)
+
+
+def test_a_machine_without_a_gpu_computes_on_its_processor(smollm_path: Path) -> None:
+    for layers in (None, 0, 5, "all", "auto"):
+        with edge.load(smollm_path, context=64, threads=1, gpu_layers=layers) as model:  # type: ignore[arg-type]  # mypy joins the literals to str
+            assert model.engine.device == "CPU, 1 thread"
+
+
+def test_a_model_that_cannot_fit_is_refused_unless_forced(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge.engines.fit.available_memory", lambda: 50_000_000)
+    with pytest.raises(ModelTooLarge, match="50 MB"):
+        edge.load(smollm_path)
+    edge.load(smollm_path, context=64, force=True).close()
+
+
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 20},
+        "age": {"type": "integer", "minimum": 1, "maximum": 120},
+        "tags": {"type": "array", "items": {"enum": ["kind", "tall", "old"]}, "minItems": 1, "maxItems": 3},
+        "home": {"$ref": "#/$defs/place"},
+        "id": {"anyOf": [{"type": "string", "pattern": "^[A-Z]{2}[0-9]{3}$"}, {"type": "null"}]},
+    },
+    "required": ["name", "age", "tags", "home", "id"],
+    "additionalProperties": False,
+    "$defs": {
+        "place": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 15}, "sunny": {"type": "boolean"}},
+            "required": ["city"],
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("seed", [None, 1, 2, 3])
+def test_a_reply_keeps_to_its_schema(smollm: Model, seed: int | None) -> None:
+    """Greedy, and at a temperature that speaks nonsense otherwise."""
+    sampling = Sampling(max_tokens=300, seed=seed, temperature=0.0 if seed is None else 1.0)
+    reply = smollm.generate([Message("user", "Describe a person as JSON.")], sampling=sampling, response_format=PERSON)
+    assert reply.finish == "stop"
+    jsonschema.validate(json.loads(reply.text), PERSON)
+
+
+def test_a_schema_and_guesses_go_together(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = pair[0].engine
+    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
+    schema = {
+        "type": "object",
+        "properties": {"station": {"type": "string", "maxLength": 30}, "sentence": {"type": "string", "maxLength": 90}},
+        "required": ["station", "sentence"],
+    }
+    for sampling in (Sampling(max_tokens=90), Sampling(max_tokens=90, temperature=1.0, seed=2)):
+        texts = [model.generate(COPYING, sampling=sampling, response_format=schema).text for model in pair]
+        assert texts[0] == texts[1]
+
+
+def test_a_reply_that_is_cut_says_so(smollm: Model) -> None:
+    with pytest.raises(FormatError, match="max_tokens"):
+        smollm.generate(QUESTION, sampling=Sampling(max_tokens=5), response_format=PERSON)
+
+
+def test_a_schema_that_cannot_be_kept_to_is_refused(smollm: Model) -> None:
+    with pytest.raises(UsageError, match="uniqueItems"):
+        smollm.generate(QUESTION, response_format={"type": "array", "uniqueItems": True})
+    assert smollm.generate(QUESTION, sampling=SHORT).text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from time import monotonic
+
 import pytest
 
 from edge import Message
@@ -58,3 +61,185 @@ def test_a_document_cannot_end_its_turn_with_a_control_token() -> None:
 def test_a_hostile_or_broken_template_is_an_error(source: str) -> None:
     with pytest.raises(ModelError, match="template"):
         template(source).render([Message("user", "U")])
+
+
+LONG = "x" * 10_000
+
+HOSTILE = {
+    "nested loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "loops over text": "{% set s = messages[0].content %}{% for a in s %}{% for b in s %}{% for c in s %}"
+    "{% endfor %}{% endfor %}{% endfor %}",
+    "a range": "{% for a in range(10 ** 9) %}{{ a }}{% endfor %}",
+    "a product": "{{ 'x' * 10 ** 9 }}",
+    "a product the other way round": "{{ 10 ** 9 * 'x' }}",
+    "a product of lists": "{{ [1] * 10 ** 9 }}",
+    "a power": "{{ 10 ** 10 ** 10 }}",
+    "powers of powers": "{% set ns = namespace(x=3) %}{% for i in range(60) %}{% set ns.x = ns.x ** 60 %}{% endfor %}",
+    "doubling": "{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "doubling by ~": "{% set ns = namespace(x='x') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+    "doubling by a block": "{% set ns = namespace(x='xx') %}{% for i in range(99) %}"
+    "{% set ns.x %}{{ ns.x }}{{ ns.x }}{% endset %}{% endfor %}",
+    "doubling by a macro": "{% macro m(x) %}{{ x }}{{ x }}{% endmacro %}{% set ns = namespace(x='x') %}"
+    "{% for i in range(99) %}{% set ns.x = m(ns.x) %}{% endfor %}",
+    "doubling by replace": "{% set ns = namespace(x='aa') %}{% for i in range(9) %}"
+    "{% set ns.x = ns.x.replace('a', ns.x) %}{% endfor %}",
+    "doubling by a filter": "{% set ns = namespace(x='aa') %}{% for i in range(9) %}"
+    "{% set ns.x = ns.x|replace('a', ns.x) %}{% endfor %}",
+    "doubling by join": "{% set ns = namespace(x='aa') %}{% for i in range(9) %}"
+    "{% set ns.x = ns.x.join(ns.x) %}{% endfor %}",
+    "a list of lists, written": "{% set ns = namespace(x=[1]) %}{% for i in range(64) %}"
+    "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+    "lists of lists, compared": "{% set ns = namespace(x=[1], y=[1]) %}{% for i in range(64) %}"
+    "{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
+    "dicts of dicts": "{% set ns = namespace(x={}) %}{% for i in range(64) %}"
+    "{% set ns.x = dict(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x|tojson }}",
+    "much output": "{% for i in range(99999) %}{% for i in range(99) %}{{ messages[0].content }}{% endfor %}{% endfor %}",
+    "a macro that calls itself": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "a macro that calls itself twice": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
+    "{{ m(200) }}",
+    "a recursive loop": "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
+    "center": "{{ 'x'|center(10 ** 9) }}",
+    "center, the method": "{{ 'x'.center(10 ** 9) }}",
+    "center of a constant": "{{ 'x'|center(1000000000) }}",
+    "ljust": "{{ 'x'.ljust(10 ** 9) }}",
+    "zfill": "{{ 'x'.zfill(width=10 ** 9) }}",
+    "expandtabs": "{{ ('\t' * 9999).expandtabs(9999999) }}",
+    "indent": "{{ ('\n' * 99999)|indent(9999) }}",
+    "tojson": "{{ range(99999)|list|tojson(indent=9999) }}",
+    "batch": "{{ [1]|batch(10 ** 9, 0)|list }}",
+    "round": "{{ 1.5|round(10 ** 9) }}",
+    "a width": "{{ '%1000000000d' % 1 }}",
+    "a width in an argument": "{{ '%*d' % (1000000000, 1) }}",
+    "a width in a filter": "{{ '%1000000000d'|format(1) }}",
+    "a width in braces": "{{ '{:1000000000}'.format(1) }}",
+    "a width in braces in braces": "{{ '{:{}}'.format(1, 1000000000) }}",
+    "a date": "{{ strftime_now('%1000000000Y') }}",
+    "bytes": "{{ (1).to_bytes(1000000000, 'big') }}",
+    "a translation": "{{ messages[0].content.translate({120: messages[0].content}) }}",
+    "lipsum": "{{ lipsum(n=10 ** 9) }}",
+    "attributes": "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+    "attributes by a filter": "{{ (''|attr('__class__')).__mro__ }}",
+    "attributes by a format": "{{ '{0.__class__.__mro__}'.format(1) }}{{ ().__class__.x }}",
+    "globals": "{{ cycler.__init__.__globals__ }}{{ raise_exception.__globals__['json'] }}",
+    "deep nesting": "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+    "deep blocks": "{% if 1 %}" * 3000 + "{% endif %}" * 3000,
+    "deep loops": "{% for a in [1] %}" * 50 + "{% endfor %}" * 50,
+    "a deep sum": "{{ " + "1 + " * 20_000 + "1 }}",
+    "not not not": "{{ " + "not " * 20_000 + "1 }}",
+    "a long number": "{{ " + "9" * 20_000 + " }}",
+    "a long source": "x" * 1_000_000,
+    "another file": "{% include '/etc/passwd' %}",
+    "an unknown filter": "{{ 'x'|pprint }}",
+}
+
+
+@pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE.keys())
+def test_a_hostile_template_is_stopped(source: str) -> None:
+    import resource
+
+    begin = monotonic()
+    with pytest.raises(ModelError, match="chat template"):
+        template(source).render([Message("user", LONG)])
+    assert monotonic() - begin < 20, "the limit is 3 seconds; the rest is for a busy machine"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3_000_000, "kB"
+
+
+def test_a_stopped_template_is_not_tried_again_and_says_why() -> None:
+    with pytest.raises(ModelError, match=r"stopped: it asks for 1,000,000,000; it is broken or hostile"):
+        template("{{ 'x'|center(10 ** 9) }}").render([Message("system", "S"), Message("user", "U")])
+
+
+def test_a_long_conversation_is_no_attack() -> None:
+    messages = [Message(("user", "assistant")[i % 2], LONG) for i in range(1001)]
+    text = template(CHATML, "<|im_end|>").render(messages)
+    assert text.count(LONG) == 1001
+
+
+# What models are shipped with, shortened by nothing but tool calls.
+REAL = {
+    "phi-3": (
+        "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + "
+        "'<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif "
+        "message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
+    ),
+    "phi-3, early": PHI3_EARLY,
+    "phi-3.5": (
+        "{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}{{'<|system|>\n' + "
+        "message['content'] + '<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + "
+        "'<|end|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + "
+        "'<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}"
+        "{{ eos_token }}{% endif %}"
+    ),
+    "phi-4-mini": (
+        "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is "
+        "not none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' "
+        "+ '<|end|>' }}{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
+    ),
+    "smollm2": (
+        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
+        "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
+        "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    ),
+    "qwen2.5": (
+        "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- for tool in tools %}\n        {{- tool | tojson }}\n"
+        "    {%- endfor %}\n{%- else %}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- '<|im_start|>system\\n'"
+        " + messages[0]['content'] + '<|im_end|>\\n' }}\n    {%- else %}\n        {{- '<|im_start|>system\\nYou are "
+        "Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}\n    {%- endif %}\n{%- endif %}\n"
+        '{%- for message in messages %}\n    {%- if (message.role == "user") or (message.role == "system" and not '
+        "loop.first) or (message.role == \"assistant\" and not message.tool_calls) %}\n        {{- '<|im_start|>' + "
+        "message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}\n    {%- endif %}\n{%- endfor %}\n"
+        "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n"
+    ),
+    "llama-3": (
+        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
+        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
+        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
+        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
+    ),
+    "llama-3.2": (
+        "{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- if strftime_now is defined %}\n        {%- set "
+        'date_string = strftime_now("%d %b %Y") %}\n    {%- else %}\n        {%- set date_string = "26 Jul 2024" %}\n    '
+        "{%- endif %}\n{%- endif %}\n{%- if messages[0]['role'] == 'system' %}\n    {%- set system_message = messages[0]["
+        "'content']|trim %}\n    {%- set messages = messages[1:] %}\n{%- else %}\n    {%- set system_message = \"\" %}\n"
+        '{%- endif %}\n{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}\n{{- "Today Date: " + date_string + '
+        '"\\n\\n" }}\n{{- system_message }}\n{{- "<|eot_id|>" }}\n{%- for message in messages %}\n    {{- '
+        "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}"
+        "\n{%- endfor %}\n{%- if add_generation_prompt %}\n    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
+        "\n{%- endif %}\n"
+    ),
+    "namespaces, macros and slices": (
+        "{%- macro turn(m, last=false) -%}<|{{ m.role }}|>{{ m['content']|tojson }}{{ '!' if last }}{%- endmacro -%}"
+        "{%- set ns = namespace(seen=[], text='') -%}{%- for m in messages[::-1] -%}{%- set ns.text = ns.text ~ "
+        "loop.revindex ~ ':' ~ m.content.split(' ')[-1] ~ ',' -%}{%- if loop.index > 5 -%}{%- break -%}{%- endif -%}"
+        "{%- endfor -%}{{ ns.text }}{% generation %}{% for m in messages if m.role != 'system' %}{{ turn(m, loop.last) }}"
+        "{{ loop.length }}{{ loop.cycle('a', 'b') }}{{ (loop.previtem or {}).role }}{% else %}nobody{% endfor %}"
+        "{% endgeneration %}{{ messages|map(attribute='role')|unique|join('-') }}{{ '%s-%s'|format(1, 'x') }}"
+        "{{ '{} {}'.format('a', 2) }}{{ {'a': [1, (2, 3)]}|tojson(indent=2) }}{{ messages|selectattr('role', 'equalto', "
+        "'user')|list|length }}{{ ['b', 'a']|sort|first }}{{ 'a <b>'|upper }}{{ 7 // 2 * 3 % 5 ** 2 - 1 }}"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_real_templates_render_as_transformers_renders_them(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    oracle = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.BPE()), bos_token="<s>", eos_token="</s>", chat_template=REAL[name]
+    )
+    turns = [
+        Message("user", " Why is “x” <b> blue? "),
+        Message("assistant", "Because.\n"),
+        Message("user", "So\tit is"),
+    ]
+    for messages in (turns, [Message("system", "Be brief."), *turns], turns[:1]):
+        if messages[0].role == "system" and name == "phi-3, early":
+            continue  # transformers drops the text, we do not
+        plain = [{"role": message.role, "content": message.content} for message in messages]
+        expected = oracle.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
+        assert template(REAL[name]).render(messages) == expected

@@ -24,8 +24,7 @@ def sampler_chain(lib: ModuleType, vocab: Any, sampling: Sampling) -> Any:
 
     if grammar is not None:
         add(grammar)
-    elif sampling.repeat_penalty != 1.0:
-        # JSON repeats its keys and punctuation: a penalty there makes the values worse.
+    if sampling.repeat_penalty != 1.0:
         vocabulary = lib.llama_vocab_n_tokens(vocab)
         add(lib.llama_sampler_init_penalties(vocabulary, sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0))
     if sampling.temperature <= 0:

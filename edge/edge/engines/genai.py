@@ -103,6 +103,6 @@ def providers(wanted: str | None) -> list[str]:
 
 
 def reason(error: Exception) -> str:
-    """What onnxruntime says, in one line that fits into a sentence."""
-    text = " ".join(str(error).split()).rstrip(".")
+    """The first line of what onnxruntime says, so that it fits into a sentence."""
+    text = str(error).strip().partition("\n")[0].rstrip(".")
     return text if len(text) <= 300 else f"{text[:300]}…"

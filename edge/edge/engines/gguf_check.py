@@ -13,6 +13,13 @@ from edge.errors import ModelError
 
 _UINT32, _INT32, _FLOAT32, _BOOL, _UINT16 = 4, 5, 6, 7, 2
 _MAX_LAYERS, _MAX_EXPERTS, _MAX_WIDTH, _MAX_CONTEXT = 512, 1024, 1 << 20, 1 << 28
+# Architectures for which llama.cpp insists that keys and values are as long and, in the first line, rotated in full.
+_TURNED_WHOLE = (
+    "llama", "qwen2", "qwen2moe", "qwen3", "qwen3moe", "smollm3", "granite", "starcoder2", "internlm2", "olmo", "olmo2",
+    "olmoe", "exaone", "mistral3", "baichuan", "falcon", "xverse", "deepseek", "ernie4_5", "seed_oss", "arcee", "deci",
+)  # fmt: skip
+_EQUAL = (*_TURNED_WHOLE, "phi3", "phi2", "stablelm", "gptneox", "gpt2", "bloom", "mpt", "chatglm", "nemotron")
+_NO_WEIGHTS = ("I8", "I16", "I32", "I64", "F64")
 _SCALINGS = ("none", "linear", "yarn", "longrope")
 _BLOCK = re.compile(r"(?:enc\.|dec\.)?blk\.(\d+)\.")
 _PART = re.compile(r"-(\d{5})-of-(\d{5})$")
@@ -67,7 +74,7 @@ def _other_parts(header: GgufHeader) -> list[Any]:
 
 def _check_types(header: GgufHeader) -> None:
     for key, value in header.settings.items():
-        if isinstance(value, float) and not math.isfinite(value):
+        if isinstance(value, float) and (not math.isfinite(value) or (key.endswith("epsilon") and not 0 <= value < 1)):
             raise Lie(f"{key} is {value}")
     if header.kinds.get("general.architecture") != STRING:
         raise Lie("it does not say its architecture")
@@ -75,6 +82,8 @@ def _check_types(header: GgufHeader) -> None:
         # Norms, biases and factors of rotation are added and multiplied in float32 alone.
         if len(tensor.shape) == 1 and tensor.kind != "F32":
             raise Lie(f"{name} is of type {tensor.kind} where F32 is due")
+        if tensor.kind in _NO_WEIGHTS and not name.endswith("tid2eid.weight"):
+            raise Lie(f"{name} is of type {tensor.kind}, which nothing can be multiplied with")
 
 
 def _check_vocabulary(header: GgufHeader) -> None:
@@ -92,6 +101,8 @@ def _check_vocabulary(header: GgufHeader) -> None:
     types = header.numbers(f"{prefix}.token_type")
     if types and not 0 <= min(types) <= max(types) <= 6:
         raise Lie("a token of an unknown type")
+    if model == "bert" and 6 in types:
+        raise Lie("its vocabulary has tokens for bytes, which its kind cannot spell")
     if model == "llama":
         _check_bytes(set(header.strings(f"{prefix}.tokens")))
     for name in ("bos", "eos"):
@@ -122,7 +133,9 @@ def _check_model(header: GgufHeader, parts: Sequence[Any]) -> None:
             block = _BLOCK.match(name)
             if block and int(block[1]) >= layers + sizes.number("decoder_block_count", 0, _MAX_LAYERS, 0):
                 raise Lie(f"it has {name} and says that it has {layers} blocks")
-    _check_heads(sizes, layers, width)
+    if prefix == "phi3.":  # all others insist on it themselves
+        _check_attention({name for tensors in parts for name in tensors}, layers)
+    _check_heads(sizes, layers, width, header.settings["general.architecture"])
     _check_experts(sizes, layers)
     scaling = sizes.text("rope.scaling.type", "none")
     if scaling not in _SCALINGS:
@@ -130,7 +143,14 @@ def _check_model(header: GgufHeader, parts: Sequence[Any]) -> None:
     sizes.number("rope.scaling.original_context_length", 1, _MAX_CONTEXT, 1)
 
 
-def _check_heads(sizes: _Sizes, layers: int, width: int) -> None:
+def _check_attention(names: set[str], layers: int) -> None:
+    for layer in range(layers):
+        apart = all(f"blk.{layer}.attn_{part}.weight" in names for part in "qkv")
+        if not apart and f"blk.{layer}.attn_qkv.weight" not in names:
+            raise Lie(f"blk.{layer} lacks its attention")
+
+
+def _check_heads(sizes: _Sizes, layers: int, width: int, architecture: str) -> None:
     heads = sizes.by_layer("attention.head_count", layers, 1 << 14)
     keys = sizes.by_layer("attention.head_count_kv", layers, 1 << 14) or heads
     sizes.by_layer("feed_forward_length", layers, 1 << 24)
@@ -143,10 +163,12 @@ def _check_heads(sizes: _Sizes, layers: int, width: int) -> None:
             raise Lie("no head of keys")
     usual = width // heads[0] if heads[0] else 0
     longest = sizes.number("attention.key_length", 1, 1 << 14, max(usual, 1))
-    sizes.number("attention.value_length", 1, 1 << 14, 1)
-    turned = sizes.number("rope.dimension_count", 0, longest, 0)
-    if turned % 2:
-        raise Lie(f"{turned} dimensions are turned in pairs")
+    values = sizes.number("attention.value_length", 1, 1 << 14, max(usual, 1))
+    turned = sizes.number("rope.dimension_count", 0, longest, longest)
+    if turned % 2 or (architecture in _TURNED_WHOLE and turned != longest):
+        raise Lie(f"{turned} of {longest} dimensions are rotated")
+    if architecture in _EQUAL and values != longest:
+        raise Lie(f"keys of {longest} and values of {values} dimensions")
 
 
 def _check_experts(sizes: _Sizes, layers: int) -> None:

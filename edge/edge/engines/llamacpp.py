@@ -12,29 +12,41 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from time import perf_counter
 from typing import Any, Literal
 
 from edge.engines.base import Token
+from edge.engines.chain import sampler_chain
+from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
+from edge.engines.gpu import offloaded
+from edge.engines.lookup import Drafter, Pace
 from edge.engines.template import CHATML, ChatTemplate
-from edge.errors import AdapterError, ContextOverflow, ModelError
+from edge.errors import AdapterError, ContextOverflow, ModelError, UsageError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
-
-DEFAULT_CONTEXT = 4096
-"""Tokens. Also the border above which llama.cpp allocates LongRoPE's long factors, which make Phi-3.5,
-Phi-3-128k and Phi-4-mini worse on short prompts (llama.cpp issue 24823): nobody crosses it unasked."""
 
 BATCH = 512
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
 
 
+F16, Q4_0, Q8_0, BF16 = 1, 2, 8, 30
+KV_TYPES = {"f16": (F16, BF16), "q8_0": (Q8_0, Q8_0), "q4_0": (Q4_0, Q4_0)}
+"""ggml's types of keys and values. Where both are f16, flash attention on a CPU splits a single token's keys among its
+threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of the same
+size, it sums in f32 and in one way for batches of up to 63 tokens; a single step is faster too."""
+
+
 class LlamaCppEngine:
     """One GGUF file and one context of it. See `Engine` for the contract.
 
-    `context` is in tokens (None: 4096 or what the model was trained for, if less); `threads` None takes the
-    physical cores; `gpu_layers` None offloads everything where this build of llama.cpp can.
-    Raises ModelNotFound, ModelError or MissingExtra.
+    `context` is in tokens (None: 4096 or what the model was trained for, if less); above 4096 llama.cpp allocates
+    LongRoPE's long factors, which make Phi-3.5, Phi-3-128k and Phi-4-mini worse on short prompts (its issue 24823):
+    nobody crosses that unasked. `threads` None takes the physical cores. `gpu_layers`: see `offloaded`. `kv_type` is
+    f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; it is left out where a guess cannot be checked or
+    undone: with layers on a GPU, in recurrent models, and where a batch of this model turns out to round otherwise than
+    single steps do.
+    Raises ModelNotFound, ModelTooLarge (not with `force`), ModelError, UsageError or MissingExtra.
     """
 
     def __init__(
@@ -48,20 +60,35 @@ class LlamaCppEngine:
         lookup: bool = True,
         force: bool = False,
     ) -> None:
+        if kv_type not in KV_TYPES:
+            raise UsageError(f"there is no KV type {kv_type!r}; choose f16, q8_0 or q4_0")
+        self.kv_type = kv_type
         self._ctx: Any = None
         self._path = path
         self._loras: dict[str, Any] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
         self._lib = lib = bindings()
-        self._model = load_model(path, gpu_layers=gpu_layers if isinstance(gpu_layers, int) else None)
+        layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
+        if not force:
+            on_gpu = "all" if layers < 0 else layers
+            check_fit(path, context=context or DEFAULT_CONTEXT, kv_type=kv_type, gpu_layers=on_gpu)
+        self._model = load_model(path, gpu_layers=layers)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._pieces: dict[int, bytes] = {}
+        # Drafting: what it is worth, the batches that were seen to be exact, and the adapters under which one was not.
+        self._pace = Pace()
+        self._exact: set[tuple[tuple[str, float] | None, int]] = set()
+        self._inexact: set[tuple[str, float] | None] = set()
         try:
             self.context = self._choose_context(context)
             threads = threads or physical_cores()
-            self._ctx = self._make_context(threads)
-            self.device = f"CPU, {threads} threads"
+            types = KV_TYPES[kv_type] if not layers or kv_type != "f16" else (F16, F16)
+            self._ctx = self._make_context(threads, types)
+            undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+            self._lookup = lookup and not layers and undoes and types[1] != F16
+            processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+            self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
             self._memory = lib.llama_get_memory(self._ctx)
         except BaseException:
             self.close()
@@ -128,11 +155,12 @@ class LlamaCppEngine:
             )
         return wanted
 
-    def _make_context(self, threads: int) -> Any:
+    def _make_context(self, threads: int, types: tuple[int, int]) -> Any:
         params = self._lib.llama_context_default_params()
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
         params.n_threads = params.n_threads_batch = threads
+        params.type_k, params.type_v = types
         params.no_perf = True
         forget_errors()
         ctx = self._lib.llama_init_from_model(self._model, params)
@@ -219,56 +247,94 @@ class LlamaCppEngine:
             self._compute(tokens[start : start + BATCH])
             yield Prefill(total=total, cached=cached, done=min(start + BATCH, total))
 
-    def _compute(self, tokens: list[int]) -> None:
-        array = (self._lib.llama_token * len(tokens))(*tokens)
-        status = self._lib.llama_decode(self._ctx, self._lib.llama_batch_get_one(array, len(tokens)))
+    def _compute(self, tokens: list[int], *, every: bool = False) -> None:
+        """Append to the KV. `every`: logits of all of them, not of the last one only."""
+        n = len(tokens)
+        array = (self._lib.llama_token * n)(*tokens)  # named, for the batch only points to it
+        batch = self._lib.llama_batch_get_one(array, n)
+        flags = (ctypes.c_int8 * n)(*[1] * n)
+        if every:
+            batch.logits = flags
+        status = self._lib.llama_decode(self._ctx, batch)
         if status:
             self._forget()
-            raise ModelError(f"llama.cpp could not compute {len(tokens)} tokens (status {status}): {last_error()}")
+            raise ModelError(f"llama.cpp could not compute {n} tokens (status {status}): {last_error()}")
         self._tokens.extend(tokens)
 
     def _decode(self, sampling: Sampling) -> Iterator[Token]:
-        lib, ctx, vocab = self._lib, self._ctx, self._vocab
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         room = min(sampling.max_tokens, self.context - len(self._tokens))
         if room < 1:
             yield Token("", "length")
             return
-        sampler = self._sampler(sampling)
+        sampler = sampler_chain(self._lib, self._vocab, sampling)
         try:
-            for left in range(room - 1, -1, -1):
-                token = lib.llama_sampler_sample(sampler, ctx, -1)
-                if lib.llama_vocab_is_eog(vocab, token):
+            for left, token in zip(range(room - 1, -1, -1), self._choose(sampler, room), strict=False):
+                if self._lib.llama_vocab_is_eog(self._vocab, token):
                     yield Token(decoder.decode(b"", True), "stop")
                     return
                 if not left:
                     yield Token(decoder.decode(self._piece(token), True), "length")
                     return
                 yield Token(decoder.decode(self._piece(token)))
-                self._compute([token])
         finally:
-            lib.llama_sampler_free(sampler)
+            self._lib.llama_sampler_free(sampler)
 
-    def _sampler(self, sampling: Sampling) -> Any:
-        lib = self._lib
-        chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
+    def _choose(self, sampler: Any, room: int) -> Iterator[int]:
+        """The tokens of a reply, without end; the KV holds only tokens that were chosen, and never the newest."""
+        drafter = Drafter(self._tokens, self._pace) if self._lookup else None
+        token = self._lib.llama_sampler_sample(sampler, self._ctx, -1)
+        while True:
+            yield token
+            room -= 1
+            if drafter is None or self._kv_key in self._inexact:
+                self._compute([token])
+                token = self._lib.llama_sampler_sample(sampler, self._ctx, -1)
+                continue
+            drafter.spoke(token)
+            *chosen, token = self._verify(sampler, [token, *drafter.draft(room - 1)])
+            for known in chosen:
+                drafter.spoke(known)
+                yield known
+                room -= 1
 
-        def add(sampler: Any) -> None:
-            lib.llama_sampler_chain_add(chain, sampler)
+    def _verify(self, sampler: Any, tokens: list[int]) -> list[int]:
+        """Compute a token and the guesses after it in one batch; return what the sampler chooses after each, as far as
+        the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
 
-        if sampling.repeat_penalty != 1.0:
-            vocabulary = lib.llama_vocab_n_tokens(self._vocab)
-            penalties = (sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0)
-            add(lib.llama_sampler_init_penalties(vocabulary, *penalties))
-        if sampling.temperature <= 0:
-            add(lib.llama_sampler_init_greedy())
-            return chain
-        add(lib.llama_sampler_init_top_k(sampling.top_k))
-        add(lib.llama_sampler_init_top_p(sampling.top_p, 1))
-        add(lib.llama_sampler_init_min_p(sampling.min_p, 1))
-        add(lib.llama_sampler_init_temp(sampling.temperature))
-        add(lib.llama_sampler_init_dist(_seed(sampling.seed)))
-        return chain
+        The first batch of a size is compared, bit for bit, with single steps: what rounds differently is not used.
+        """
+        lib, start, rows = self._lib, len(self._tokens), len(tokens)
+        began = perf_counter()
+        self._compute(tokens, every=True)
+        self._pace.took(rows, perf_counter() - began)
+        expected: list[bytes] = []
+        if rows > 1 and (self._kv_key, rows) not in self._exact:
+            expected = [self._logits(row) for row in range(rows)]
+            self._cut(start)
+        chosen: list[int] = []
+        for row, token in enumerate(tokens):
+            if expected:
+                self._compute([token])
+                if self._logits(-1) != expected[row]:
+                    self._inexact.add(self._kv_key)
+            chosen.append(lib.llama_sampler_sample(sampler, self._ctx, -1 if expected else row))
+            if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
+                break
+        if expected and self._kv_key not in self._inexact:
+            self._exact.add((self._kv_key, rows))
+        self._cut(start + len(chosen))
+        return chosen
+
+    def _logits(self, row: int) -> bytes:
+        size = self._lib.llama_vocab_n_tokens(self._vocab) * ctypes.sizeof(ctypes.c_float)
+        return ctypes.string_at(self._lib.llama_get_logits_ith(self._ctx, row), size)
+
+    def _cut(self, length: int) -> None:
+        """Forget what stands behind the first `length` tokens."""
+        if length < len(self._tokens):
+            self._lib.llama_memory_seq_rm(self._memory, 0, length, -1)
+            del self._tokens[length:]
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
@@ -276,11 +342,3 @@ def _common_prefix(a: list[int], b: list[int]) -> int:
         if x != y:
             return i
     return min(len(a), len(b))
-
-
-def _seed(seed: int | None) -> int:
-    if seed is not None:
-        return seed & 0xFFFFFFFF
-    import secrets
-
-    return secrets.randbits(32)

@@ -4,6 +4,7 @@ penalty, and choosing a token from its logits costs nothing beside computing the
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -133,7 +134,7 @@ class OnnxEngine:
         params = self._og.GeneratorParams(self._model)
         params.set_search_options(max_length=length or self.context, do_sample=False, batch_size=1, num_beams=1)
         if schema is not None:
-            params.set_guidance("json_schema", schema)
+            params.set_guidance("json_schema", _compact(schema))
         try:
             generator = self._og.Generator(self._model, params)
         except RuntimeError as error:
@@ -222,16 +223,29 @@ class OnnxEngine:
     def _next(self, sampler: Sampler) -> int:
         """Choose a token. Under a schema genai chooses, by our scores among those that its grammar allows, and takes
         the token into its sequence at once."""
-        logits = self._generator.get_logits().reshape(-1)
-        if self._key[2] is None:
-            token = sampler.choose(logits)
-        else:
-            self._generator.set_logits(sampler.scores(logits).reshape(1, 1, -1))
-            self._generator.generate_next_token()
-            token = int(self._generator.get_next_tokens()[0])
-            self._tokens.append(token)
+        try:
+            logits = self._generator.get_logits().reshape(-1)
+            if self._key[2] is None:
+                token = sampler.choose(logits)
+            else:
+                self._generator.set_logits(sampler.scores(logits).reshape(1, 1, -1))
+                self._generator.generate_next_token()
+                token = int(self._generator.get_next_tokens()[0])
+                self._tokens.append(token)
+        except RuntimeError as error:
+            self._forget()
+            raise ModelError(f"onnxruntime-genai could not go on with the reply: {reason(error)}") from error
         sampler.accept(token)
         return token
+
+
+def _compact(schema: str) -> str:
+    """The schema with blanks after commas and colons only: where any are allowed, small models write nothing else."""
+    wanted = json.loads(schema)
+    if isinstance(wanted, dict):
+        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+        wanted.setdefault("x-guidance", layout)
+    return json.dumps(wanted)
 
 
 class _Adapters:

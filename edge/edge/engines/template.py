@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from edge.errors import ModelError
 from edge.types import Message
@@ -36,18 +35,14 @@ class ChatTemplate:
 
     @cached_property
     def _template(self) -> Template:
-        from jinja2 import TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        from edge.engines.sandbox import Stopped, compile_template
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-        )
-        environment.globals["raise_exception"] = _refuse
-        environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         try:
-            return environment.from_string(self.source)
-        except TemplateError as error:
-            raise ModelError(f"the model's chat template cannot be read: {error}") from error
+            return compile_template(self.source)
+        except Stopped as error:
+            raise ModelError(_stopped(error)) from error
+        except Exception as error:  # a template is code, and jinja2 hands on what Python's compiler thinks of it
+            raise ModelError(f"the model's chat template cannot be read: {_reason(error)}") from error
 
     @cached_property
     def _special_pattern(self) -> re.Pattern[str] | None:
@@ -66,21 +61,23 @@ class ChatTemplate:
             text = self._fill(clean)
             if all(system.strip() in text for system in systems):
                 return text
-        except ModelError:
+        except _Refusal:
             if not systems:
                 raise
         return self._fill(_fold_system(clean))
 
     def _fill(self, messages: Sequence[Message]) -> str:
-        from jinja2 import TemplateError
+        from edge.engines.sandbox import Stopped, render
 
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
+        values = {"messages": turns, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
+        template = self._template
         try:
-            return self._template.render(
-                messages=turns, add_generation_prompt=True, bos_token=self.bos, eos_token=self.eos
-            )
-        except (TemplateError, TypeError, ValueError) as error:
-            raise ModelError(f"the model's chat template refuses these messages: {error}") from error
+            return render(template, values)
+        except Stopped as error:
+            raise ModelError(_stopped(error)) from error
+        except Exception as error:  # a template is code: its mistakes raise whatever Python has for them
+            raise _Refusal(f"the model's chat template refuses these messages: {_reason(error)}") from error
 
     def _defuse(self, content: str) -> str:
         if self._special_pattern is None:
@@ -99,7 +96,13 @@ def _fold_system(messages: Sequence[Message]) -> list[Message]:
     return [Message("user", system), *rest]
 
 
-def _refuse(reason: str) -> NoReturn:
-    from jinja2 import TemplateError
+class _Refusal(ModelError):
+    """The template does not want these messages; it may take others."""
 
-    raise TemplateError(reason)
+
+def _stopped(error: Exception) -> str:
+    return f"the model's chat template was stopped: {error}; it is broken or hostile, so take this model from elsewhere"
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split("\n")[0][:300] or type(error).__name__

@@ -101,7 +101,7 @@ class HuggingFaceTokenizer:
     def _spell(self, token: int) -> bytes:
         if token in self._added:
             entry = self._added[token]
-            return b"" if entry["special"] else str(entry["content"]).encode()
+            return b"" if entry["special"] or token in self.ends else str(entry["content"]).encode()
         text = self._tokenizer.id_to_token(token)
         if text is None:
             return b""
