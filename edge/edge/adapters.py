@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge import paths
-from edge.engines.gguf_header import read_gguf_header
+from edge.engines.gguf_check import check_gguf
 from edge.errors import AdapterError, ModelError
 from edge.types import Adapter
 
@@ -37,7 +37,7 @@ def fitting(adapter: Adapter, model: Path) -> Adapter:
 def _described(adapter: Adapter, source: Path) -> Adapter:
     """What the header of a GGUF LoRA says, which llama.cpp would not tell."""
     try:
-        header = read_gguf_header(source)
+        header = check_gguf(source, kind="adapter")
     except ModelError as error:
         raise AdapterError(f"{source} is no GGUF LoRA or is damaged: {error}") from error
     if header.settings.get("general.type") != "adapter":

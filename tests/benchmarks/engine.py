@@ -1,21 +1,31 @@
-"""Prefill and decode speed of `Model.stream` beside a bare llama_decode loop on the same file, in turn.
+"""Prefill and decode speed of `Model.stream` beside a bare llama_decode loop on the same file, in turn; what loading
+takes, in time and memory; and what it takes to swap an adapter.
 
-    python tests/benchmarks/engine.py MODEL.gguf [--rounds 15] [--prompt 512] [--reply 64]
+    python tests/benchmarks/engine.py MODEL.gguf [--rounds 15] [--prompt 512] [--reply 64] [--bare-kv same|default]
+        [--adapter LORA.gguf]
 
-Both use the same threads, batch size and context; greedy sampling, no repeat penalty, nothing cached. Prints
-tokens per second (medians over the rounds) and the median of the ratios, ours over bare, pair by pair.
+Both use the same threads, batch size and context; greedy sampling, no repeat penalty, no look-up, nothing cached.
+`--bare-kv default` leaves the bare loop llama.cpp's own types of keys and values, f16 both. Prints tokens per second
+(medians over the rounds) and the median of the ratios, ours over bare, pair by pair. Memory is what a child process
+holds beside the mapped weights after a prompt and a reply, less the KV cache of the whole context and less what it held
+before loading, the bindings imported. A swap is the time from asking for a reply under the other adapter until its
+prompt of one token is read, less the same without a swap; a reload is loading model and adapter anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import edge
-from edge.engines.llamacpp import BATCH
+from edge.engines.fit import fit_of
+from edge.engines.llamacpp import BATCH, KV_TYPES
 from edge.machine import physical_cores
 from edge.types import Sampling
 
@@ -23,7 +33,7 @@ from edge.types import Sampling
 class Bare:
     """The smallest loop that llama.cpp allows from Python."""
 
-    def __init__(self, path: Path, context: int) -> None:
+    def __init__(self, path: Path, context: int, *, same_kv: bool) -> None:
         import llama_cpp
 
         self.lib: Any = llama_cpp
@@ -36,6 +46,8 @@ class Bare:
         options.n_batch = options.n_ubatch = BATCH
         options.n_threads = options.n_threads_batch = physical_cores()
         options.no_perf = True
+        if same_kv:
+            options.type_k, options.type_v = KV_TYPES["f16"]
         self.ctx = llama_cpp.llama_init_from_model(self.model, options)
         self.sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         llama_cpp.llama_sampler_chain_add(self.sampler, llama_cpp.llama_sampler_init_greedy())
@@ -75,16 +87,82 @@ def ours(model: edge.Model, text: str, reply: int) -> tuple[float, float, int]:
     return middle - started, perf_counter() - middle, tokens
 
 
+MEMORY = """
+import json, sys
+from time import perf_counter
+import psutil
+import edge
+from edge.engines.gguf import bindings
+
+def anonymous():
+    memory = psutil.Process().memory_info()
+    return memory.rss - memory.shared
+
+bindings()
+before = anonymous()
+started = perf_counter()
+model = edge.load(sys.argv[1])
+seconds = perf_counter() - started
+model.generate("word " * 700, sampling=edge.Sampling(max_tokens=16))
+print(json.dumps([seconds, anonymous() - before, model.context]))
+"""
+
+
+def loading(path: Path) -> None:
+    runs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, check=True)
+        runs.append(json.loads(done.stdout))
+    seconds, held, context = (statistics.median(column) for column in zip(*runs, strict=True))
+    kv = fit_of(path, context=int(context)).kv
+    print(
+        f"load: {seconds:.2f} s; memory beyond weights and the KV cache of {int(context):,} tokens: "
+        f"{(held - kv) / 1e6:.0f} MB"
+    )
+
+
+def swapping(path: Path, lora: Path, rounds: int) -> None:
+    one = Sampling(max_tokens=1)
+
+    def answered(model: edge.Model, name: str | None) -> float:
+        started = perf_counter()
+        model.generate("a", adapter=name, sampling=one)
+        return perf_counter() - started
+
+    reloads = []
+    for _ in range(3):
+        started = perf_counter()
+        with edge.load(path) as model:
+            model.add_adapter(lora, name="one")
+            reloads.append(perf_counter() - started)
+    with edge.load(path) as model:
+        model.add_adapter(lora, name="one")
+        answered(model, "one")
+        swaps, stays = [], []
+        for _ in range(rounds):
+            swaps.append(answered(model, None))
+            stays.append(answered(model, None))
+            swaps.append(answered(model, "one"))
+            stays.append(answered(model, "one"))
+    swap = statistics.median(swaps) - statistics.median(stays)
+    print(f"adapter: swap {1000 * swap:.1f} ms, reload {1000 * statistics.median(reloads):.0f} ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--reply", type=int, default=64)
+    parser.add_argument("--bare-kv", choices=("same", "default"), default="same")
+    parser.add_argument("--adapter", type=Path, help="a LoRA in GGUF format made for the model")
     options = parser.parse_args()
+    loading(options.model)
+    if options.adapter is not None:
+        swapping(options.model, options.adapter, options.rounds)
     context = options.prompt + options.reply + 64
-    model = edge.load(options.model, context=context)
-    bare = Bare(options.model, context)
+    model = edge.load(options.model, context=context, lookup=False)
+    bare = Bare(options.model, context, same_kv=options.bare_kv == "same")
     # Counting runs on without an end of its own, so that neither side stops early.
     text = " ".join(str(number) for number in range(options.prompt))
     engine: Any = model.engine

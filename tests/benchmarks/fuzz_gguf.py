@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import gguf_fuzzing
+import gguf_seeds
 
 
 def main() -> None:
@@ -24,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        seeds = [gguf_fuzzing.make_seed(folder / f"{kind}.gguf", kind) for kind in ("phi3", "llama", "qwen2")]
+        seeds = [gguf_seeds.make_seed(folder / f"{kind}.gguf", kind) for kind in ("phi3", "llama", "qwen2")]
         begin = time.monotonic()
         until = begin + options.seconds
         count = gguf_fuzzing.run(seeds, folder, options.count, start=options.start, until=until)

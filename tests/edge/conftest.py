@@ -31,9 +31,7 @@ def stand_in_exports(starter_home: Path, stand_in: Path, trained_lora: Path) -> 
         out.mkdir()
         to_gguf(stand_in, out / "f16.gguf")
         to_adapter(trained_lora, out / "lora.gguf", base=stand_in)
-        to_adapter(
-            trained_lora, out / "lora.onnx_adapter", base=stand_in, base_out=out / "onnx-fp32", precision="fp32"
-        )
+        to_adapter(trained_lora, out / "lora.onnx_adapter", base=stand_in, base_out=out / "onnx-fp32", precision="fp32")
         return out
 
     return standin.kept(starter_home / "stand-in-exports", make)

@@ -135,6 +135,11 @@ def test_an_empty_prompt_is_refused(model: Model) -> None:
     assert say(model, LAMP) == LINES[LAMP]
 
 
+def test_half_a_surrogate_pair_is_read_as_something(model: Model) -> None:
+    reply = model.generate("a \ud83d b", sampling=Sampling(max_tokens=1))
+    assert reply.usage.prompt_tokens == model.count("a ? b")
+
+
 def test_a_prompt_that_is_too_long_is_refused_with_numbers(model: Model) -> None:
     with pytest.raises(ContextOverflow) as caught:
         model.generate("word " * 1500)
@@ -293,37 +298,41 @@ def test_an_adapter_that_is_none_is_refused(fresh: Model, engine: str, files: Fi
 
 
 TOPICS = [
-    "the sea", "a steam engine", "learning to cook", "the moon", "an old library", "keeping bees", "the winter",
-    "a long journey by train", "repairing a clock", "a small garden",
+    "the moon", "an old library", "the sea", "a steam engine", "learning to cook", "the winter", "repairing a clock",
+    "a small garden", "baking bread", "keeping bees", "a long journey by train",
 ]  # fmt: skip
-ORDERS = ["Write a long letter to a friend about {}.", "Write a short story about {}."]
+QUESTIONS = [
+    *(f"Write a long letter to a friend about {topic}." for topic in TOPICS),
+    *(f"Write a short story about {topic}." for topic in TOPICS[:9]),
+]
 
 
 def test_both_engines_say_the_same_of_the_same_weights(stand_in_exports: Path) -> None:
     """20 greedy replies of 64 tokens, real weights, GGUF f16 and ONNX fp32.
 
-    The first are spoken by both; of the others ONNX tells in one pass which token it holds best after each of the
-    reply's, which is the same statement at a fraction of the time.
+    Two are spoken by both; of all ONNX tells in one pass which token it holds best after each of the reply's, which is
+    the same statement at a fraction of the time. Where it holds two to be alike, float16 may decide otherwise on
+    another processor: a logit that is less than 0.01 below the best will do.
     """
     sampling = Sampling(repeat_penalty=1.0, max_tokens=64)
-    questions = [asked(order.format(topic)) for topic in TOPICS for order in ORDERS]
     with edge.load(stand_in_exports / "f16.gguf", context=256) as gguf:
-        replies = [gguf.generate(question, sampling=sampling) for question in questions]
-        prompts = [gguf.render(question) for question in questions]
+        prompts = [gguf.render(asked(question)) for question in QUESTIONS]
+        replies = [gguf.generate(prompt, sampling=sampling) for prompt in prompts]
     assert [reply.usage.completion_tokens for reply in replies] == [64] * 20
+    tokenizer = HuggingFaceTokenizer(stand_in_exports / "onnx-fp32")
     with edge.load(stand_in_exports / "onnx-fp32", context=256) as onnx:
-        assert [onnx.render(question) for question in questions] == prompts
-        for question, reply in list(zip(questions, replies, strict=True))[:2]:
-            assert onnx.generate(question, sampling=sampling).text == reply.text
-        tokenizer = HuggingFaceTokenizer(stand_in_exports / "onnx-fp32")
+        assert [onnx.render(asked(question)) for question in QUESTIONS] == prompts
+        spoken = [onnx.generate(asked(question), sampling=sampling).text for question in QUESTIONS[:2]]
+        assert spoken == [reply.text for reply in replies[:2]]
         for prompt, reply in zip(prompts, replies, strict=True):
             said = tokenizer.tokens(reply.text)
-            assert len(said) == 64
-            assert best_after(onnx, tokenizer.prompt(prompt), said) == said
+            rows = logits(onnx, tokenizer.prompt(prompt), said)
+            assert len(rows) == len(said) == 64
+            assert all(row.max() - row[token] < 0.01 for row, token in zip(rows, said, strict=True))
 
 
-def best_after(model: Model, prompt: list[int], reply: list[int]) -> list[int]:
-    """The most probable token in the place of each of `reply`."""
+def logits(model: Model, prompt: list[int], reply: list[int]) -> Any:
+    """Those [tokens of the reply, vocabulary] from which each token of `reply` is chosen."""
     import onnxruntime_genai
 
     loaded: Any = model.engine
@@ -331,4 +340,4 @@ def best_after(model: Model, prompt: list[int], reply: list[int]) -> list[int]:
     parameters.set_search_options(max_length=256)
     generator = onnxruntime_genai.Generator(loaded._model, parameters)
     generator.append_tokens([prompt + reply[:-1]])
-    return [int(token) for token in generator.get_output("logits")[0][len(prompt) - 1 :].argmax(-1)]
+    return generator.get_output("logits")[0][len(prompt) - 1 :]

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import pytest
 
-import gguf_fuzzing
+import gguf_seeds
 from edge.engines.gguf_check import check_gguf
 from edge.engines.gguf_header import read_gguf_header
 from edge.errors import ModelError, ModelNotFound
-from gguf_fuzzing import Gguf
+from gguf_mutants import Gguf
 
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("seeds")
     kinds = ("phi3", "llama", "qwen2")
-    return {kind: gguf_fuzzing.make_seed(folder / f"{kind}.gguf", kind).read_bytes() for kind in kinds}
+    return {kind: gguf_seeds.make_seed(folder / f"{kind}.gguf", kind).read_bytes() for kind in kinds}
 
 
 def written(path: Path, data: bytes) -> Path:
@@ -142,6 +142,7 @@ LIES = [
     ("phi3", tensor("blk.0.ffn_up.weight", name=b"n" * 64), "a name of 64 bytes"),
     ("phi3", tensor("blk.0.ffn_up.weight", name=b"output_norm.weight"), "two tensors are called"),
     ("phi3", tensor("blk.0.ffn_up.weight", name=b"a\0b"), "a zero in it"),
+    ("phi3", setting("general.architecture", 8, b"phi3\0"), "'general.architecture' with a zero in it"),
     ("phi3", twice, "says 'general.name' twice"),
     ("phi3", array("tokens", lambda values: values.__setitem__(9, values[8])), "a token occurs twice"),
     ("phi3", array("token_type", lambda values: values.pop()), "260 token_type for 261 tokens"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import gguf_fuzzing
+import gguf_seeds
 
 
 def test_mutated_headers_kill_nothing(tmp_path: Path) -> None:
-    seeds = [gguf_fuzzing.make_seed(tmp_path / f"{kind}.gguf", kind) for kind in ("phi3", "llama", "qwen2")]
+    seeds = [gguf_seeds.make_seed(tmp_path / f"{kind}.gguf", kind) for kind in ("phi3", "llama", "qwen2")]
     count = gguf_fuzzing.run(seeds, tmp_path, 400)
     assert not count.ours
     assert not count.crashed

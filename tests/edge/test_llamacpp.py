@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import edge
 from edge import Message, Model, Sampling
+from edge.engines.llamacpp import BF16
 from edge.errors import (
     AdapterError,
     ContextOverflow,
@@ -42,7 +43,9 @@ def test_greedy_text_equals_a_bare_decode_loop(smollm_path: Path) -> None:
     params = llama_cpp.llama_model_default_params()
     params.use_extra_bufts = False  # with AMX compiled in they crash: see the engine
     model = llama_cpp.llama_model_load_from_file(str(smollm_path).encode(), params)
-    ctx = llama_cpp.llama_init_from_model(model, llama_cpp.llama_context_default_params())
+    options = llama_cpp.llama_context_default_params()
+    options.type_v = BF16
+    ctx = llama_cpp.llama_init_from_model(model, options)
     vocab = llama_cpp.llama_model_get_vocab(model)
     raw = prompt.encode()
     tokens = (llama_cpp.llama_token * 256)()
@@ -208,17 +211,21 @@ def test_an_adapter_that_is_none(smollm: Model, smollm_path: Path, tmp_path: Pat
         smollm.add_adapter(smollm_path)
 
 
+STATIONS = (
+    "Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Kauri Larch Maple Nutmeg Oak Pine Quince Rowan Spruce "
+    "Tamarack"
+)
 PASSAGES = " ".join(
-    f"Station {name} lies {number} metres above the river and its {colour} tower was built by the {trade} guild."
+    f"Station {name} lies {number} metres above the river and its {colour} tower was built once by the {trade} guild."
     for number, name, colour, trade in zip(
-        range(103, 120),
-        "Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Kauri Larch Maple Nutmeg Oak Pine Quince".split(),
+        range(103, 123),
+        STATIONS.split(),
         "red blue green white black grey brown pink gold teal ochre".split() * 2,
         "bakers tanners masons weavers".split() * 5,
         strict=False,
     )
 )
-COPYING = [Message("user", f"{PASSAGES}\n\nWhere does station Hazel lie and who built its tower?")]
+COPYING = f"{PASSAGES}\n\nOnce more: {PASSAGES[:130]}"
 """More than 512 tokens: beyond them llama.cpp's attention treats a single token apart, if it can."""
 
 
@@ -244,7 +251,7 @@ def pair(request: pytest.FixtureRequest, smollm_path: Path) -> Iterator[tuple[Mo
         yield guessing, plain
 
 
-@pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.7, seed=5, max_tokens=40)])
+@pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.5, seed=5, max_tokens=40)])
 def test_guesses_change_no_token(
     pair: tuple[Model, Model], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,37 +272,39 @@ def test_guesses_change_no_token(
 
 
 def test_a_reply_that_is_closed_between_its_guesses_leaves_a_true_cache(
-    smollm_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import llama_cpp
 
-    with fresh(smollm_path) as closed, edge.load(smollm_path, context=2048, lookup=False) as plain:
-        engine: Any = closed.engine
-        monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
-        for tokens in (9, 14, 15, 16, 17):
-            stream = closed.stream(COPYING, sampling=Sampling(max_tokens=40))
-            for _ in range(tokens):
-                next(stream)
-            stream.close()
-            assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) + 1 == len(engine._tokens)
-        text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
-        assert closed.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+    closed, plain = pair
+    engine: Any = closed.engine
+    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
+    for tokens in (9, 14, 15, 16, 17):
+        stream = closed.stream(COPYING, sampling=Sampling(max_tokens=40))
+        for _ in range(tokens):
+            next(stream)
+        stream.close()
+        assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) + 1 == len(engine._tokens)
+    text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
+    assert closed.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
 
 
 def test_a_model_whose_batches_round_otherwise_is_not_guessed_for(
-    smollm_path: Path, monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with fresh(smollm_path) as model, edge.load(smollm_path, context=2048, lookup=False) as plain:
-        engine: Any = model.engine
-        logits = engine._logits
-        monkeypatch.setattr(engine, "_logits", lambda row: logits(row) + (b"" if row < 0 else b"?"))
-        monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
-        text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
-        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-        assert engine._inexact == {None}
-        sizes = batches(model, monkeypatch)
-        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-        assert max(sizes) == 1
+    model, plain = pair
+    engine: Any = model.engine
+    monkeypatch.setattr(engine, "_exact", set())
+    monkeypatch.setattr(engine, "_inexact", set())
+    logits = engine._logits
+    monkeypatch.setattr(engine, "_logits", lambda row: logits(row) + (b"" if row < 0 else b"?"))
+    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
+    text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
+    assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+    assert engine._inexact == {None}
+    sizes = batches(model, monkeypatch)
+    assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+    assert max(sizes) == 1
 
 
 def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -304,19 +313,23 @@ def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch
         monkeypatch.setattr(engine._pace, "length", lambda _match: 6)
         reply = model.generate("one two three four " * 8, sampling=Sampling(max_tokens=500, repeat_penalty=1.0))
     assert reply.finish == "length"
-    assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 257
+    assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 256
 
 
 def test_kv_types_are_smaller_and_still_speak(smollm_path: Path) -> None:
     import llama_cpp
 
-    sizes = {}
+    sizes: dict[str, float] = {}
+    rows = {}
     for kv_type in ("f16", "q8_0", "q4_0"):
         with edge.load(smollm_path, context=512, kv_type=kv_type) as model:
             engine: Any = model.engine
             assert engine.kv_type == kv_type
-            assert "red" in model.generate(QUESTION, sampling=SHORT).text.lower()
+            model.generate(QUESTION, sampling=Sampling(max_tokens=1))
+            rows[kv_type] = logits(model)
             sizes[kv_type] = llama_cpp.llama_state_seq_get_size(engine._ctx, 0) / len(engine._tokens)
+    assert 0 < divergence(rows["f16"], rows["q8_0"]) < 0.05
+    assert divergence(rows["f16"], rows["q8_0"]) < divergence(rows["f16"], rows["q4_0"])
     assert sizes["q8_0"] / sizes["f16"] == pytest.approx(8.5 / 16, rel=0.02)
     assert sizes["q4_0"] / sizes["f16"] == pytest.approx(4.5 / 16, rel=0.02)
 

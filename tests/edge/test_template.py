@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
 from edge import Message
+from edge.engines import sandbox
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
 
@@ -93,7 +93,8 @@ HOSTILE = {
     "{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
     "dicts of dicts": "{% set ns = namespace(x={}) %}{% for i in range(64) %}"
     "{% set ns.x = dict(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x|tojson }}",
-    "much output": "{% for i in range(99999) %}{% for i in range(99) %}{{ messages[0].content }}{% endfor %}{% endfor %}",
+    "much output": "{% for i in range(99999) %}{% for i in range(99) %}{{ messages[0].content }}"
+    "{% endfor %}{% endfor %}",
     "a macro that calls itself": "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
     "a macro that calls itself twice": "{% macro m(n) %}{% if n %}{{ m(n - 1) }}{{ m(n - 1) }}{% endif %}{% endmacro %}"
     "{{ m(200) }}",
@@ -134,14 +135,15 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("source", HOSTILE.values(), ids=HOSTILE.keys())
-def test_a_hostile_template_is_stopped(source: str) -> None:
+@pytest.mark.timeout(60)
+def test_a_hostile_template_is_stopped(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
-    begin = monotonic()
+    monkeypatch.setattr(sandbox, "SECONDS", 0.5)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="chat template"):
         template(source).render([Message("user", LONG)])
-    assert monotonic() - begin < 20, "the limit is 3 seconds; the rest is for a busy machine"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 3_000_000, "kB"
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000, "kB"
 
 
 def test_a_stopped_template_is_not_tried_again_and_says_why() -> None:
@@ -155,76 +157,12 @@ def test_a_long_conversation_is_no_attack() -> None:
     assert text.count(LONG) == 1001
 
 
-# What models are shipped with, shortened by nothing but tool calls.
-REAL = {
-    "phi-3": (
-        "{% for message in messages %}{% if message['role'] == 'system' %}{{'<|system|>\n' + message['content'] + "
-        "'<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + '<|end|>\n'}}{% elif "
-        "message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + '<|end|>\n'}}{% endif %}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}{{ eos_token }}{% endif %}"
-    ),
-    "phi-3, early": PHI3_EARLY,
-    "phi-3.5": (
-        "{% for message in messages %}{% if message['role'] == 'system' and message['content'] %}{{'<|system|>\n' + "
-        "message['content'] + '<|end|>\n'}}{% elif message['role'] == 'user' %}{{'<|user|>\n' + message['content'] + "
-        "'<|end|>\n'}}{% elif message['role'] == 'assistant' %}{{'<|assistant|>\n' + message['content'] + "
-        "'<|end|>\n'}}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>\n' }}{% else %}"
-        "{{ eos_token }}{% endif %}"
-    ),
-    "phi-4-mini": (
-        "{% for message in messages %}{% if message['role'] == 'system' and 'tools' in message and message['tools'] is "
-        "not none %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|tool|>' + message['tools'] + '<|/tool|>' "
-        "+ '<|end|>' }}{% else %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endif %}"
-        "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% else %}{{ eos_token }}{% endif %}"
-    ),
-    "smollm2": (
-        "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\n"
-        "You are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}"
-        "{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-    ),
-    "qwen2.5": (
-        "{%- if tools %}\n    {{- '<|im_start|>system\\n' }}\n    {%- for tool in tools %}\n        {{- tool | tojson }}\n"
-        "    {%- endfor %}\n{%- else %}\n    {%- if messages[0]['role'] == 'system' %}\n        {{- '<|im_start|>system\\n'"
-        " + messages[0]['content'] + '<|im_end|>\\n' }}\n    {%- else %}\n        {{- '<|im_start|>system\\nYou are "
-        "Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\\n' }}\n    {%- endif %}\n{%- endif %}\n"
-        '{%- for message in messages %}\n    {%- if (message.role == "user") or (message.role == "system" and not '
-        "loop.first) or (message.role == \"assistant\" and not message.tool_calls) %}\n        {{- '<|im_start|>' + "
-        "message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}\n    {%- endif %}\n{%- endfor %}\n"
-        "{%- if add_generation_prompt %}\n    {{- '<|im_start|>assistant\\n' }}\n{%- endif %}\n"
-    ),
-    "llama-3": (
-        "{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
-        "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
-        "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
-        "{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"
-    ),
-    "llama-3.2": (
-        "{{- bos_token }}\n{%- if not date_string is defined %}\n    {%- if strftime_now is defined %}\n        {%- set "
-        'date_string = strftime_now("%d %b %Y") %}\n    {%- else %}\n        {%- set date_string = "26 Jul 2024" %}\n    '
-        "{%- endif %}\n{%- endif %}\n{%- if messages[0]['role'] == 'system' %}\n    {%- set system_message = messages[0]["
-        "'content']|trim %}\n    {%- set messages = messages[1:] %}\n{%- else %}\n    {%- set system_message = \"\" %}\n"
-        '{%- endif %}\n{{- "<|start_header_id|>system<|end_header_id|>\\n\\n" }}\n{{- "Today Date: " + date_string + '
-        '"\\n\\n" }}\n{{- system_message }}\n{{- "<|eot_id|>" }}\n{%- for message in messages %}\n    {{- '
-        "'<|start_header_id|>' + message['role'] + '<|end_header_id|>\\n\\n'+ message['content'] | trim + '<|eot_id|>' }}"
-        "\n{%- endfor %}\n{%- if add_generation_prompt %}\n    {{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' }}"
-        "\n{%- endif %}\n"
-    ),
-    "namespaces, macros and slices": (
-        "{%- macro turn(m, last=false) -%}<|{{ m.role }}|>{{ m['content']|tojson }}{{ '!' if last }}{%- endmacro -%}"
-        "{%- set ns = namespace(seen=[], text='') -%}{%- for m in messages[::-1] -%}{%- set ns.text = ns.text ~ "
-        "loop.revindex ~ ':' ~ m.content.split(' ')[-1] ~ ',' -%}{%- if loop.index > 5 -%}{%- break -%}{%- endif -%}"
-        "{%- endfor -%}{{ ns.text }}{% generation %}{% for m in messages if m.role != 'system' %}{{ turn(m, loop.last) }}"
-        "{{ loop.length }}{{ loop.cycle('a', 'b') }}{{ (loop.previtem or {}).role }}{% else %}nobody{% endfor %}"
-        "{% endgeneration %}{{ messages|map(attribute='role')|unique|join('-') }}{{ '%s-%s'|format(1, 'x') }}"
-        "{{ '{} {}'.format('a', 2) }}{{ {'a': [1, (2, 3)]}|tojson(indent=2) }}{{ messages|selectattr('role', 'equalto', "
-        "'user')|list|length }}{{ ['b', 'a']|sort|first }}{{ 'a <b>'|upper }}{{ 7 // 2 * 3 % 5 ** 2 - 1 }}"
-    ),
-}
+# What models are shipped with, Qwen's and Llama's without tool calls; "everything" is what else templates make use of.
+REAL = {path.stem: path.read_text(encoding="utf-8") for path in (Path(__file__).parent / "templates").glob("*.jinja")}
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_real_templates_render_as_transformers_renders_them(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted(REAL))
+def test_real_templates_render_as_transformers_renders_them(name: str) -> None:
     pytest.importorskip("transformers")
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
@@ -238,8 +176,7 @@ def test_real_templates_render_as_transformers_renders_them(name: str, tmp_path:
         Message("user", "So\tit is"),
     ]
     for messages in (turns, [Message("system", "Be brief."), *turns], turns[:1]):
-        if messages[0].role == "system" and name == "phi-3, early":
-            continue  # transformers drops the text, we do not
         plain = [{"role": message.role, "content": message.content} for message in messages]
         expected = oracle.apply_chat_template(plain, tokenize=False, add_generation_prompt=True)
-        assert template(REAL[name]).render(messages) == expected
+        if messages[0].role != "system" or "Be brief." in expected:  # what transformers drops, we do not
+            assert template(REAL[name]).render(messages) == expected

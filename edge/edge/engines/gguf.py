@@ -20,33 +20,6 @@ _bindings: ModuleType | None = None
 _log_callback: Any = None
 
 
-def describe(path: Path) -> dict[str, str]:
-    """The metadata of a GGUF file as text; no weights are read.
-
-    Raises ModelNotFound or ModelError.
-    """
-    lib = bindings()
-    model = load_model(path, vocab_only=True)
-    try:
-
-        def read(function: Any, index: int) -> str:
-            room = 1 << 16
-            while True:
-                buffer = ctypes.create_string_buffer(room)
-                needed = function(model, index, buffer, room)
-                if needed < room:
-                    return buffer.value.decode("utf-8", "replace")
-                room = needed + 1
-
-        metadata = {
-            read(lib.llama_model_meta_key_by_index, i): read(lib.llama_model_meta_val_str_by_index, i)
-            for i in range(lib.llama_model_meta_count(model))
-        }
-    finally:
-        lib.llama_model_free(model)
-    return metadata
-
-
 def bindings() -> ModuleType:
     """llama-cpp-python's functions, silent; what llama.cpp has to say is kept for `last_error`.
 

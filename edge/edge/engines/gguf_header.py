@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
@@ -106,13 +107,9 @@ def read_gguf_header(path: Path) -> GgufHeader:
     """Raises ModelNotFound, or ModelError for a file that is damaged or shorter than its header says."""
     size = 0
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            magic = file.read(4)
-            if magic != b"GGUF":
-                raise ModelError(f"{path} is not a GGUF file (it begins with {magic!r}); download or convert it again")
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return _read(path, data)
+        state = path.stat()
+        size = state.st_size
+        return _read_once(path, size, state.st_mtime_ns)
     except FileNotFoundError as error:
         raise ModelNotFound(f"{path} is not there; `edge models list` shows what is") from error
     except OSError as error:
@@ -121,6 +118,17 @@ def read_gguf_header(path: Path) -> GgufHeader:
         refuse(path, size, "a name in its header is no text")
     except (Lie, struct.error) as error:
         refuse(path, size, error if isinstance(error, Lie) else "the header ends early")
+
+
+@lru_cache(maxsize=4)
+def _read_once(path: Path, _size: int, _changed: int) -> GgufHeader:
+    """A start looks at the same header several times: for its fit, its layers, its load."""
+    with path.open("rb") as file:
+        magic = file.read(4)
+        if magic != b"GGUF":
+            raise ModelError(f"{path} is not a GGUF file (it begins with {magic!r}); download or convert it again")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return _read(path, data)
 
 
 def _read(path: Path, data: mmap.mmap) -> GgufHeader:
@@ -164,7 +172,10 @@ def _read_setting(reader: _Reader, header: GgufHeader) -> None:
         raise Lie(f"it says {key!r} twice")
     kind = header.kinds[key] = reader.number("I")
     if kind == STRING:
-        header.settings[key] = reader.text().decode("utf-8", "replace")
+        text = reader.text()
+        if b"\0" in text:  # where C would stop reading
+            raise Lie(f"{key!r} with a zero in it")
+        header.settings[key] = text.decode("utf-8", "replace")
     elif kind == ARRAY:
         header.arrays[key] = reader.array(distinct=key == "tokenizer.ggml.tokens")
     elif kind in _SCALARS:

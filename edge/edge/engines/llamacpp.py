@@ -76,9 +76,9 @@ class LlamaCppEngine:
         self._model = load_model(path, gpu_layers=layers)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._pieces: dict[int, bytes] = {}
-        # Drafting: what it is worth, the batches that were seen to be exact, and the adapters under which one was not.
+        # Guessing: what it is worth, kinds of batches that were seen to be exact, adapters under which one was not.
         self._pace = Pace()
-        self._exact: set[tuple[tuple[str, float] | None, int]] = set()
+        self._exact: set[tuple[tuple[str, float] | None, bool]] = set()
         self._inexact: set[tuple[str, float] | None] = set()
         try:
             self.context = self._choose_context(context)
@@ -116,6 +116,8 @@ class LlamaCppEngine:
         lora = self._loras.pop(name)
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
+        self._exact.clear()  # the name may come again with other weights
+        self._inexact.clear()
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
@@ -302,14 +304,15 @@ class LlamaCppEngine:
         """Compute a token and the guesses after it in one batch; return what the sampler chooses after each, as far as
         the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
 
-        The first batch of a size is compared, bit for bit, with single steps: what rounds differently is not used.
+        The first batch of each kind is compared, bit for bit, with single steps: what rounds differently is not used.
+        The kinds: ggml's interleaved weights take four rows at a time and the rest one by one.
         """
         lib, start, rows = self._lib, len(self._tokens), len(tokens)
         began = perf_counter()
         self._compute(tokens, every=True)
         self._pace.took(rows, perf_counter() - began)
         expected: list[bytes] = []
-        if rows > 1 and (self._kv_key, rows) not in self._exact:
+        if rows > 1 and (self._kv_key, rows >= 4) not in self._exact:
             expected = [self._logits(row) for row in range(rows)]
             self._cut(start)
         chosen: list[int] = []
@@ -322,7 +325,7 @@ class LlamaCppEngine:
             if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
                 break
         if expected and self._kv_key not in self._inexact:
-            self._exact.add((self._kv_key, rows))
+            self._exact.add((self._kv_key, rows >= 4))
         self._cut(start + len(chosen))
         return chosen
 

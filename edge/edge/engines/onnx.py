@@ -21,8 +21,9 @@ from edge.types import Adapter, Message, Prefill, Sampling
 DEFAULT_CONTEXT = 4096
 """Tokens. The KV cache is allocated whole, and LongRoPE models change their factors beyond."""
 
-BATCH = 512
-"""Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
+BATCH = 128
+"""Tokens that are read in one step: large enough for full speed, small enough to cancel in between and for the logits
+of all of them, which the model computes for every token of a step."""
 
 _Key = tuple[str | None, float, str | None]
 """What KV depends on beside its tokens: the adapter's name and scale; and the schema, which a generator keeps."""

@@ -144,6 +144,17 @@ class _Bounded(ImmutableSandboxedEnvironment):
             self._check_format(left, right)
         return self.weighed(super().call_binop(context, operator, left, right))
 
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        wrapped = super().wrap_str_format(value)
+        if wrapped is None:
+            return None
+
+        def checked(*args: Any, **kwargs: Any) -> str:
+            self._check_format(value.__self__, (args, kwargs))
+            return wrapped(*args, **kwargs)
+
+        return checked
+
     def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
         tree: nodes.Template = _Guards().visit(super()._parse(source, name, filename))
         return tree
@@ -164,8 +175,6 @@ class _Bounded(ImmutableSandboxedEnvironment):
             self._check_join(args[0], owner)
         elif name == "expandtabs":
             self._grow(owner.count("\t") * _NUMBER)
-        elif name.startswith("format"):
-            self._check_format(owner, args)
 
     def _check_numbers(self, values: Iterable[Any]) -> None:
         for value in values:

@@ -66,6 +66,15 @@ class ChatTemplate:
                 raise
         return self._fill(_fold_system(clean))
 
+    @property
+    def keeps_system(self) -> bool:
+        """Whether a system message stays one; else `render` puts its text before the first question."""
+        system = "Answer in one sentence."
+        try:
+            return system in self._fill([Message("system", system), Message("user", "Why?")])
+        except _Refusal:
+            return False
+
     def _fill(self, messages: Sequence[Message]) -> str:
         from edge.engines.sandbox import Stopped, render
 

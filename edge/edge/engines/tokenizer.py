@@ -32,17 +32,20 @@ class HuggingFaceTokenizer:
         if not file.is_file():
             raise ModelError(f"{folder} has no tokenizer.json; fetch the model again or make it anew from its original")
         try:
-            self._content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception
             raise ModelError(f"{file} cannot be read: {error}; fetch the model again") from error
         self._folder = folder
         self._settings = _json(folder / "tokenizer_config.json")
-        self._added = {int(entry["id"]): entry for entry in self._content.get("added_tokens", [])}
+        self._added = {int(entry["id"]): entry for entry in content.get("added_tokens", [])}
+        self._byte_level = '"ByteLevel"' in json.dumps(content.get("decoder"))
         self._pieces: dict[int, bytes] = {}
 
     def tokens(self, text: str) -> list[int]:
         """Special tokens that `text` spells are parsed as what they are; nothing is put in front."""
+        # Half a surrogate pair has no UTF-8.
+        text = text.encode("utf-8", "replace").decode("utf-8")
         return list(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
     def prompt(self, text: str) -> list[int]:
@@ -86,7 +89,8 @@ class HuggingFaceTokenizer:
         except (OSError, UnicodeDecodeError) as error:
             raise ModelError(f"{file} cannot be read: {error}") from error
         if isinstance(source, list):
-            source = {entry.get("name"): entry.get("template") for entry in source}.get("default")
+            named = [entry for entry in source if isinstance(entry, dict)]
+            source = {entry.get("name"): entry.get("template") for entry in named}.get("default")
         return source if isinstance(source, str) else CHATML
 
     @cached_property
@@ -109,10 +113,6 @@ class HuggingFaceTokenizer:
             return bytes(_BYTE_OF[character] for character in text if character in _BYTE_OF)
         byte = _BYTE_PIECE.fullmatch(text)
         return bytes([int(byte[1], 16)]) if byte else str(text).replace("\u2581", " ").encode()
-
-    @cached_property
-    def _byte_level(self) -> bool:
-        return '"ByteLevel"' in json.dumps(self._content.get("decoder"))
 
 
 def _byte_alphabet() -> dict[str, int]:

@@ -34,10 +34,13 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
 
     from edge.chat import Chat
     from edge_tui.commands import opening
+    from edge_tui.commands.output import warn
 
     question = _question(question)
     request = Request.of(**told)
     load = opening.model_loader(request)
+    for note in opening.context_notes(request):
+        warn(note)
     with ExitStack() as stack:
         model = opening.in_background(load)
         index = _knowledge(request, stack)

@@ -7,10 +7,13 @@ from typing import Any
 
 import click
 
+from edge.errors import EdgeError
+
 EXTRAS = {
     "gguf": ("llama-cpp-python",),
     "encoder": ("onnx", "safetensors"),
     "onnx": ("onnxruntime-genai",),
+    "hub": ("huggingface-hub",),
     "convert": ("torch", "transformers", "peft", "gguf", "onnx-ir"),
 }
 PACKAGES = ("edge-expert", "numpy", "onnxruntime", "tokenizers", "hnswlib", "textual")
@@ -41,16 +44,16 @@ def examine() -> dict[str, Any]:
     import psutil
 
     from edge import library, offline
-    from edge.machine import physical_cores
+    from edge.machine import available_memory, physical_cores
     from edge_tui.commands.output import plain
 
     packages = {name: _version(name) for name in (*PACKAGES, *sum(EXTRAS.values(), ()))}
-    memory = psutil.virtual_memory()
+    memory, available = psutil.virtual_memory(), available_memory()
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cores": physical_cores(),
-        "memory": {"total": memory.total, "available": memory.available},
+        "memory": {"total": memory.total, "available": available, "limited": available < memory.available // 2},
         "packages": packages,
         "missing": {
             extra: [name for name in names if packages[name] is None]
@@ -58,14 +61,80 @@ def examine() -> dict[str, Any]:
             if any(packages[name] is None for name in names)
         },
         "gpu_offload": _gpu_offload() if packages["llama-cpp-python"] else None,
+        "gpus": [],
+        "onnx_providers": _providers() if packages["onnxruntime-genai"] else [],
         "data": _data_directory(),
         "models": plain(library.models()),
         "encoders": plain(library.encoders()),
         "indexes": plain(library.indexes()),
         "offline": {name: os.environ.get(name) for name in offline.ENVIRONMENT},
     }
-    found["problems"] = _problems(found)
+    if found["gpu_offload"]:
+        from edge.engines.gpu import _gpus
+
+        found["gpus"] = [{"name": name, "free": free} for name, free in _gpus()]
+    found["use"], unusable = _use(found)
+    found["problems"] = [*_problems(found), *unusable]
     return found
+
+
+def _providers() -> list[str]:
+    """Where onnxruntime-genai can compute, best first; empty when it is installed and cannot be imported."""
+    from edge.engines.genai import providers
+
+    try:
+        return providers(None)
+    except (EdgeError, ImportError, OSError, AttributeError):
+        return []
+
+
+def _use(found: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What every model will run on, and a sentence for each that will not run."""
+    from edge import library
+
+    rows, problems = [], []
+    for entry in library.models():
+        path = Path(entry.path)
+        try:
+            rows.append({"name": entry.name, **_use_of(path, found)})
+        except EdgeError as error:
+            problems.append(str(error))
+            continue
+        if not rows[-1]["fits"]:
+            problems.append(_too_large(path, rows[-1]["context"]))
+    return rows, problems
+
+
+def _use_of(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    from edge.engines.fit import default_context, fit_of, needs_of
+
+    context = default_context(needs_of(path))
+    layers, gpu = None, ""
+    if path.is_dir():
+        engine, providers = "onnx", found["onnx_providers"]
+        device = {"cpu": "CPU", "cuda": "CUDA", "dml": "DirectML"}.get(providers[0], "CPU") if providers else None
+    else:
+        engine, device = "gguf", None if found["gpu_offload"] is None else "CPU"
+        if found["gpus"]:
+            from edge.engines.gpu import offloaded
+
+            layers, gpu = offloaded(path, None, context=context, kv_type="f16")
+            device = f"{gpu}, {'all' if layers < 0 else layers} layers" if gpu else device
+    if device == "CPU":
+        device = f"CPU, {found['cores']} thread{'s' if found['cores'] > 1 else ''}"
+    fit = fit_of(path, context=context, gpu_layers="all" if layers is not None and layers < 0 else layers)
+    return {"engine": engine, "device": device, "context": context, "needed": fit.needed, "fits": fit.fits}
+
+
+def _too_large(path: Path, context: int) -> str:
+    from edge.engines.fit import check_fit
+    from edge.errors import ModelTooLarge
+
+    try:
+        check_fit(path, context=context)
+    except ModelTooLarge as error:
+        return str(error)
+    return f"{path.name} only just fits into the memory that is free; close other programs"
 
 
 def _version(distribution: str) -> str | None:
@@ -131,11 +200,15 @@ def _print(found: dict[str, Any]) -> None:
 
     memory, data = found["memory"], found["data"]
     offload = {True: "yes", False: "no", None: "unknown"}[found["gpu_offload"]]
+    providers = ", ".join(found["onnx_providers"])
+    gpus = ", ".join(f"{gpu['name']} ({size(gpu['free'])} free)" for gpu in found["gpus"])
+    limited = " (less than the machine has: a container or a limit of this account)" if memory["limited"] else ""
     lines = {
         "Python": f"{found['python']} on {found['platform']}",
         "Cores": str(found["cores"]),
-        "Memory": f"{size(memory['total'])}, {size(memory['available'])} free",
-        "GPU offload": offload,
+        "Memory": f"{size(memory['total'])}, {size(memory['available'])} free{limited}",
+        "GPU offload": f"{offload}{': ' if gpus else ''}{gpus}",
+        "ONNX on": providers or "nothing: onnxruntime-genai is not installed",
         "Data": f"{data['path']} ({'writable' if data['writable'] else 'not writable'}, {size(data['free'])} free)",
         "Models": _names(found["models"]),
         "Encoders": _names(found["encoders"]),
@@ -144,6 +217,12 @@ def _print(found: dict[str, Any]) -> None:
     }
     for title, text in lines.items():
         click.echo(f"{title:<12} {text}")
+    if found["use"]:
+        click.secho("\nWhat will be used", bold=True)
+    for use in found["use"]:
+        device = use["device"] or f"an engine that is missing ([{use['engine']}])"
+        fits = "" if use["fits"] else ", more than is free"
+        click.echo(f"  {use['name']}: {device}, context {use['context']:,}, {size(use['needed'])}{fits}")
     click.secho("\nPackages", bold=True)
     for name, version in found["packages"].items():
         click.echo(f"  {name:<18} {version or 'missing'}")

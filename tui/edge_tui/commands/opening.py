@@ -52,6 +52,17 @@ def model_loader(request: Request) -> Callable[[], Model]:
     return load
 
 
+def context_notes(request: Request) -> list[str]:
+    """What is to be known of a context that was asked for by number, in sentences."""
+    from edge.engines.limits import limits_of
+
+    wanted = request.settings
+    if wanted.context is None:
+        return []
+    path = library.find_model(wanted.model, engine=_choice("engine", wanted.engine, ("gguf", "onnx")))
+    return limits_of(path).notes(wanted.context)
+
+
 def adapter_name(request: Request) -> str | None:
     return library.adapter_name(library.find_adapter(request.adapter)) if request.adapter else None
 
