@@ -63,6 +63,21 @@ def trained_lora(starter_home: Path, stand_in: Path) -> Path:
     return standin.kept(starter_home / "lora", lambda out: standin.train_lora(stand_in, out))
 
 
+@pytest.fixture(scope="session")
+def stand_in_exports(starter_home: Path, stand_in: Path, trained_lora: Path) -> Path:
+    """A folder with `stand_in` as f16.gguf and as onnx-fp32 with adapter slots, and `trained_lora` for both."""
+    from edge_converters import to_adapter, to_gguf
+
+    def make(out: Path) -> Path:
+        out.mkdir()
+        to_gguf(stand_in, out / "f16.gguf")
+        to_adapter(trained_lora, out / "lora.gguf", base=stand_in)
+        to_adapter(trained_lora, out / "lora.onnx_adapter", base=stand_in, base_out=out / "onnx-fp32", precision="fp32")
+        return out
+
+    return standin.kept(starter_home / "stand-in-exports", make)
+
+
 @pytest.fixture(autouse=True)
 def edge_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Every test has a data directory of its own, and none of the developer's settings."""

@@ -74,7 +74,8 @@ def load_model(folder: Path, *, threads: int, provider: str | None = None) -> An
         config.clear_providers()
         if name != "cpu":
             config.append_provider(name)
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": _session_options(threads)}}}))
+        session = {"intra_op_num_threads": threads, "log_severity_level": _FATAL_ONLY}
+        config.overlay(json.dumps({"model": {"decoder": {"session_options": session}}}))
         try:
             return og.Model(config)
         except RuntimeError as error:
@@ -83,18 +84,6 @@ def load_model(folder: Path, *, threads: int, provider: str | None = None) -> An
         f"{folder} cannot be loaded by onnxruntime-genai ({'; '.join(errors)}); fetch it again or make it anew with "
         "`edge convert onnx`"
     )
-
-
-def _session_options(threads: int) -> dict[str, Any]:
-    # Threads that wait busily are no faster on a quiet machine, and on one that has other work they take the cores
-    # from each other: 2.6 times slower was measured. The arena never gives back what the longest prompt took, logits of
-    # every position among it: 460 MB of a model of 135 M parameters.
-    return {
-        "intra_op_num_threads": threads,
-        "log_severity_level": _FATAL_ONLY,
-        "enable_cpu_mem_arena": False,
-        "session.intra_op.allow_spinning": "0",
-    }
 
 
 def providers(wanted: str | None) -> list[str]:

@@ -30,10 +30,10 @@ def offloaded(
     """
     if isinstance(wanted, int) and wanted < 0:
         raise UsageError(f"gpu_layers is {wanted}; give 0 or more, 'all' or 'auto'")
-    gpus = _gpus()
-    if not gpus or wanted == 0:
+    there = gpus()
+    if not there or wanted == 0:
         return 0, ""
-    name = gpus[0][0]
+    name = there[0][0]
     if isinstance(wanted, int):
         return wanted, name
     if wanted == "all":
@@ -41,12 +41,12 @@ def offloaded(
     settings = read_gguf_header(path).settings
     layers = int(settings.get(f"{settings['general.architecture']}.block_count", 0)) + 1
     fit = fit_of(path, context=context, kv_type=kv_type)
-    room = int(sum(free for _, free in gpus) * _RESERVE) - fit.scratch
+    room = int(sum(free for _, free in there) * _RESERVE) - fit.scratch
     fitting = max(0, min(layers, room * layers // max(1, fit.weights + fit.kv)))
     return (ALL if fitting == layers else fitting), name
 
 
-def _gpus() -> list[tuple[str, int]]:
+def gpus() -> list[tuple[str, int]]:
     """Name and free bytes of every GPU that this build of llama.cpp can use."""
     if not bindings().llama_supports_gpu_offload():
         return []

@@ -43,6 +43,7 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
         warn(note)
     with ExitStack() as stack:
         model = opening.in_background(load)
+        stack.callback(opening.close_loaded, model)
         index = _knowledge(request, stack)
         chat = Chat(
             model,

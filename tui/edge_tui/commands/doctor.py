@@ -70,9 +70,9 @@ def examine() -> dict[str, Any]:
         "offline": {name: os.environ.get(name) for name in offline.ENVIRONMENT},
     }
     if found["gpu_offload"]:
-        from edge.engines.gpu import _gpus
+        from edge.engines.gpu import gpus
 
-        found["gpus"] = [{"name": name, "free": free} for name, free in _gpus()]
+        found["gpus"] = [{"name": name, "free": free} for name, free in gpus()]
     found["use"], unusable = _use(found)
     found["problems"] = [*_problems(found), *unusable]
     return found

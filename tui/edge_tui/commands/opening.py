@@ -95,6 +95,12 @@ def in_background(load: Callable[[], Model]) -> Future[Model]:
     return future
 
 
+def close_loaded(model: Future[Model]) -> None:
+    """Free a model; one that is still loading, or could not be loaded, is left alone."""
+    if model.done() and model.exception() is None:
+        model.result().close()
+
+
 def open_index(path: Path, settings: Settings, *, create: bool = False, encoder: bool = True) -> Index:
     """The index at `path`, with `create` a new one if there is none; `encoder` is needed to add and search."""
     from edge_index import Index
