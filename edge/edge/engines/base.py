@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from edge.errors import ContextOverflow, ModelError
 from edge.types import Adapter, Finish, Message, Prefill, Sampling
 
 
@@ -18,6 +19,19 @@ class Token:
 
     text: str
     finish: Finish | None = None
+
+
+def check_length(tokens: int, context: int) -> None:
+    """Raise ModelError for an empty prompt, ContextOverflow for one that leaves no room for a reply."""
+    if not tokens:
+        raise ModelError("the prompt is empty; write something")
+    if tokens >= context:
+        raise ContextOverflow(
+            f"the prompt has {tokens:,} tokens and the context holds {context:,}; "
+            "shorten it or load the model with a larger context",
+            needed=tokens + 1,
+            limit=context,
+        )
 
 
 class Engine(Protocol):

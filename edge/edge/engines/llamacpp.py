@@ -15,14 +15,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
-from edge.engines.base import Token
+from edge.engines.base import Token, check_length
 from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.gpu import offloaded
 from edge.engines.lookup import Drafter, Pace
 from edge.engines.template import CHATML, ChatTemplate
-from edge.errors import AdapterError, ContextOverflow, ModelError, UsageError
+from edge.errors import AdapterError, ModelError, UsageError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
 
@@ -122,15 +122,7 @@ class LlamaCppEngine:
 
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         tokens = self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
-        if not tokens:
-            raise ModelError("the prompt is empty; write something")
-        if len(tokens) >= self.context:
-            raise ContextOverflow(
-                f"the prompt has {len(tokens):,} tokens and the context holds {self.context:,}; "
-                "shorten it or load the model with a larger context",
-                needed=len(tokens) + 1,
-                limit=self.context,
-            )
+        check_length(len(tokens), self.context)
         self._use_adapter(adapter)
         yield from self._prefill(tokens)
         yield from self._decode(sampling)

@@ -10,11 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.engines.base import Token
+from edge.engines.base import Token, check_length
 from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
 from edge.engines.sampling import Sampler
 from edge.engines.tokenizer import HuggingFaceTokenizer
-from edge.errors import AdapterError, ContextOverflow, ModelError
+from edge.errors import AdapterError, ModelError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
 
@@ -99,15 +99,7 @@ class OnnxEngine:
 
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         tokens = self._tokenizer.prompt(prompt)
-        if not tokens:
-            raise ModelError("the prompt is empty; write something")
-        if len(tokens) >= self.context:
-            raise ContextOverflow(
-                f"the prompt has {len(tokens):,} tokens and the context holds {self.context:,}; "
-                "shorten it or load the model with a larger context",
-                needed=len(tokens) + 1,
-                limit=self.context,
-            )
+        check_length(len(tokens), self.context)
         name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
         yield from self._prefill(tokens, (name, scale, sampling.schema))
         yield from self._decode(sampling)

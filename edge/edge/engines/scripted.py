@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, takewhile
 
-from edge.engines.base import Token
-from edge.errors import ContextOverflow, ModelError
+from edge.engines.base import Token, check_length
 from edge.types import Adapter, Message, Prefill, Sampling
 
 _PIECE = re.compile(r"\s*\S+|\s+$")
@@ -52,15 +51,7 @@ class ScriptedEngine:
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
         self.prompts.append(prompt)
         words = _PIECE.findall(prompt)
-        if not words:
-            raise ModelError("the prompt is empty; write something")
-        if len(words) >= self.context:
-            raise ContextOverflow(
-                f"the prompt has {len(words):,} tokens and the context holds {self.context:,}; "
-                "shorten it or give the script a larger context",
-                needed=len(words) + 1,
-                limit=self.context,
-            )
+        check_length(len(words), self.context)
         key, before = self._cached
         shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, before, strict=False)))
         cached = min(shared, len(words) - 1) if key == adapter else 0
