@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge import paths
 from edge.engines.gguf_check import check_gguf
+from edge.engines.gguf_header import GgufHeader
 from edge.errors import AdapterError, ModelError
 from edge.types import Adapter
 
@@ -31,16 +32,23 @@ def fitting(adapter: Adapter, model: Path) -> Adapter:
             f"{source} cannot be used with {model.name}, which runs on {engine}: name a *{suffix} file, or the folder "
             "of the LoRA as PEFT saved it"
         )
-    return adapter if onnx or not source.is_file() else _described(adapter, source)
+    if onnx or not source.is_file():
+        return adapter
+    ranks = ranks_of(read_lora_header(source))
+    return replace(adapter, modules=len(ranks), ranks=tuple(sorted(set(ranks))))
 
 
-def _described(adapter: Adapter, source: Path) -> Adapter:
-    """What the header of a GGUF LoRA says, which llama.cpp would not tell."""
+def read_lora_header(source: Path) -> GgufHeader:
+    """The header of a GGUF LoRA. Raises AdapterError for any other file."""
     try:
         header = check_gguf(source, kind="adapter")
     except ModelError as error:
         raise AdapterError(f"{source} is no GGUF LoRA or is damaged: {error}") from error
     if header.settings.get("general.type") != "adapter":
-        raise AdapterError(f"{source} is a model and no GGUF LoRA; name a LoRA that was made for this base")
-    ranks = [tensor.shape[0] for name, tensor in header.tensors.items() if name.endswith(".lora_a")]
-    return replace(adapter, modules=len(ranks), ranks=tuple(sorted(set(ranks))))
+        raise AdapterError(f"{source} is a model and no LoRA; name a GGUF LoRA that was made for this base")
+    return header
+
+
+def ranks_of(lora: GgufHeader) -> list[int]:
+    """The rank of every module that a GGUF LoRA changes."""
+    return [tensor.shape[0] for name, tensor in lora.tensors.items() if name.endswith(".lora_a")]

@@ -10,7 +10,6 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, cast
 
-from edge.adapters import fitting
 from edge.engines.base import Engine, Token
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
@@ -153,6 +152,8 @@ class Model:
         adapter = Adapter(name, str(source), scale)
         with self._held():
             if self.path is not None:
+                from edge.adapters import fitting
+
                 adapter = fitting(adapter, self.path)
             self.engine.add_adapter(adapter)
             self._adapters[name] = adapter

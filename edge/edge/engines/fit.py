@@ -16,6 +16,7 @@ from edge.errors import ModelError, ModelTooLarge
 from edge.machine import available_memory
 
 DEFAULT_CONTEXT = 4096
+"""Tokens. The KV cache is allocated whole, and LongRoPE models change their factors beyond."""
 
 KV_TYPES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes a number."""

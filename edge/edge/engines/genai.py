@@ -9,10 +9,9 @@ from types import ModuleType
 from typing import Any
 
 import edge.offline
+from edge.engines.limits import LONGROPE_ORIGINAL, LONGROPE_TYPES
 from edge.errors import MissingExtra, ModelError, ModelNotFound
 
-_LONGROPE_TYPES = ("phi3", "phimoe", "phi4mm")
-_LONGROPE_BORDER = 4096
 _FATAL_ONLY = 4
 _PACKAGES = {"cuda": "onnxruntime-genai-cuda", "dml": "onnxruntime-genai-directml"}
 
@@ -52,7 +51,7 @@ def read_configuration(folder: Path) -> Configuration:
         context = int(model["context_length"])
         found = frozenset(int(token) for token in (ends if isinstance(ends, list) else [ends]))
         weights = folder / model["decoder"]["filename"]
-        border = _LONGROPE_BORDER if model["type"] in _LONGROPE_TYPES and context > _LONGROPE_BORDER else None
+        border = LONGROPE_ORIGINAL if model["type"] in LONGROPE_TYPES and context > LONGROPE_ORIGINAL else None
     except FileNotFoundError as error:
         raise ModelError(f"{folder} has no genai_config.json; make it anew with `edge convert onnx`") from error
     except (OSError, ValueError, KeyError, TypeError) as error:

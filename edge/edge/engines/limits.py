@@ -8,8 +8,9 @@ from pathlib import Path
 from edge.engines.fit import read_genai_config
 from edge.engines.gguf_check import check_gguf
 
-_LONGROPE_TYPES = ("phi3", "phimoe", "phi4mm")
-_ORIGINAL = 4096
+LONGROPE_TYPES = ("phi3", "phimoe", "phi4mm")
+LONGROPE_ORIGINAL = 4096
+"""Which genai models may be stretched by LongRoPE, and the tokens from which they are."""
 _GRAPH = 1 << 26
 """Bytes; the weights of a larger graph are inside it."""
 
@@ -73,10 +74,12 @@ def _of_onnx(folder: Path) -> Limits:
     decoder = model.get("decoder")
     window = decoder.get("sliding_window") if isinstance(decoder, dict) else None
     size = window.get("window_size") if isinstance(window, dict) else None
-    stretched = model.get("type") in _LONGROPE_TYPES and (trained or 0) > _ORIGINAL and _has_two_sets(folder, decoder)
+    stretched = (
+        model.get("type") in LONGROPE_TYPES and (trained or 0) > LONGROPE_ORIGINAL and _has_two_sets(folder, decoder)
+    )
     return Limits(
         trained,
-        _ORIGINAL if stretched else None,
+        LONGROPE_ORIGINAL if stretched else None,
         "longrope" if stretched else None,
         size if isinstance(size, int) and size > 0 else None,
         True,

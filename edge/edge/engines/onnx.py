@@ -11,15 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.engines.base import Token, check_length
+from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
 from edge.engines.sampling import Sampler
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ModelError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
-
-DEFAULT_CONTEXT = 4096
-"""Tokens. The KV cache is allocated whole, and LongRoPE models change their factors beyond."""
 
 BATCH = 128
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between and for the logits
@@ -54,8 +52,6 @@ class OnnxEngine:
         self._ends = self._config.ends | self._tokenizer.ends
         self.context = self._choose_context(context)
         if not force and providers(provider) == ["cpu"]:
-            from edge.engines.fit import check_fit
-
             check_fit(path, context=self.context)
         threads = threads or physical_cores()
         self._model: Any = load_model(path, threads=threads, provider=provider)

@@ -166,17 +166,15 @@ def _facts(path: Path) -> dict[str, Any]:
             "replaces": sorted(lora.replaced),
         }
     if path.suffix == ".gguf":
-        from edge.engines.gguf_header import read_gguf_header
+        from edge.adapters import ranks_of, read_lora_header
 
-        header = read_gguf_header(path)
-        if header.settings.get("general.type") != "adapter":
-            raise AdapterError(f"{path} is a GGUF file and no LoRA; `edge models import` keeps models")
-        pairs = {name: tensor.shape[0] for name, tensor in header.tensors.items() if name.endswith(".lora_a")}
+        header = read_lora_header(path)
+        ranks = ranks_of(header)
         return facts | {
             "format": "gguf",
             "architecture": header.settings.get("general.architecture"),
-            "modules": len(pairs),
-            "ranks": sorted(set(pairs.values())),
+            "modules": len(ranks),
+            "ranks": sorted(set(ranks)),
             "alpha": header.settings.get("adapter.lora.alpha"),
         }
     if path.suffix == ".onnx_adapter":
