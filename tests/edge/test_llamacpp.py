@@ -261,8 +261,7 @@ def test_guesses_change_no_token(
     engine: Any = guessing.engine
     monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)  # guess wherever there is a chance
     guessing.generate(COPYING, sampling=sampling)  # compares its batches with single steps
-    assert engine._exact
-    assert not engine._inexact
+    assert set(engine._exact.values()) == {True}
     sizes = batches(guessing, monkeypatch)
     reply = guessing.generate(COPYING, sampling=sampling)
     assert reply.text == expected.text
@@ -289,28 +288,34 @@ def test_a_reply_that_is_closed_between_its_guesses_leaves_a_true_cache(
     assert closed.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
 
 
-def test_a_model_whose_batches_round_otherwise_is_not_guessed_for(
-    pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("inexact_from", [2, 4, 8])
+def test_batches_that_round_otherwise_than_single_steps_are_not_used(
+    pair: tuple[Model, Model], inexact_from: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, plain = pair
     engine: Any = model.engine
-    monkeypatch.setattr(engine, "_exact", set())
-    monkeypatch.setattr(engine, "_inexact", set())
-    logits = engine._logits
-    monkeypatch.setattr(engine, "_logits", lambda row: logits(row) + (b"" if row < 0 else b"?"))
+    monkeypatch.setattr(engine, "_exact", {})
+    logits, sizes = engine._logits, batches(model, monkeypatch)
+
+    def rounding(row: int) -> bytes:
+        differs = row >= 0 and sizes[-1] >= inexact_from
+        return logits(row) + (b"?" if differs else b"")
+
+    monkeypatch.setattr(engine, "_logits", rounding)
     monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
     text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
+    for _ in range(2):
+        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
+    assert engine._exact[None, inexact_from] is False
+    sizes.clear()
     assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-    assert engine._inexact == {None}
-    sizes = batches(model, monkeypatch)
-    assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-    assert max(sizes) == 1
+    assert max(sizes) == inexact_from - 1
 
 
 def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with edge.load(smollm_path, context=256) as model:
         engine: Any = model.engine
-        monkeypatch.setattr(engine._pace, "length", lambda _match: 6)
+        monkeypatch.setattr(engine._pace, "length", lambda _match, room: min(6, room))
         reply = model.generate("one two three four " * 8, sampling=Sampling(max_tokens=500, repeat_penalty=1.0))
     assert reply.finish == "length"
     assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 256

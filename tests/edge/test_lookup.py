@@ -63,31 +63,38 @@ def test_guesses_that_fail_end_and_begin_again_when_they_would_come_true() -> No
     # Nothing is computed for this: what would have been guessed is held against what came.
     phrase = [1, 2, 3, 4, 5, 6, 7, 8, 9]
     drafter = Drafter(phrase, pace)
-    assert drafter.draft(6) == []
+    assert drafter.draft(LONGEST) == []
     for token in phrase * 12:
         drafter.spoke(token)
-    assert len(drafter.draft(6)) == LONGEST
+    assert len(drafter.draft(LONGEST)) == LONGEST
+
+
+def timed(pace: Pace, costs: dict[int, float], times: int) -> None:
+    for _ in range(times):
+        pace.took(1, 0.010)
+        for rows, cost in costs.items():
+            pace.took(rows, 0.010 * cost)
 
 
 def test_a_batch_that_costs_as_much_as_its_tokens_is_not_worth_it() -> None:
     pace = eager()
-    for _ in range(100):
-        pace.took(1, 0.010)
-        pace.took(4, 0.040)
+    timed(pace, {rows: float(rows) for rows in range(2, LONGEST + 2)}, 100)
     assert pace.length(8) == 0
-    for _ in range(100):
-        pace.took(1, 0.010)
-        pace.took(4, 0.013)
+    timed(pace, {LONGEST + 1: 2.0}, 100)
     assert pace.length(8) == LONGEST
 
 
-def test_one_slow_moment_changes_little_and_a_bad_measurement_is_forgotten() -> None:
+def test_each_size_of_a_batch_is_judged_by_its_own_time() -> None:
+    """The times of a model of 1.5 B parameters in q8_0, where four and eight rows are cheap and five are not."""
     pace = eager()
-    pace.took(1, 0.010)
-    pace.took(4, 9.0)
-    assert pace.length(8) > 0
-    for _ in range(60):
-        pace.took(4, 9.0)
+    timed(pace, {2: 1.2, 3: 1.25, 4: 1.42, 5: 2.15, 6: 2.34, 7: 2.72, 8: 2.06}, 30)
+    assert pace.length(8) == 7
+    assert pace.length(8, room=6) == 3
+
+
+def test_one_slow_moment_is_forgotten() -> None:
+    pace = eager()
+    timed(pace, {rows: 9.0 * rows for rows in range(2, LONGEST + 2)}, 60)
     assert pace.length(8) == 0
     assert any(pace.length(8) for _ in range(400))
 

@@ -20,7 +20,7 @@ from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.gpu import offloaded
-from edge.engines.lookup import Drafter, Pace
+from edge.engines.lookup import LONGEST, Drafter, Pace
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.machine import physical_cores
@@ -35,6 +35,11 @@ KV_TYPES = {"f16": (F16, BF16), "q8_0": (Q8_0, Q8_0), "q4_0": (Q4_0, Q4_0)}
 """ggml's types of keys and values. Where both are f16, flash attention on a CPU splits a single token's keys among its
 threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of the same
 size, it sums in f32 and in one way for batches of up to 63 tokens; a single step is faster too."""
+
+
+KINDS = (2, 4, 8)
+"""From how many rows on llama.cpp may take another matrix routine, which may round differently: interleaved weights go
+by fours, k-quants by eights."""
 
 
 class LlamaCppEngine:
@@ -76,10 +81,9 @@ class LlamaCppEngine:
         self._model = load_model(path, gpu_layers=layers)
         self._vocab = lib.llama_model_get_vocab(self._model)
         self._pieces: dict[int, bytes] = {}
-        # Guessing: what it is worth, kinds of batches that were seen to be exact, adapters under which one was not.
+        # Guessing: what it is worth, and by adapter and kind of batch whether it rounds as single steps do.
         self._pace = Pace()
-        self._exact: set[tuple[tuple[str, float] | None, bool]] = set()
-        self._inexact: set[tuple[str, float] | None] = set()
+        self._exact: dict[tuple[tuple[str, float] | None, int], bool] = {}
         try:
             self.context = self._choose_context(context)
             threads = threads or physical_cores()
@@ -117,7 +121,6 @@ class LlamaCppEngine:
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
         self._exact.clear()  # the name may come again with other weights
-        self._inexact.clear()
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
@@ -281,12 +284,13 @@ class LlamaCppEngine:
         while True:
             yield token
             room -= 1
-            if drafter is None or self._kv_key in self._inexact:
+            if drafter is None:
                 self._compute([token])
                 token = self._lib.llama_sampler_sample(sampler, self._ctx, -1)
                 continue
             drafter.spoke(token)
-            *chosen, token = self._verify(sampler, [token, *drafter.draft(room - 1)])
+            guesses = drafter.draft(min(room, self._largest_batch()) - 1)
+            *chosen, token = self._verify(sampler, [token, *guesses])
             for known in chosen:
                 drafter.spoke(known)
                 yield known
@@ -297,29 +301,32 @@ class LlamaCppEngine:
         the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
 
         The first batch of each kind is compared, bit for bit, with single steps: what rounds differently is not used.
-        The kinds: ggml's interleaved weights take four rows at a time and the rest one by one.
         """
         lib, start, rows = self._lib, len(self._tokens), len(tokens)
         began = perf_counter()
         self._compute(tokens, every=True)
         self._pace.took(rows, perf_counter() - began)
         expected: list[bytes] = []
-        if rows > 1 and (self._kv_key, rows >= 4) not in self._exact:
+        kind = (self._kv_key, _kind(rows))
+        if rows > 1 and kind not in self._exact:
             expected = [self._logits(row) for row in range(rows)]
             self._cut(start)
+            self._exact[kind] = True
         chosen: list[int] = []
         for row, token in enumerate(tokens):
             if expected:
                 self._compute([token])
-                if self._logits(-1) != expected[row]:
-                    self._inexact.add(self._kv_key)
+                self._exact[kind] &= self._logits(-1) == expected[row]
             chosen.append(lib.llama_sampler_sample(sampler, self._ctx, -1 if expected else row))
             if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
                 break
-        if expected and self._kv_key not in self._inexact:
-            self._exact.add((self._kv_key, rows >= 4))
         self._cut(start + len(chosen))
         return chosen
+
+    def _largest_batch(self) -> int:
+        """Rows that may be computed at once under the active adapter, as far as is known."""
+        inexact = [kind for kind in KINDS if self._exact.get((self._kv_key, kind)) is False]
+        return min(inexact) - 1 if inexact else LONGEST + 1
 
     def _logits(self, row: int) -> bytes:
         size = self._lib.llama_vocab_n_tokens(self._vocab) * ctypes.sizeof(ctypes.c_float)
@@ -330,6 +337,10 @@ class LlamaCppEngine:
         if length < len(self._tokens):
             self._lib.llama_memory_seq_rm(self._memory, 0, length, -1)
             del self._tokens[length:]
+
+
+def _kind(rows: int) -> int:
+    return max(kind for kind in (1, *KINDS) if kind <= rows)
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:
