@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from edge.errors import EncoderError, KnowledgeError, StorageError
+from edge.errors import EncoderError, KnowledgeError
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
 from edge.types import AddProgress, AddReport, Document, Evidence, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding, TextEncoder, fingerprint, unit
-from edge_index.ann import SMALLEST, Ann, AnnRecord, ExactScan
 from edge_index.files import absolute
+from edge_index.nearest import Nearest
 from edge_index.ranking import Candidate, Question, asks, rank_passages
 from edge_index.store import Store, StoredPassage
 
@@ -34,7 +34,7 @@ class Index:
         self.path = path
         self._store = store
         self._encoder = encoder
-        self._searcher: tuple[int, Ann | ExactScan] | None = None
+        self._nearest = Nearest(path, store)
         self._last_question: tuple[str, int, Question] | None = None
         self._lock = threading.RLock()
 
@@ -61,6 +61,7 @@ class Index:
 
     def close(self) -> None:
         with self._lock:
+            self._nearest.close()
             self._store.close()
 
     def __len__(self) -> int:
@@ -103,7 +104,7 @@ class Index:
         with self._lock:
             question = self._question(query)
             lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES))
-            nearest = self._nearest().search(question.vector, max(_CANDIDATES, k))
+            nearest = self._nearest.search(question.vector, max(_CANDIDATES, k))
             candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
             ranked = rank_passages(question, candidates, k)
             rows = self._store.passages(candidate.id for candidate, _ in ranked)
@@ -149,7 +150,7 @@ class Index:
                 for row in self._store.passages_of(document.path):
                     if text[row.start : row.end] != row.text:
                         problems.append(f"{document.path}: the passage {row.start}-{row.end} is not in its text")
-            problems += self._check_graph()
+            problems += self._nearest.check()
         return problems
 
     @property
@@ -167,10 +168,6 @@ class Index:
                 )
             return self._encoder
 
-    @property
-    def _graph_file(self) -> Path:
-        return self.path / "graph.hnsw"
-
     def _question(self, query: str) -> Question:
         generation = self._store.generation()
         if self._last_question is None or self._last_question[:2] != (query, generation):
@@ -183,63 +180,10 @@ class Index:
     def _candidates(self, ids: Sequence[int], bm25: dict[int, float]) -> list[Candidate]:
         wanted = list(dict.fromkeys(ids))
         rows = self._store.passages(wanted)
-        vectors = self._store.vectors_of(wanted, self._dim())
+        vectors = self._store.vectors_of(wanted, self._store.dim())
         return [
             Candidate(i, rows[i].text, *vectors[i], bm25=bm25.get(i, 0.0)) for i in wanted if i in rows and i in vectors
         ]
-
-    def _dim(self) -> int:
-        return int(self._store.meta("dim") or 0)
-
-    def _nearest(self) -> Ann | ExactScan:
-        """The way to the nearest vectors, renewed when the store has changed."""
-        generation = self._store.generation()
-        if self._searcher is None or self._searcher[0] != generation:
-            searcher: Ann | ExactScan | None = None
-            if self._store.count() >= SMALLEST:
-                searcher = self._open_graph() or self._build_graph(generation)
-            self._searcher = (generation, searcher or ExactScan(*self._store.vectors(self._dim())))
-        return self._searcher[1]
-
-    def _open_graph(self) -> Ann | None:
-        return Ann.open(
-            self._graph_file,
-            self._graph_record(),
-            dim=self._dim(),
-            count=self._store.count(),
-            generation=self._store.generation(),
-        )
-
-    def _graph_record(self) -> AnnRecord | None:
-        text = self._store.meta("graph")
-        return AnnRecord.from_json(text) if text else None
-
-    def _check_graph(self) -> list[str]:
-        """A graph of an older generation is only stale and is made again at the next search."""
-        graph = self._graph_file
-        record = self._graph_record()
-        stale = record is not None and record.generation != self._store.generation()
-        if stale or not graph.is_file() or self._open_graph() is not None:
-            return []
-        if not self._store.writable:
-            return [f"{graph} does not fit the index; it is not used"]
-        graph.unlink()
-        return [f"{graph} did not fit the index and was deleted; it is made again when needed"]
-
-    def _build_graph(self, generation: int) -> Ann:
-        graph = Ann.build(*self._store.vectors(self._dim()))
-        if self._store.writable:
-            self._publish(graph, generation)
-        return graph
-
-    def _publish(self, graph: Ann, generation: int) -> None:
-        """Save the graph for the next process. Without it that one builds its own: no reason to fail."""
-        try:
-            with self._store.transaction():  # one process at a time
-                record = graph.save(self._graph_file, generation=generation)
-                self._store.set_meta("graph", record.to_json())
-        except (KnowledgeError, OSError, StorageError):
-            return
 
 
 def _starter_encoder() -> TextEncoder:

@@ -141,6 +141,10 @@ class Store:
     def bump_generation(self) -> None:
         self.set_meta("generation", str(self.generation() + 1))
 
+    def dim(self) -> int:
+        """Of the vectors; 0 while there are none."""
+        return int(self.meta("dim") or 0)
+
     def states(self) -> dict[str, FileState]:
         rows = self._read("SELECT path, sha256, bytes, mtime_ns FROM documents")
         return {path: FileState(sha256, size, mtime) for path, sha256, size, mtime in rows}

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edge.types import Passage
 from edge_index import Index
-from edge_index import index as index_module
+from edge_index import nearest as nearest_module
 from edge_index.ann import Ann, ExactScan
 from edge_index.encoder import Encoder
 from index.fakes import Child, WordEncoder
@@ -106,7 +106,7 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 @pytest.fixture
 def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with an index of a hundred documents, its graph file made by a search."""
-    monkeypatch.setattr(index_module, "SMALLEST", 50)
+    monkeypatch.setattr(nearest_module, "SMALLEST", 50)
     docs = tmp_path / "docs"
     docs.mkdir()
     for number in range(100):
@@ -126,7 +126,7 @@ def answers(folder: Path) -> list[list[Passage]]:
 
 def exact_answers(folder: Path) -> list[list[Passage]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(index_module, "SMALLEST", 10**9)
+        patch.setattr(nearest_module, "SMALLEST", 10**9)
         return answers(folder)
 
 
@@ -247,7 +247,7 @@ def test_file_is_published_whole_or_not_at_all(library: Path, monkeypatch: pytes
 
 FULL = """
 import resource
-from edge_index import index as module
+from edge_index import nearest as module
 module.SMALLEST = 50
 with Index.open(sys.argv[1], encoder=WordEncoder()) as index:
     index.remove(sys.argv[2])
@@ -289,7 +289,7 @@ def test_graph_is_not_published_while_another_process_writes(library: Path) -> N
 def test_two_processes_publish_at_the_same_time(library: Path, loads: list[str]) -> None:
     (library / "graph.hnsw").unlink()
     code = """
-    from edge_index import index as module
+    from edge_index import nearest as module
     module.SMALLEST = 50
     index = Index.open(sys.argv[1], encoder=WordEncoder())
     say("here"); wait()
@@ -306,7 +306,7 @@ def test_two_processes_publish_at_the_same_time(library: Path, loads: list[str])
 
 
 def test_small_index_has_no_graph(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(index_module, "SMALLEST", 1000)
+    monkeypatch.setattr(nearest_module, "SMALLEST", 1000)
     (library / "graph.hnsw").unlink()
     assert all(answers(library))
     assert os.listdir(library) == ["index.sqlite"]

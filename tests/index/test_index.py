@@ -623,7 +623,7 @@ def test_damaged_index_is_told(index: Index, docs: Path) -> None:
 
 
 def test_a_graph_that_is_only_out_of_date_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_index.index.SMALLEST", 2)
+    monkeypatch.setattr("edge_index.nearest.SMALLEST", 2)
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "a.txt").write_text("The pump is made of brass.\n\nThe seal is made of rubber.\n" * 40)
