@@ -32,14 +32,13 @@ class HuggingFaceTokenizer:
         if not file.is_file():
             raise ModelError(f"{folder} has no tokenizer.json; fetch the model again or make it anew from its original")
         try:
-            content: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
             self._tokenizer = Tokenizer.from_file(str(file))
         except Exception as error:  # tokenizers raises bare Exception
             raise ModelError(f"{file} cannot be read: {error}; fetch the model again") from error
         self._folder = folder
         self._settings = _json(folder / "tokenizer_config.json")
-        self._added = {int(entry["id"]): entry for entry in content.get("added_tokens", [])}
-        self._byte_level = '"ByteLevel"' in json.dumps(content.get("decoder"))
+        self._added = self._tokenizer.get_added_tokens_decoder()
+        self._byte_level = "ByteLevel(" in repr(self._tokenizer.decoder)
         self._pieces: dict[int, bytes] = {}
 
     def tokens(self, text: str) -> list[int]:
@@ -67,7 +66,7 @@ class HuggingFaceTokenizer:
     @cached_property
     def ends(self) -> frozenset[int]:
         """Special tokens that end a turn in the models that use them, as llama.cpp knows them too."""
-        return frozenset(token for token, entry in self._added.items() if entry["content"] in _ENDS)
+        return frozenset(token for token, entry in self._added.items() if entry.content in _ENDS)
 
     @cached_property
     def bos(self) -> str:
@@ -76,7 +75,7 @@ class HuggingFaceTokenizer:
     @cached_property
     def template(self) -> ChatTemplate:
         """The model's own, ChatML where it has none."""
-        texts = [(entry["content"], entry["special"]) for entry in self._added.values()]
+        texts = [(entry.content, entry.special) for entry in self._added.values()]
         specials = tuple(text for text, special in texts if special or _LOOKS_SPECIAL.fullmatch(text))
         return ChatTemplate(self._template_source(), self.bos, _text(self._settings.get("eos_token")), specials)
 
@@ -105,7 +104,7 @@ class HuggingFaceTokenizer:
     def _spell(self, token: int) -> bytes:
         if token in self._added:
             entry = self._added[token]
-            return b"" if entry["special"] or token in self.ends else str(entry["content"]).encode()
+            return b"" if entry.special or token in self.ends else str(entry.content).encode()
         text = self._tokenizer.id_to_token(token)
         if text is None:
             return b""
