@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edge.citations import cite, lexical_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
+from edge.quoting import harmless, orders
+from edge.sentences import sentence_spans
 from edge.types import (
     Answer,
     Delta,
@@ -35,6 +38,18 @@ SYSTEM_WITH_PASSAGES = (
 NOT_TOLD = "The documents do not tell."
 """The whole answer when no passage is good enough: said without asking the model."""
 
+_BLANK_LINES = re.compile(r"\n\s*\n")
+
+CERTAINTY = 0.5
+"""The probability, as the retriever gives it, below which the documents do not tell."""
+
+
+@runtime_checkable
+class JudgingRetriever(Retriever, Protocol):
+    """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked."""
+
+    def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
+
 
 class Chat:
     """One conversation. Not thread-safe: one question at a time.
@@ -42,7 +57,8 @@ class Chat:
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
     found the model reads the best `prompt_passages`; one is fastest and, for small models, as good: of 40
-    questions SmolLM2-135M answers 22 from the best passage and 22 from the best two.
+    questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
+    passages less likely than `certainty` to tell is believed: the model is not asked; 0 asks it always.
     """
 
     def __init__(
@@ -54,6 +70,7 @@ class Chat:
         adapter: str | None = None,
         k: int = 5,
         prompt_passages: int = 1,
+        certainty: float = CERTAINTY,
     ) -> None:
         self._model = model
         self.knowledge = knowledge
@@ -61,6 +78,7 @@ class Chat:
         self.adapter = adapter
         self.k = k
         self.prompt_passages = prompt_passages
+        self.certainty = certainty
         self.history: list[Message] = []
         """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid."""
         self._sent_from = 0
@@ -98,8 +116,8 @@ class Chat:
         evidence = self._evidence(question, passages)
         if self.knowledge is not None:
             yield Delta(evidence=evidence)
-            if not passages:
-                yield from self._not_told(question)
+            if not passages or self._unlikely(question, passages):
+                yield from self._not_told(question, evidence)
                 return
         prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], evidence, sampling)
         if read:  # small models like to go on with a question of their own
@@ -128,11 +146,16 @@ class Chat:
             return tuple(self.knowledge.evidence(question, passages))
         return lexical_evidence(question, passages)
 
-    def _not_told(self, question: str) -> Iterator[Delta]:
+    def _unlikely(self, question: str, passages: Sequence[Passage]) -> bool:
+        if not isinstance(self.knowledge, JudgingRetriever):
+            return False
+        return self.knowledge.answerable(question, passages) < self.certainty
+
+    def _not_told(self, question: str, evidence: tuple[Evidence, ...]) -> Iterator[Delta]:
         self.history += [Message("user", question), Message("assistant", NOT_TOLD)]
         ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=NOT_TOLD)
-        answer = Answer(NOT_TOLD, (), (), (), (), Usage(), ledger)
+        answer = Answer(NOT_TOLD, evidence, (), (), (), Usage(), ledger)
         yield Delta(finish="stop", usage=Usage(), answer=answer)
 
     def _system(self) -> list[Message]:
@@ -155,7 +178,7 @@ class Chat:
         dropped: list[Dropped] = []
         while True:
             system, history = self._system(), self.history[self._sent_from :]
-            prompt = [*system, *history, Message("user", _turn(question, read, evidence))]
+            prompt = [*system, *history, Message("user", turn(question, read, evidence))]
             needed = model.count(model.render(prompt)) + reserved
             if needed <= limit:
                 break
@@ -184,16 +207,36 @@ class Chat:
         return prompt, read, ledger
 
 
-def _turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence]) -> str:
+def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence]) -> str:
     """Passages, the best sentence once more, the question: pointed at it, SmolLM2-135M answers 49 of 90 questions
-    instead of 42 from one passage."""
+    instead of 42 from one passage.
+
+    A blank line ends a passage, and none stands inside one. A sentence that gives orders is nothing to point at.
+    """
     if not passages:
         return question
     numbered = "\n\n".join(_numbered(i, passage) for i, passage in enumerate(passages, 1))
-    pointer = f"Most relevant: {evidence[0].quote}\n\n" if evidence else ""
+    best = next((quoted for e in evidence if not orders(quoted := _line(e.quote))), None)
+    pointer = f"Most relevant: {best}\n\n" if best else ""
     return f"Passages:\n\n{numbered}\n\n{pointer}Question: {question}"
 
 
 def _numbered(number: int, passage: Passage) -> str:
-    place = f" ({passage.heading})" if passage.heading else ""
-    return f"[{number}]{place} {passage.text}"
+    text, heading = harmless(passage.text), _line(passage.heading or "")
+    place = f" ({heading})" if heading else ""
+    return f"[{number}]{place} {_marked(text)}"
+
+
+def _marked(text: str) -> str:
+    """Sentences that speak to the model come as what they are: something that the document says."""
+    marked, at = "", 0
+    for start, finish in sentence_spans(text):
+        sentence = text[start:finish]
+        said = f'(the document says: "{_line(sentence)}")' if orders(sentence) else sentence
+        marked += text[at:start] + said
+        at = finish
+    return _BLANK_LINES.sub("\n", (marked + text[at:]).strip())
+
+
+def _line(text: str) -> str:
+    return " ".join(harmless(text).split())

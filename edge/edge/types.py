@@ -234,7 +234,11 @@ class Failure:
 class AddReport:
     """What `Index.add` did: paths of files that were added, changed, left as they were or removed.
 
-    `skipped` files of a folder have a format that is not read. `passages` were written in this run.
+    `moved` are new names of files that were known under another one. `skipped` files of a folder have a format
+    that is not read; `left` are links, pipes and their like that were left alone, with the reason; `ignored`
+    counts what a pattern or a .gitignore left out. `notes` say what of a file is not in its text.
+    The documents that were written in this run have `passages`: `embedded` of them were encoded, the vectors of
+    `reused` ones were known.
     """
 
     added: tuple[str, ...] = ()
@@ -244,6 +248,28 @@ class AddReport:
     failed: tuple[Failure, ...] = ()
     skipped: tuple[str, ...] = ()
     passages: int = 0
+    embedded: int = 0
+    reused: int = 0
+    moved: tuple[str, ...] = ()
+    left: tuple[Failure, ...] = ()
+    ignored: int = 0
+    notes: tuple[Failure, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """What of an index was made by other rules, or with another encoder, than would be used today.
+
+    To do it again takes about `seconds`: `documents` with `passages` to cut, of which `done` documents are ready
+    from an earlier try. With `searchable` False the index's own encoder is needed to search until then.
+    """
+
+    reason: str
+    documents: int
+    passages: int
+    done: int
+    seconds: float
+    searchable: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Words that carry content, stemmed: the common ground of citations and of sentence ranking."""
+"""Words that carry content, stemmed: the common ground of citations and of sentence ranking, in any language."""
 
 from __future__ import annotations
 
@@ -7,30 +7,56 @@ import unicodedata
 from functools import cache, lru_cache
 from typing import Any
 
-_WORD = re.compile(r"[^\W_]+(?:['’][^\W\d_]+)?")
+from edge.function_words import ENGLISH, OTHERS
 
-FUNCTION_WORDS = frozenset(
-    """
-    a about above after again all also although am an and any are as at be because been before being below
-    between both but by can could did do does doing down during each either else ever few for from further had
-    has have having he her here hers herself him himself his how i if in into is it its itself just may me might
-    more most much must my myself neither no nor not of off on once one only onto or other our ours ourselves out
-    over own per same shall she should since so some such than that the their theirs them themselves then there
-    these they this those though through thus to too under until up upon us very was we were what when where
-    whether which while who whom whose why will with within without would yet you your yours yourself
-    """.split()
-)
+FUNCTION_WORDS = ENGLISH
 """English words that carry grammar, not content."""
+
+# Thai, Lao, Burmese, Hangul, Khmer, kana, Han. Korean has spaces, but its particles stick to the words.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff"
+_UNSPACED += "\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f"
+# Accents and vowel signs that are characters of their own and no letters: a word goes on behind them.
+_MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0670"
+_MARKS += "\u0900-\u0963\u0966-\u0dff"
+_LETTER = rf"(?![{_UNSPACED}])[^\W_]"
+_WORD = re.compile(rf"[{_UNSPACED}]+|{_LETTER}(?:{_LETTER}|[{_MARKS}])*(?:['’][^\W\d_]+)*")
+_GRAM = re.compile(rf"[{_UNSPACED}]{{1,2}}")
+_RUN = re.compile(rf"[{_UNSPACED}]+")
+
+_ELISION = 3
+"""Letters behind an apostrophe from which on they are the word: l'eau, dell'Italia, O'Brien; not "it's", "we'll"."""
+
+_ENGLISH_SHARE = 0.25
+"""A text with this share of English function words is English, and no other language is tried."""
 
 
 def content_terms(text: str) -> list[str]:
-    """Words of `text` in order, lower case, without accents, function words and possessive endings."""
-    return [word for word in (_plain(match[0]) for match in _WORD.finditer(text)) if word not in FUNCTION_WORDS]
+    """Words of `text` in order, lower case, without accents, function words and possessive endings.
+
+    Scripts that put no spaces between words (Han, kana, Thai and others) give every pair of neighbouring
+    characters. The function words are those of the one language, of seven, that the text has most of.
+    """
+    terms = []
+    for match in _WORD.finditer(text):
+        terms += _pairs(match[0]) if _RUN.match(match[0]) else [_plain(match[0])]
+    grammar = _grammar(terms)
+    return [term for term in terms if term not in grammar]
 
 
 def content_words(text: str) -> list[str]:
     """The stems of `content_terms`."""
     return [stem(term) for term in content_terms(text)]
+
+
+def grams(text: str) -> str:
+    """The pairs of characters of those parts of `text` that have no spaces between words, with blanks between
+    them: what a full-text index must hold so that it can be searched for `content_terms`. Mostly empty."""
+    return " ".join(pair for run in _RUN.finditer(text) for pair in _pairs(run[0]))
+
+
+def is_gram(term: str) -> bool:
+    """Whether a term stands in `grams`, not among the words with spaces around them."""
+    return _GRAM.fullmatch(term) is not None
 
 
 def required_words(text: str) -> set[str]:
@@ -53,11 +79,28 @@ def stem(word: str) -> str:
     return str(_stemmer().stemWord(word))
 
 
+def _pairs(run: str) -> list[str]:
+    return [run[i : i + 2] for i in range(len(run) - 1)] or [run]
+
+
+def _grammar(terms: list[str]) -> frozenset[str]:
+    """The function words to leave out: English ones unless at least two words say another language more clearly."""
+    english = sum(term in ENGLISH for term in terms)
+    most, best = max(1, english), ENGLISH
+    for language in OTHERS if english < _ENGLISH_SHARE * len(terms) else ():
+        count = sum(term in language for term in terms)
+        if most < count < len(terms):
+            most, best = count, language
+    return best
+
+
 def _plain(word: str) -> str:
-    word = re.split("['’]", word.lower())[0]
+    parts = word.lower().replace("’", "'").split("'")
+    word = next((part for part in reversed(parts) if len(part) >= _ELISION), parts[0])
     if word.isascii():
         return word
-    return "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
+    bare = "".join(c for c in unicodedata.normalize("NFD", word) if not "\u0300" <= c <= "\u036f")
+    return unicodedata.normalize("NFC", bare)
 
 
 @cache

@@ -1,94 +1,140 @@
-"""Documents in: what changed is read, cut, encoded and written to the store, a batch at a time."""
+"""Documents in: what changed is read and cut ahead, then encoded and written to the store, a batch at a time."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge.errors import DocumentError, KnowledgeError
 from edge.types import AddProgress, AddReport, Failure
-from edge_index.files import Found, find_files
-from edge_index.loaders import Extracted, load
-from edge_index.passages import Span, split
+from edge_index import passages, reading
+from edge_index.ahead import ahead
+from edge_index.coding import Coding, TextEncoder, cut, fingerprint, unit
+from edge_index.files import Choice, Found, find_files
+from edge_index.loaders import FORMATS_FOR_PEOPLE, Extracted, load
 from edge_index.store import FileState, Store
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from edge_index.passages import Span
+
+__all__ = ["Adding", "TextEncoder", "fingerprint", "unit"]
 
 _BATCH = 256
 """Passages that are encoded and written together: what a kill can cost."""
 
-
-class TextEncoder(Protocol):
-    """Anything that turns texts into vectors [n, dim]: an `Encoder`, a SentenceTransformer.
-
-    Optional, used where present: `fingerprint`, `max_tokens`, `count(text)`, `encode_with_spans(texts, spans)`.
-    """
-
-    def encode(self, texts: list[str], /) -> NDArray[np.float32]: ...
+_AHEAD = 16
+"""Files that may wait, read and cut."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class _Unchanged:
+    path: str
+    mtime_ns: int | None = None
+    """Where the file was written again with the same content: since when."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Moved:
+    path: str
+    old: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
     """A file that was read and cut, and waits for its vectors."""
 
     path: str
     state: FileState
     extracted: Extracted
     spans: list[Span]
+    hashes: list[bytes]
+
+
+_Item: TypeAlias = _Unchanged | _Moved | _Cut | Failure
+
+
+@dataclass(slots=True)
+class _Done:
+    """What was done so far, for the report."""
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    moved: list[str] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    notes: list[Failure] = field(default_factory=list)
+    passages: int = 0
+    embedded: int = 0
 
 
 class Adding:
     """One run of `Index.add`: reads ahead until a batch is full, then encodes and writes it in one transaction.
 
-    `encoder` is called when the first file really has to be read, and raises EncoderError if it is not the one
-    that the store was made with.
+    `encoder` is called, in whichever thread, when the first file really has to be read. `check` is called before
+    anything is encoded or written, and raises EncoderError if that encoder is not the one of the store.
     """
 
     def __init__(
-        self, store: Store, encoder: Callable[[], TextEncoder], progress: Callable[[AddProgress], None] | None
+        self,
+        store: Store,
+        encoder: Callable[[], TextEncoder],
+        check: Callable[[], object],
+        progress: Callable[[AddProgress], None] | None = None,
     ) -> None:
         self._store = store
         self._encoder = encoder
+        self._check = check
         self._progress = progress
         self._known = store.states()
-        self._waiting: list[_Read] = []
-        self._added: list[str] = []
-        self._updated: list[str] = []
-        self._unchanged: list[str] = []
-        self._failed: list[Failure] = []
-        self._passages = 0
+        self._again = False
+        self._left: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+        self._waiting: list[_Cut] = []
+        self._small: list[_Unchanged | _Moved] = []
+        self._done = _Done()
 
-    def run(self, paths: Sequence[Path | str]) -> AddReport:
-        """Raises KnowledgeError when there is nothing to read at all."""
-        found = find_files(paths)
-        self._failed += found.failed
+    def run(self, paths: Sequence[Path | str], choice: Choice | None = None, *, again: bool = False) -> AddReport:
+        """`again` reads every file, also those that did not change. Raises KnowledgeError for nothing to read."""
+        found = find_files(paths, choice)
         gone = self._gone(found)
         if not (found.files or found.failed or gone):
             raise KnowledgeError(
                 f"{', '.join(map(str, found.roots)) or 'the list of paths'} holds no file that edge can read; "
-                "it reads text, Markdown, reStructuredText, HTML, PDF, DOCX, CSV, JSON lines and source code"
+                f"it reads {FORMATS_FOR_PEOPLE}"
             )
-        self._store.forget(gone)
-        for done, path in enumerate(found.files):
-            self._report(done, len(found.files), str(path))
-            self._take(path)
-            if sum(len(read.spans) for read in self._waiting) >= _BATCH:
-                self._write()
-        self._write()
-        self._report(len(found.files), len(found.files), None)
+        self._again = again
+        self._done.failed += found.failed
+        for left in gone:
+            self._left[self._known[left].sha256, Path(left).suffix.lower()].append(left)
+        total = len(found.files)
+        with closing(ahead(self._read_all(found.files), _AHEAD)) as items:
+            for done, path in enumerate(found.files):
+                self._report(done, total, str(path))
+                self._take(next(items))
+        removed = self._finish(gone)
+        self._report(total, total, None)
+        return self._told(found, removed)
+
+    def _told(self, found: Found, removed: list[str]) -> AddReport:
+        done = self._done
         return AddReport(
-            tuple(self._added),
-            tuple(self._updated),
-            tuple(self._unchanged),
-            tuple(gone),
-            tuple(self._failed),
-            tuple(map(str, found.skipped)),
-            self._passages,
+            added=tuple(done.added),
+            updated=tuple(done.updated),
+            unchanged=tuple(done.unchanged),
+            removed=tuple(removed),
+            failed=tuple(done.failed),
+            skipped=tuple(map(str, found.skipped)),
+            passages=done.passages,
+            embedded=done.embedded,
+            reused=done.passages - done.embedded,
+            moved=tuple(done.moved),
+            left=tuple(found.left),
+            ignored=found.ignored,
+            notes=tuple(done.notes),
         )
 
     def _gone(self, found: Found) -> list[str]:
@@ -104,108 +150,86 @@ class Adding:
 
     def _report(self, done: int, total: int, path: str | None) -> None:
         if self._progress is not None:
-            self._progress(AddProgress(done, total, path, self._passages))
+            self._progress(AddProgress(done, total, path, self._done.passages))
 
-    def _take(self, path: Path) -> None:
-        """Read one file, or find that it did not change."""
+    # In the thread that reads ahead: nothing here may touch the store.
+
+    def _read_all(self, files: Sequence[Path]) -> Iterator[_Item]:
+        for path in files:
+            yield self._read(path)
+
+    def _read(self, path: Path) -> _Item:
+        """Read and cut one file, or find that it did not change."""
         name = str(path)
         known = self._known.get(name)
         try:
             name.encode()
-            stat = path.stat()
-            if known is not None and (known.bytes, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
-                self._unchanged.append(name)
-                return
-            data = path.read_bytes()
-            state = FileState(hashlib.sha256(data).hexdigest(), len(data), stat.st_mtime_ns)
-            if known is not None and known.sha256 == state.sha256:
-                self._store.touch(name, state.mtime_ns)
-                self._unchanged.append(name)
-                return
-            extracted = load(path, data)
+            now = path.stat()
+            if not self._again and reading.looks_unchanged(known, now):
+                return _Unchanged(name)
+            content = reading.read(path)
+            state = content.state
+            if not self._again and known is not None and known.sha256 == state.sha256:
+                return _Unchanged(name, state.mtime_ns if state.mtime_ns != known.mtime_ns else None)
+            old = self._left.get((state.sha256, path.suffix.lower())) if known is None else None
+            if old:
+                return _Moved(name, old.pop(), state.mtime_ns)
+            extracted = load(path, content.data)
         except DocumentError as error:
-            self._failed.append(Failure(name, str(error)))
-            return
+            return Failure(name, str(error))
         except UnicodeEncodeError:
             shown = name.encode(errors="replace").decode()
-            self._failed.append(Failure(shown, f"{shown} has a name that is not UTF-8; rename it"))
-            return
+            return Failure(shown, f"{shown} has a name that is not UTF-8; rename it")
         except OSError as error:
-            self._failed.append(Failure(name, f"{name} cannot be read: {error.strerror}"))
-            return
-        encoder = self._encoder()
-        spans = split(extracted, count=_counter(encoder), max_tokens=_max_tokens(encoder))
-        self._waiting.append(_Read(name, state, extracted, spans))
+            return Failure(name, f"{name} cannot be read: {error.strerror}")
+        return _Cut(name, state, extracted, *cut(extracted, self._encoder()))
+
+    # In the thread of the caller.
+
+    def _take(self, item: _Item) -> None:
+        if isinstance(item, Failure):
+            self._done.failed.append(item)
+        elif isinstance(item, _Cut):
+            self._waiting.append(item)
+            self._done.notes += [Failure(item.path, note) for note in item.extracted.notes]
+            if sum(len(one.spans) for one in self._waiting) >= _BATCH:
+                self._write()
+        elif isinstance(item, _Moved):
+            self._small.append(item)
+            self._done.moved.append(item.path)
+        else:
+            if item.mtime_ns is not None:
+                self._small.append(item)
+            self._done.unchanged.append(item.path)
 
     def _write(self) -> None:
+        """Encode what is new of the waiting documents and write them, in one transaction."""
         if not self._waiting:
             return
-        vectors, sentences = _encode(self._encoder(), self._waiting)
+        coding = Coding(self._store, self._store.shelf, self._encoder(), self._check, _BATCH)
+        wanted = [(c.extracted.text, *pair) for c in self._waiting for pair in zip(c.spans, c.hashes, strict=True)]
+        coded = coding.encode(wanted)
         with self._store.transaction():
-            # Asked again: another process may have made the empty index its own with another encoder meanwhile.
-            self._store.set_meta("encoder", fingerprint(self._encoder()))
-            self._store.set_meta("dim", str(vectors.shape[1]))
-            at = 0
-            for read in self._waiting:
-                end = at + len(read.spans)
-                self._store.put_document(
-                    read.path,
-                    read.state,
-                    read.extracted.text,
-                    read.extracted.pages,
-                    read.spans,
-                    vectors[at:end],
-                    sentences[at:end],
-                )
-                at = end
-            self._store.bump_generation()
-        for read in self._waiting:
-            (self._updated if read.path in self._known else self._added).append(read.path)
-        self._passages += at
+            for one in self._waiting:
+                self._store.put_document(one.path, one.state, one.extracted, one.spans, coded, cut=passages.CUT)
+        for one in self._waiting:
+            (self._done.updated if one.path in self._known else self._done.added).append(one.path)
+            self._done.passages += len(one.spans)
+        self._done.embedded += coding.embedded
         self._waiting.clear()
 
-
-def fingerprint(encoder: TextEncoder) -> str:
-    """What tells this encoder from others: vectors of two of them cannot be compared."""
-    return str(getattr(encoder, "fingerprint", None) or type(encoder).__name__)
-
-
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`vectors` [n, dim], each of length 1; a zero vector stays zero."""
-    import numpy as np
-
-    vectors = np.asarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    units: NDArray[np.float32] = vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return units
-
-
-def _encode(encoder: TextEncoder, documents: Sequence[_Read]) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Vectors [n, dim] of all passages in order, and for each its sentences' vectors [m, dim].
-
-    An encoder with `encode_with_spans` gives both in one pass (late pooling); another reads every sentence.
-    """
-    pairs = [(read.extracted.text, span) for read in documents for span in read.spans]
-    texts = [text[span.start : span.end] for text, span in pairs]
-    with_spans = getattr(encoder, "encode_with_spans", None)
-    if with_spans is not None:
-        inside = [[(a - span.start, b - span.start) for a, b in span.sentences] for _, span in pairs]
-        vectors, sentences = with_spans(texts, inside)
-        return vectors, list(sentences)
-    flat = unit(encoder.encode([text[a:b] for text, span in pairs for a, b in span.sentences]))
-    sentences, at = [], 0
-    for _, span in pairs:
-        sentences.append(flat[at : at + len(span.sentences)])
-        at += len(span.sentences)
-    return unit(encoder.encode(texts)), sentences
-
-
-def _counter(encoder: TextEncoder) -> Callable[[str], int]:
-    """How many tokens a text has. Without a tokenizer at hand: English has less than two word pieces a word."""
-    count: Callable[[str], int] | None = getattr(encoder, "count", None)
-    return count if count is not None else lambda text: 2 * len(text.split()) + 2
-
-
-def _max_tokens(encoder: TextEncoder) -> int:
-    own = getattr(encoder, "max_tokens", None) or getattr(encoder, "max_seq_length", None)
-    return min(256, int(own)) if own else 256
+    def _finish(self, gone: Sequence[str]) -> list[str]:
+        """Write the rest; the paths that left. Only now do they, because others may have wanted their vectors."""
+        self._write()
+        moved = {item.old for item in self._small if isinstance(item, _Moved)}
+        removed = [path for path in gone if path not in moved]
+        if self._small or removed or self._store.shelf.has_spare():
+            with self._store.transaction():
+                for item in self._small:
+                    if isinstance(item, _Moved):
+                        self._store.move_document(item.old, item.path, item.mtime_ns)
+                    elif item.mtime_ns is not None:
+                        self._store.touch(item.path, item.mtime_ns)
+                self._store.leave(removed)
+                self._store.shelf.clear_spare()
+        return removed

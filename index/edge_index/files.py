@@ -1,14 +1,22 @@
-"""Which files a path means: folders are walked, hidden and foreign files left alone, with a word where it matters."""
+"""Which files a path means: folders are walked, patterns and .gitignore kept, all that is left alone told."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge.types import Failure
 from edge_index.loaders import supported
+
+if TYPE_CHECKING:
+    from pathspec import GitIgnoreSpec
+
+    _Rules = list[tuple[str, GitIgnoreSpec]]
+    """Folders and their .gitignore, the outermost first."""
 
 
 @dataclass(slots=True)
@@ -19,6 +27,23 @@ class Found:
     skipped: list[Path] = field(default_factory=list)
     """Files in those folders whose format is not read."""
     failed: list[Failure] = field(default_factory=list)
+    left: list[Failure] = field(default_factory=list)
+    """Links to folders, dead links, devices and their like, and why each was left alone."""
+    ignored: int = 0
+    """Files and folders that a pattern or a .gitignore leaves out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which files of a folder are meant: patterns as .gitignore has them, from the given folder on.
+
+    A file is taken when it fits one of `include`, where there are any, and none of `exclude`; `ignore` also
+    leaves out what the .gitignore files say. A file that is given by itself is always taken.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    ignore: bool = True
 
 
 def absolute(path: Path | str) -> Path:
@@ -26,14 +51,14 @@ def absolute(path: Path | str) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def find_files(paths: Iterable[Path | str]) -> Found:
+def find_files(paths: Iterable[Path | str], choice: Choice | None = None) -> Found:
     """Absolute paths, each once, in order. Links to folders are not followed, so no loop is possible."""
     found = Found()
     for given in paths:
         path = absolute(given)
         if path.is_dir():
             found.roots.append(path)
-            _walk(path, found)
+            _Walk(path, found, choice or Choice()).run()
         elif not path.exists():
             found.failed.append(Failure(str(path), f"{path} is not there; check the spelling"))
         elif not path.is_file():
@@ -44,14 +69,118 @@ def find_files(paths: Iterable[Path | str]) -> Found:
     return found
 
 
-def _walk(root: Path, found: Found) -> None:
-    def unreadable(error: OSError) -> None:
-        found.failed.append(Failure(str(error.filename), f"{error.filename} cannot be opened: {error.strerror}"))
+class _Walk:
+    """One folder with all that lies below it."""
 
-    for folder, folders, names in os.walk(root, onerror=unreadable):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if name.startswith(".") or not path.is_file():
+    def __init__(self, root: Path, found: Found, choice: Choice) -> None:
+        self._root = str(root)
+        self._found = found
+        self._include = _spec(choice.include)
+        self._exclude = _spec(choice.exclude)
+        self._ignore = choice.ignore
+        self._rules: _Rules = _rules_above(root) if choice.ignore else []
+
+    def run(self) -> None:
+        waiting = [(self._root, self._rules)]
+        while waiting:
+            waiting += reversed(self._folder(*waiting.pop()))
+
+    def _folder(self, folder: str, rules: _Rules) -> list[tuple[str, _Rules]]:
+        """Sort what lies in a folder; the folders in it, with the rules that hold there."""
+        try:
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            reason = f"{folder} cannot be opened: {error.strerror}"
+            self._found.failed.append(Failure(_printable(folder), _printable(reason)))
+            return []
+        if self._ignore and any(entry.name == ".gitignore" for entry in listed):
+            rules = rules + _read_rules(folder)
+        inner = []
+        for entry in listed:
+            if entry.name.startswith("."):
                 continue
-            (found.files if supported(path) else found.skipped).append(path)
+            kind = self._kind(entry)
+            if kind is None:
+                continue
+            if self._left_out(entry.path, kind == "folder", rules):
+                self._found.ignored += 1
+            elif kind == "folder":
+                inner.append((entry.path, rules))
+            else:
+                path = Path(entry.path)
+                (self._found.files if supported(path) else self._found.skipped).append(path)
+        return inner
+
+    def _kind(self, entry: os.DirEntry[str]) -> str | None:
+        """`folder`, `file`, or None for what is neither, with a word in the report."""
+        try:
+            if entry.is_dir(follow_symlinks=False):
+                return "folder"
+            if entry.is_file():
+                return "file"
+            link = entry.is_symlink()
+            mode = entry.stat().st_mode
+        except OSError as error:  # a link to nowhere or round in a circle
+            self._leave(entry.path, f"{entry.path} leads nowhere ({error.strerror})")
+            return None
+        if link and stat.S_ISDIR(mode):
+            self._leave(entry.path, f"{entry.path} is a link to a folder; give that folder by its own name")
+        else:
+            self._leave(entry.path, f"{entry.path} is {_special(mode)} and no file")
+        return None
+
+    def _leave(self, path: str, reason: str) -> None:
+        self._found.left.append(Failure(_printable(path), _printable(reason)))
+
+    def _left_out(self, path: str, folder: bool, rules: _Rules) -> bool:
+        inside = os.path.relpath(path, self._root) if self._exclude or self._include else ""
+        if self._exclude and self._exclude.match_file(inside + "/" * folder):
+            return True
+        if self._include and not folder and not self._include.match_file(inside):
+            return True
+        for base, spec in reversed(rules):  # the rules that stand nearest decide
+            # relpath is slow, and `path` always lies below `base`.
+            verdict = spec.check_file(path[len(base) :].lstrip(os.sep) + "/" * folder).include
+            if verdict is not None:
+                return verdict
+        return False
+
+
+def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
+    if not patterns:
+        return None
+    from pathspec import GitIgnoreSpec
+
+    return GitIgnoreSpec.from_lines(patterns)
+
+
+def _read_rules(folder: str) -> _Rules:
+    try:
+        lines = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []  # git, too, goes on without
+    spec = _spec(lines)
+    return [(folder, spec)] if spec is not None else []
+
+
+def _rules_above(root: Path) -> _Rules:
+    """The rules of the folders around `root`, up to the top of its repository; none where it is in no repository."""
+    found: _Rules = []
+    for folder in (root, *root.parents):
+        if folder != root:
+            found = _read_rules(str(folder)) + found
+        if (folder / ".git").exists():
+            return found
+    return []
+
+
+def _special(mode: int) -> str:
+    for name, is_one in (("a pipe", stat.S_ISFIFO), ("a socket", stat.S_ISSOCK)):
+        if is_one(mode):
+            return name
+    return "a device"
+
+
+def _printable(text: str) -> str:
+    return text.encode(errors="replace").decode()

@@ -6,16 +6,27 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal, TypeAlias, TypeVar
 
 from edge.errors import EncoderError, KnowledgeError
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
-from edge.types import AddProgress, AddReport, Document, Evidence, Passage
+from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding, TextEncoder, fingerprint, unit
-from edge_index.files import absolute
+from edge_index.answerable import answerable
+from edge_index.database import sound
+from edge_index.files import Choice, absolute
+from edge_index.lock import WriterLock
 from edge_index.nearest import Nearest
+from edge_index.passages import CUT
 from edge_index.ranking import Candidate, Question, asks, rank_passages
+from edge_index.reading import stale
+from edge_index.redo import Redo, outdated
+from edge_index.redo_tables import count_cut_otherwise
+from edge_index.reranker import Reranker
 from edge_index.store import Store, StoredPassage
+
+T = TypeVar("T")
 
 _CANDIDATES = 30
 """Passages that the vectors, and as many that the words bring up for ranking."""
@@ -24,32 +35,50 @@ _EVIDENCE_SPREAD = 0.5
 """A sentence below this share of the best one's score is no evidence."""
 
 
+AnyEncoder: TypeAlias = TextEncoder | Callable[[], TextEncoder]
+
+WAIT = 10.0
+"""Seconds that a writer waits for another one."""
+
+
 class Index:
     """A folder with an index in it. Safe to use from several threads.
 
     Make one with `Index.open`. Searching sees what other processes have added meanwhile.
     """
 
-    def __init__(self, path: Path, store: Store, encoder: TextEncoder | None) -> None:
+    def __init__(self, path: Path, store: Store, encoder: AnyEncoder | None, reranker: Reranker | None = None) -> None:
         self.path = path
         self._store = store
-        self._encoder = encoder
+        self._given = encoder
+        self._reranker = reranker
+        self._encoder: TextEncoder | None = None
         self._nearest = Nearest(path, store)
+        self._writer = WriterLock(path)
         self._last_question: tuple[str, int, Question] | None = None
         self._lock = threading.RLock()
+        self._encoder_lock = threading.Lock()
 
     @classmethod
-    def open(cls, path: Path | str, *, encoder: TextEncoder | None = None, create: bool = True) -> Index:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        encoder: AnyEncoder | None = None,
+        reranker: Reranker | None = None,
+        create: bool = True,
+    ) -> Index:
         """Open the index in the folder `path`, or make an empty one.
 
-        `encoder` None takes the starter encoder from the models directory when one is first needed.
+        `encoder` may also be a function that loads one, called when one is first needed; None loads the starter
+        encoder from the models directory. A `reranker` reads question and passage together: slower and better.
         Raises KnowledgeError for a damaged index or, without `create`, for none; StorageError for a folder
         that cannot be written.
         """
         folder = Path(path).expanduser()
         if create and not (folder / "index.sqlite").is_file():
             ensure_dir(folder)
-        return cls(folder, Store(folder / "index.sqlite", create=create), encoder)
+        return cls(folder, Store(folder / "index.sqlite", create=create), encoder, reranker)
 
     def __enter__(self) -> Index:
         return self
@@ -81,42 +110,108 @@ class Index:
             raise KnowledgeError(f"{document} is not in the index at {self.path}; `edge index list` shows what is")
         return text
 
-    def add(self, paths: Iterable[Path | str], *, progress: Callable[[AddProgress], None] | None = None) -> AddReport:
-        """Read files and folders into the index; what did not change is not read again.
+    def find_document(self, name: Path | str) -> str:
+        """The path of a document in the index by that path, however written, or by the end of it.
 
-        Files that left a given folder leave the index. A file that cannot be read is reported and keeps what
-        was known of it; the others go on. What was written before an interruption stays.
-        Raises KnowledgeError when there is nothing to read at all.
+        Raises KnowledgeError for none and for several.
         """
         with self._lock:
-            return Adding(self._store, lambda: self.encoder, progress).run(list(paths))
+            known = self._store.states()
+        for path in (str(name), str(absolute(name))):
+            if path in known:
+                return path
+        ending = Path(name).parts
+        found = [path for path in known if ending and Path(path).parts[-len(ending) :] == ending]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise KnowledgeError(f"{name} may be {' or '.join(found[:5])}; write more of the path")
+        raise KnowledgeError(f"{name} is not in the index at {self.path}; `edge index list` shows what is")
 
-    def remove(self, path: Path | str) -> int:
+    def passages(self, document: str, start: int = 0, end: int | None = None) -> list[Passage]:
+        """The passages of a document that reach into `text[start:end]`, in order; the file is not needed."""
+        with self._lock:
+            rows = self._store.passages_of(document)
+        return [_passage(row, 1.0) for row in rows if row.end > start and (end is None or row.start < end)]
+
+    def add(
+        self,
+        paths: Iterable[Path | str],
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        ignore: bool = True,
+        again: bool = False,
+        wait: float = WAIT,
+    ) -> AddReport:
+        """Read files and folders into the index; what did not change is not read again, nor encoded again.
+
+        Of folders the files are taken that fit one of `include`, if there are any, and none of `exclude`
+        (patterns as .gitignore has them); with `ignore` the .gitignore files count. `again` reads every file.
+        Files that left a given folder leave the index. A file that cannot be read is reported and keeps what
+        was known of it; the others go on. What was written before an interruption stays.
+        Raises KnowledgeError when there is nothing to read at all, or when another process writes into the
+        index for longer than `wait` seconds, and EncoderError when the index was made with another encoder.
+        """
+        choice = Choice(tuple(include), tuple(exclude), ignore)
+        with self._lock, self._writer.held(wait):
+            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress)
+            report = adding.run(list(paths), choice, again=again)
+            self._nearest.refresh()
+            return report
+
+    def remove(self, path: Path | str, *, wait: float = WAIT) -> int:
         """Forget a file, or all files of a folder; the number of documents that left."""
         wanted = absolute(path)
-        with self._lock:
+        with self._lock, self._writer.held(wait):
             leaving = [p for p in self._store.states() if p == str(path) or Path(p).is_relative_to(wanted)]
             self._store.forget(leaving)
         return len(leaving)
 
+    def cut_by_older_rules(self) -> int:
+        """Documents that `redo` would cut into other passages; looking needs no encoder."""
+        with self._lock:
+            return count_cut_otherwise(self._store, CUT)
+
+    def outdated(self, *, anyway: bool = False) -> Outdated | None:
+        """What was made by older rules or with another encoder than the one this was opened with, and how long it
+        takes to make it afresh; None where nothing was. With `anyway` as if all of it was."""
+        with self._lock:
+            return outdated(self._store, self._any_encoder(), anyway=anyway)
+
+    def redo(
+        self, *, progress: Callable[[AddProgress], None] | None = None, anyway: bool = False, wait: float = WAIT
+    ) -> AddReport:
+        """Make the whole index afresh from the texts it keeps, by today's rules and with this encoder.
+
+        The files are not read. Until it is done the index stays as it is, for others, too; then all of it changes
+        at once. After an interruption it goes on where it was. Nothing is done where nothing is outdated, unless
+        `anyway`, which also encodes what is known. Raises KnowledgeError as `add` does.
+        """
+        with self._lock, self._writer.held(wait):
+            report = Redo(self._store, self._any_encoder(), progress, anyway=anyway).run()
+            self._nearest.refresh()
+            return report
+
+    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Literal["changed", "gone"]]:
+        """Of `documents` (paths; None: all) those whose file is no longer what was read."""
+        with self._lock:
+            states = self._store.states()
+        return stale(states, states if documents is None else [path for path in documents if path in states])
+
     def search(self, query: str, k: int = 5) -> list[Passage]:
         """The best `k` passages, best first; none where nothing reaches the floor."""
         with self._lock:
-            question = self._question(query)
-            lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES))
-            nearest = self._nearest.search(question.vector, max(_CANDIDATES, k))
-            candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
-            ranked = rank_passages(question, candidates, k)
-            rows = self._store.passages(candidate.id for candidate, _ in ranked)
-        # Another process may have removed one of them meanwhile.
-        return [_passage(rows[candidate.id], score) for candidate, score in ranked if candidate.id in rows]
+            return self._settled(lambda: self._search(query, k))
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
         """The sentences of `passages` that answer best, literally, best first."""
         with self._lock:
             question = self._question(query)
             ids = self._store.find_passages((p.document, p.start, p.end) for p in passages)
-            candidates = {c.id: c for c in self._candidates([i for i in ids if i is not None], {})}
+            wanted = [i for i in ids if i is not None]
+            candidates = {c.id: c for c in self._settled(lambda: self._candidates(wanted, {}))}
         found = []
         for passage, passage_id in zip(passages, ids, strict=True):
             candidate = candidates.get(passage_id or -1)
@@ -141,15 +236,25 @@ class Index:
                 break
         return evidence
 
+    def answerable(self, query: str, passages: Sequence[Passage]) -> float:
+        """The probability, 0 to 1, that `passages`, as `search` found them, are about what `query` asks.
+
+        It was fitted to the starter encoder; with any other one whatever was found is believed.
+        """
+        if passages and getattr(self._any_encoder(), "name", None) != STARTER_ENCODER:
+            return 1.0
+        return answerable(passages)
+
     def check(self) -> list[str]:
         """What is wrong, in sentences for people; empty when all is well. A bad graph file is deleted."""
         with self._lock:
-            problems = self._store.integrity()
-            for document in self._store.documents():
-                text = self._store.text(document.path) or ""
-                for row in self._store.passages_of(document.path):
-                    if text[row.start : row.end] != row.text:
-                        problems.append(f"{document.path}: the passage {row.start}-{row.end} is not in its text")
+            problems = self._store.integrity() + self._store.damaged()
+            with sound(self._store.path):
+                for document in self._store.documents():
+                    text = self._store.text(document.path) or ""
+                    for row in self._store.passages_of(document.path):
+                        if text[row.start : row.end] != row.text:
+                            problems.append(f"{document.path}: the passage {row.start}-{row.end} is not in its text")
             problems += self._nearest.check()
         return problems
 
@@ -157,23 +262,53 @@ class Index:
     def encoder(self) -> TextEncoder:
         """The encoder, loaded on first use. Raises EncoderError when it is missing or not the index's own."""
         with self._lock:
-            if self._encoder is None:
-                self._encoder = _starter_encoder()
-            made_with = self._store.meta("encoder")
-            name = fingerprint(self._encoder)
-            if made_with is not None and made_with != name:
+            encoder = self._any_encoder()
+            made_with, name = self._store.meta("encoder"), fingerprint(encoder)
+            if made_with not in (None, name) and self._store.count():
                 raise EncoderError(
                     f"the index at {self.path} was made with the encoder {made_with}, not with {name}; "
-                    "open it with that one, or delete its index.sqlite and add the documents again"
+                    "open it with that one, or make its vectors afresh with this one: edge index redo"
                 )
+            return encoder
+
+    def _any_encoder(self) -> TextEncoder:
+        """The encoder, whether it is the index's own or not. May be called from any thread."""
+        with self._encoder_lock:
+            if self._encoder is None:
+                given = self._given or _starter_encoder
+                # A SentenceTransformer can be called, too.
+                self._encoder = given if hasattr(given, "encode") else given()
             return self._encoder
+
+    def _search(self, query: str, k: int) -> list[Passage]:
+        question = self._question(query)
+        lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES))
+        nearest = self._nearest.search(question.vector, max(_CANDIDATES, k))
+        candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
+        ranked = rank_passages(question, candidates, k, reranker=self._reranker)
+        rows = self._store.passages(candidate.id for candidate, _ in ranked)
+        # Another process may have removed one of them meanwhile.
+        return [_passage(rows[candidate.id], score) for candidate, score in ranked if candidate.id in rows]
+
+    def _settled(self, look: Callable[[], T]) -> T:
+        """What `look` finds; looked for again where another process put other vectors in place meanwhile."""
+        while True:
+            encoder = self._store.meta("encoder")
+            try:
+                found = look()
+            except ValueError:  # vectors of two lengths met
+                if self._store.meta("encoder") == encoder:
+                    raise
+                continue
+            if self._store.meta("encoder") == encoder:
+                return found
 
     def _question(self, query: str) -> Question:
         generation = self._store.generation()
         if self._last_question is None or self._last_question[:2] != (query, generation):
             words = content_words(query)
             vector = unit(self.encoder.encode([query]))[0]
-            question = Question(vector, words, self._store.frequencies(words), self._store.count())
+            question = Question(vector, words, self._store.frequencies(words), self._store.count(), query)
             self._last_question = (query, generation, question)
         return self._last_question[2]
 

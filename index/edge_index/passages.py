@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from edge.sentences import sentence_spans
 from edge_index.loaders import Extracted, Section
@@ -18,6 +19,10 @@ _LINE = re.compile(r"[\r\n]+")
 _CHARACTERS_PER_TOKEN = 8
 # Nobody wants to read a longer quote: such a "sentence" is a table or code and is taken line by line.
 _LONGEST_SENTENCE = 600
+# A stretch of more passages is cut into shorter ones where its own words say: an edit moves few borders then.
+_STRETCH = 4
+CUT = "2"
+"""By which rules texts are cut. Another number says that a text cut by the old ones may now be cut otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,19 +141,23 @@ def _pieces(
         if measure.fits(start, end):
             yield start, end
         else:
-            yield from _pack(_units(measure, start, end, by_line), measure, 0 if by_line else overlap)
+            units = list(_units(measure, start, end, by_line))
+            for stretch in _stretches(units, measure):
+                yield from _pack(stretch, measure, 0 if by_line else overlap)
 
 
 def _groups(region: Section, measure: _Measure, min_tokens: int) -> list[tuple[int, int]]:
     """Paragraphs, tiny ones joined with their like, else with what follows, the last with what went before."""
+    paragraphs = list(_paragraphs(measure, region.start, region.end))
+    sizes = [measure.size(*paragraph) - measure.special for paragraph in paragraphs]
+    anchors = _list_anchors(paragraphs, sizes, measure, min_tokens)
     groups: list[tuple[int, int]] = []
     small = False  # whether the last group is tiny paragraphs only
     size = 0  # of the last group, in tokens without the special ones
-    for start, end in _paragraphs(measure, region.start, region.end):
-        tokens = measure.size(start, end) - measure.special
+    for at, ((start, end), tokens) in enumerate(zip(paragraphs, sizes, strict=True)):
         tiny = tokens < min_tokens
-        room = measure.max_tokens - measure.special - size
-        if small and (size < min_tokens or (tiny and tokens <= room)):
+        joins = tiny and at not in anchors and tokens <= measure.max_tokens - measure.special - size
+        if small and (size < min_tokens or joins):
             groups[-1] = (groups[-1][0], end)
             small, size = tiny, size + tokens
         else:
@@ -157,6 +166,16 @@ def _groups(region: Section, measure: _Measure, min_tokens: int) -> list[tuple[i
     if len(groups) > 1 and small and size < min_tokens and measure.fits(groups[-2][0], groups[-1][1]):
         groups[-2:] = [(groups[-2][0], groups[-1][1])]
     return groups
+
+
+def _list_anchors(paragraphs: list[tuple[int, int]], sizes: list[int], measure: _Measure, min_tokens: int) -> set[int]:
+    """The tiny paragraphs at which a long row of such may be cut."""
+    found: set[int] = set()
+    for tiny, run in groupby(range(len(sizes)), lambda at: sizes[at] < min_tokens):
+        if tiny:
+            row = list(run)
+            found.update(row[at] for at in _anchors([paragraphs[i] for i in row], [sizes[i] for i in row], measure))
+    return found
 
 
 def _paragraphs(measure: _Measure, start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -218,9 +237,46 @@ def _fragments(measure: _Measure, start: int, end: int) -> Iterator[tuple[int, i
         start = stop
 
 
-def _pack(units: Iterator[tuple[int, int]], measure: _Measure, overlap: int) -> Iterator[tuple[int, int]]:
+def _stretches(units: list[tuple[int, int]], measure: _Measure) -> Iterator[list[tuple[int, int]]]:
+    """Long runs of units in pieces of about two passages, short ones as they are."""
+    sizes = [measure.size(*unit) - measure.special for unit in units]
+    anchors = _anchors(units, sizes, measure)
+    for first, last in pairwise([0, *anchors, len(units)]):
+        if last > first:
+            yield units[first:last]
+
+
+def _anchors(units: list[tuple[int, int]], sizes: list[int], measure: _Measure) -> list[int]:
+    """The units at which a long run may be cut: those whose hash is the smallest within a passage's length around.
+
+    Content-defined chunking by local minima (Bjørner, Blass & Gurevich, 2010): which unit is one depends on its
+    neighbours alone, so that all anchors but those beside an edit stay where they are.
+    """
+    room = measure.max_tokens - measure.special
+    if sum(sizes) <= _STRETCH * room:
+        return []
+    hashes = [zlib.crc32(measure.text[start:end].encode("utf-8", "surrogatepass")) for start, end in units]
+    found = []
+    for at, own in enumerate(hashes):
+        before = _within(sizes, range(at - 1, -1, -1), room)
+        after = _within(sizes, range(at, len(sizes)), room)
+        if all(hashes[i] > own for i in before) and all(hashes[i] >= own for i in after) and at:
+            found.append(at)
+    return found
+
+
+def _within(sizes: list[int], around: range, room: int) -> Iterator[int]:
+    """Of the units in `around`, the nearest that take `room` tokens together, and the one that goes beyond."""
+    taken = 0
+    for at in around:
+        if taken >= room:
+            return
+        taken += sizes[at]
+        yield at
+
+
+def _pack(spans: list[tuple[int, int]], measure: _Measure, overlap: int) -> Iterator[tuple[int, int]]:
     """Neighbouring units joined into spans of about the same size, none too large."""
-    spans = list(units)
     sizes = [measure.size(*span) - measure.special for span in spans]
     room = measure.max_tokens - measure.special
     left = sum(sizes)

@@ -5,9 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-FORMAT = "1"
+FORMAT = "2"
 
-SCHEMA = """
+REDO = "redo_"
+"""Before the names of the tables that wait to take the place of the index's own."""
+
+# `sections` is JSON, rows of [start, end, heading, page]: with `text` and `by_line` all that a new cut needs.
+# `text` stands last, so that a look at the other columns reads none of it.
+DOCUMENTS = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE documents (
     id INTEGER PRIMARY KEY,
@@ -15,41 +20,134 @@ CREATE TABLE documents (
     sha256 TEXT NOT NULL,
     bytes INTEGER NOT NULL,
     mtime_ns INTEGER NOT NULL,
+    characters INTEGER NOT NULL,
     pages INTEGER,
+    by_line INTEGER NOT NULL,
+    cut TEXT NOT NULL,
+    crc INTEGER NOT NULL,
+    sections TEXT NOT NULL,
     text TEXT NOT NULL
 );
-CREATE TABLE passages (
+"""
+
+# passages_grams: pairs of neighbouring characters of scripts that put no spaces between words; few passages have any.
+# hash: of the text and of its sentences' places, by which a vector is found again.
+# vector: float32 [dim]; spans: int32 [n, 2], sentences from the passage's start; sentences: float16 [n, dim];
+# crc: of the three. spare: vectors that wait for their passage, or for the rest of a long document.
+_PASSAGES = """
+CREATE TABLE {p}passages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     document INTEGER NOT NULL REFERENCES documents(id) ON DELETE CASCADE,
     start INTEGER NOT NULL,
     end INTEGER NOT NULL,
     page INTEGER,
     heading TEXT,
+    hash BLOB NOT NULL,
     text TEXT NOT NULL
 );
-CREATE INDEX passages_by_document ON passages(document);
--- vector: float32 [dim]; spans: int32 [n, 2], sentences from the passage's start; sentences: float16 [n, dim]
-CREATE TABLE vectors (
-    passage INTEGER PRIMARY KEY REFERENCES passages(id) ON DELETE CASCADE,
+CREATE TABLE {p}vectors (
+    passage INTEGER PRIMARY KEY REFERENCES {p}passages(id) ON DELETE CASCADE,
     vector BLOB NOT NULL,
     spans BLOB NOT NULL,
-    sentences BLOB NOT NULL
+    sentences BLOB NOT NULL,
+    crc INTEGER NOT NULL
 );
-CREATE VIRTUAL TABLE passages_text USING fts5(
+CREATE TABLE {p}spare (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB NOT NULL);
+CREATE VIRTUAL TABLE {p}passages_text USING fts5(
     text, heading, content='passages', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
 );
-CREATE VIRTUAL TABLE passages_words USING fts5vocab(passages_text, row);
-CREATE TRIGGER passages_insert AFTER INSERT ON passages BEGIN
-    INSERT INTO passages_text(rowid, text, heading) VALUES (new.id, new.text, new.heading);
+CREATE VIRTUAL TABLE {p}passages_grams USING fts5(
+    grams, detail=none, tokenize="unicode61 remove_diacritics 0 categories 'L* N* Co M*'"
+);
+"""
+
+_BESIDE_PASSAGES = """
+CREATE INDEX {p}passages_by_document ON {p}passages(document, start);
+CREATE INDEX {p}passages_by_hash ON {p}passages(hash);
+CREATE TRIGGER {p}passages_insert AFTER INSERT ON {p}passages BEGIN
+    INSERT INTO {p}passages_text(rowid, text, heading) VALUES (new.id, new.text, new.heading);
 END;
-CREATE TRIGGER passages_delete AFTER DELETE ON passages BEGIN
-    INSERT INTO passages_text(passages_text, rowid, text, heading)
+CREATE TRIGGER {p}passages_delete AFTER DELETE ON {p}passages BEGIN
+    INSERT INTO {p}passages_text({p}passages_text, rowid, text, heading)
     VALUES ('delete', old.id, old.text, old.heading);
+    DELETE FROM {p}passages_grams WHERE rowid = old.id;
+END;
+CREATE TRIGGER {p}passages_update AFTER UPDATE OF text, heading ON {p}passages BEGIN
+    INSERT INTO {p}passages_text({p}passages_text, rowid, text, heading)
+    VALUES ('delete', old.id, old.text, old.heading);
+    INSERT INTO {p}passages_text(rowid, text, heading) VALUES (new.id, new.text, new.heading);
 END;
 """
 
+_WORDS = """
+CREATE VIRTUAL TABLE passages_words USING fts5vocab(passages_text, row);
+CREATE VIRTUAL TABLE passages_pairs USING fts5vocab(passages_grams, row);
+"""
 
-def statements(script: str) -> Iterator[str]:
+# What is done of a redo; a document that changes meanwhile is to be done again.
+_REDO = """
+CREATE TABLE redo_documents (
+    document INTEGER PRIMARY KEY REFERENCES documents(id) ON DELETE CASCADE
+);
+CREATE TRIGGER redo_again AFTER UPDATE OF text ON documents BEGIN
+    DELETE FROM redo_documents WHERE document = new.id;
+    DELETE FROM redo_passages WHERE document = new.id;
+END;
+"""
+
+_DROP_REDO = """
+DROP TRIGGER redo_again;
+DROP TABLE redo_documents;
+DROP TABLE redo_spare;
+DROP TABLE redo_vectors;
+DROP TABLE redo_passages;
+DROP TABLE redo_passages_text;
+DROP TABLE redo_passages_grams;
+"""
+
+# Ours by ours they take the place of the old ones; what is only named after them is made again.
+_SWITCH = """
+DROP TRIGGER redo_again;
+DROP TABLE redo_documents;
+DROP TABLE redo_spare;
+DROP TABLE spare;
+DROP TABLE vectors;
+DROP TABLE passages;
+DROP TABLE passages_text;
+DROP TABLE passages_grams;
+DROP TRIGGER redo_passages_insert;
+DROP TRIGGER redo_passages_delete;
+DROP TRIGGER redo_passages_update;
+DROP INDEX redo_passages_by_document;
+DROP INDEX redo_passages_by_hash;
+ALTER TABLE redo_passages_text RENAME TO passages_text;
+ALTER TABLE redo_passages_grams RENAME TO passages_grams;
+ALTER TABLE redo_passages RENAME TO passages;
+ALTER TABLE redo_vectors RENAME TO vectors;
+CREATE TABLE spare (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB NOT NULL);
+"""
+
+
+def create() -> Iterator[str]:
+    """A new index, empty."""
+    return _statements(DOCUMENTS + (_PASSAGES + _BESIDE_PASSAGES).format(p="") + _WORDS)
+
+
+def begin_redo() -> Iterator[str]:
+    """Tables beside those of the index, for its passages cut or encoded in another way."""
+    return _statements((_PASSAGES + _BESIDE_PASSAGES).format(p=REDO) + _REDO)
+
+
+def drop_redo() -> Iterator[str]:
+    return _statements(_DROP_REDO)
+
+
+def switch() -> Iterator[str]:
+    """The tables of the redo become those of the index."""
+    return _statements(_SWITCH + _BESIDE_PASSAGES.format(p=""))
+
+
+def _statements(script: str) -> Iterator[str]:
     """The statements of a script one by one: `executescript` would commit the transaction it runs in."""
     statement = ""
     for line in script.splitlines(keepends=True):

@@ -76,8 +76,14 @@ def measure(index: Index, questions: Sequence[dict]) -> None:
 
 
 def holds(span: Passage | Evidence, question: dict) -> bool:
+    """Whether a span holds an answer or, where the answer is longer than 80 characters, lies in it by half."""
     return Path(span.document).name == question["document"] and any(
-        span.start <= answer["start"] and answer["end"] <= span.end for answer in question["answers"]
+        (span.start <= answer["start"] and answer["end"] <= span.end)
+        or (
+            answer["end"] - answer["start"] >= 80
+            and 2 * (min(span.end, answer["end"]) - max(span.start, answer["start"])) >= span.end - span.start
+        )
+        for answer in question["answers"]
     )
 
 

@@ -92,3 +92,24 @@ def bound_by_permissions() -> tuple[str, ...]:
     if shutil.which("setpriv") is None:
         pytest.skip("NOT PROVEN: what happens in a read-only folder; root needs setpriv (util-linux) to see it")
     return ("setpriv", "--inh-caps=-all", "--bounding-set=-all")
+
+
+class CountingEncoder(WordEncoder):
+    """Late pooling as the real encoder does it: `passages` are the texts that it was really given."""
+
+    fingerprint = "counting"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.passages: list[str] = []
+
+    def encode_with_spans(
+        self, texts: list[str], spans: list[list[tuple[int, int]]]
+    ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
+        self.passages += texts
+        parts = [self._unit([text[a:b] for a, b in inside]) for text, inside in zip(texts, spans, strict=True)]
+        return self._unit(texts), parts
+
+    def _unit(self, texts: list[str]) -> NDArray[np.float32]:
+        vectors = self.encode(texts)
+        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

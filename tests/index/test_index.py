@@ -428,8 +428,8 @@ class Slow(WordEncoder):
         return super().encode(texts)
 
 put = Store.put_document
-def slow_put(self, path, *rest):
-    ids = put(self, path, *rest)
+def slow_put(self, path, *rest, **named):
+    ids = put(self, path, *rest, **named)
     if sys.argv[3] == "writing" and path.endswith("5.txt"):
         say("there"); wait()
     return ids
@@ -601,8 +601,9 @@ def test_check_finds_text_that_does_not_fit(index: Index, docs: Path) -> None:
     with sqlite3.connect(index.path / "index.sqlite") as database:
         database.execute("UPDATE documents SET text = replace(text, 'seal', 'sail') WHERE path LIKE '%pump.txt'")
     database.close()
-    (problem,) = index.check()
-    assert "pump.txt" in problem
+    problems = index.check()
+    assert problems
+    assert all("pump.txt" in problem for problem in problems)
 
 
 def test_check_finds_a_full_text_index_that_does_not_fit(index: Index, docs: Path) -> None:
@@ -637,3 +638,31 @@ def test_a_graph_that_is_only_out_of_date_is_no_damage(tmp_path: Path, monkeypat
         assert index.search("valve")[0].document.endswith("b.txt")
         (tmp_path / "index" / "graph.hnsw").write_bytes(b"x")
         assert "deleted" in index.check()[0]
+
+
+def test_words_without_spaces_around_them_are_found(tmp_path: Path) -> None:
+    """Chinese, Japanese and Thai, by words inside a sentence; the encoder knows nothing of them."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    texts = {
+        "wall": "万里长城是中国古代的伟大工程。它全长两万多公里。",
+        "kyoto": "京都は昔の日本の都です。金閣寺はとても有名です。",
+        "thai": "กรุงเทพมหานครเป็นเมืองหลวงของประเทศไทย",
+        "bread": "Bread is baked for fifty minutes.",
+    }
+    for name, text in texts.items():
+        (folder / f"{name}.txt").write_text(text, encoding="utf-8")
+    questions = {"wall": "长城 中国", "kyoto": "金閣寺", "thai": "เมืองหลวงของไทย"}
+
+    def found(index: Index) -> dict[str, list[str]]:
+        return {name: [Path(p.document).stem for p in index.search(q)][:1] for name, q in questions.items()}
+
+    right = {name: [name] for name in questions}
+    with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
+        index.add([folder])
+        assert found(index) == right
+        index.redo(anyway=True)
+        assert found(index) == right
+        index.remove(folder / "kyoto.txt")
+        assert found(index)["kyoto"] != ["kyoto"]
+        assert index.check() == []

@@ -443,14 +443,13 @@ def test_python_definitions_take_their_comments_along() -> None:
     assert extracted.by_line
     assert by_heading(extracted) == [
         (None, '"""Module."""\nimport re\n\nPATTERN = "\\d"'),
-        ("def foo", "# What foo is for.\n@decorated(\n    1)\ndef foo():\n    def inner(): ..."),
+        ("foo", "# What foo is for.\n@decorated(\n    1)\ndef foo():\n    def inner(): ..."),
         (None, "TABLE = {}"),
-        ("class Bar", 'class Bar:\n    """Doc."""\n\n    size = 1'),
-        ("class Bar > def one", "@property\n    def one(self): ..."),
-        ("class Bar > def two", "# About two.\n    async def two(self): ..."),
-        ("class Bar", "last = 2"),
-        ("class Baz", "class Baz:"),
-        ("class Baz > def x", "@property\n    def x(self): ..."),
+        ("Bar", 'class Bar:\n    """Doc."""\n\n    size = 1'),
+        ("Bar.one", "@property\n    def one(self): ..."),
+        ("Bar.two", "# About two.\n    async def two(self): ..."),
+        ("Bar", "last = 2"),
+        ("Baz.x", "class Baz:\n    @property\n    def x(self): ..."),
         (None, "if True:\n    def hidden(): ..."),
     ]
 
@@ -468,8 +467,10 @@ def test_python_of_any_kind_is_read(text: str) -> None:
         ("a.tsv", "a\tb\n1\t2\n3\t4\n", "a, b"),
         ("a.csv", "1,2,3\n4,5,6\n", None),
         ("a.csv", "just prose\n", None),
+        ("a.csv", "prose, with a comma\nand without, or, with more\nand none\n", None),
+        ("a.csv", 'name,"th' + '"' * 2001 + 'e, yield"\n"A ""x""",3.5\n"two\nlines",4\n', None),
         ("a.jsonl", '{"a": 1}\n{"a": "ü"}\n', None),
-        ("a.json", '{"a": [1, 2]}', None),
+        ("a.json", '{"a": [1, 2]}', "a"),
     ],
 )
 def test_tables_are_verbatim_under_their_column_names(name: str, text: str, heading: str | None) -> None:

@@ -8,14 +8,18 @@ import re
 import shutil
 import sqlite3
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import snowballstemmer
+from numpy.typing import NDArray
 
 from edge.errors import KnowledgeError, StorageError
+from edge_index.loaders import Extracted
 from edge_index.passages import Span
+from edge_index.shelf import passage_hash, spans_blob
 from edge_index.store import FileState, Store
 from index.fakes import Child, bound_by_permissions
 
@@ -45,12 +49,23 @@ def put(store: Store, path: str, texts: list[str], heading: str | None = None) -
         spans.append(Span(at, at + len(piece), heading, None, ((at, at + len(piece)),)))
         at += len(piece) + 2
     vectors = np.eye(len(texts), 16, dtype=np.float32)
+    return put_spans(store, path, FileState("0" * 64, len(text), 1), Extracted(text), spans, vectors, vectors[:, None])
+
+
+def put_spans(
+    store: Store,
+    path: str,
+    state: FileState,
+    extracted: Extracted,
+    spans: list[Span],
+    vectors: Iterable[NDArray[np.float32]],
+    sentences: Iterable[NDArray[np.float32]],
+) -> list[int]:
+    names = [passage_hash(extracted.text[span.start : span.end], spans_blob(span)) for span in spans]
     with store.transaction():
-        ids = store.put_document(
-            path, FileState("0" * 64, len(text), 1), text, None, spans, vectors, list(vectors[:, None])
+        return store.put_document(
+            path, state, extracted, spans, dict(zip(names, zip(vectors, sentences, strict=True), strict=True))
         )
-        store.bump_generation()
-    return ids
 
 
 @pytest.fixture
@@ -137,8 +152,9 @@ def test_what_is_written_is_read(store: Store) -> None:
     spans = [Span(0, 14, "Über > uns", 3, ((0, 14),)), Span(15, 20, None, None, ((15, 17), (17, 20)))]
     vectors = np.arange(8, dtype=np.float32).reshape(2, 4)
     sentences = [np.full((1, 4), 0.5, np.float32), np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)]
-    with store.transaction():
-        first, second = store.put_document("/ü/ö.txt", FileState("ab", 31, 7), text, 9, spans, vectors, sentences)
+    first, second = put_spans(
+        store, "/ü/ö.txt", FileState("ab", 31, 7), Extracted(text, pages=9), spans, vectors, sentences
+    )
     rows = store.passages([first, second])
     assert [rows[i].text for i in (first, second)] == [text[0:14], text[15:20]]
     assert (rows[first].heading, rows[first].page, rows[first].sha256) == ("Über > uns", 3, "ab")
@@ -227,13 +243,13 @@ def test_damage_inside_is_found_by_integrity_or_told(tmp_path: Path) -> None:
     put(store, "/a.txt", [f"{sentence} {number}" for number in range(8) for sentence in SENTENCES][:16])
     store.close()
     whole = path.read_bytes()
-    for page in range(1, len(whole) // 4096):
-        path.write_bytes(whole[: page * 4096] + b"\xa5" * 4096 + whole[(page + 1) * 4096 :])
+    for page in range(1, len(whole) // 8192):
+        path.write_bytes(whole[: page * 8192] + b"\xa5" * 8192 + whole[(page + 1) * 8192 :])
         noticed = False
         try:
             store = Store(path, create=False)
             try:
-                noticed = bool(store.integrity())
+                noticed = bool(store.integrity() + store.damaged())
                 store.documents()
                 store.bm25(["bridge"], 9)
             finally:
@@ -281,10 +297,11 @@ except EdgeError as error:
 """
 
 LEAVE_A_LOG = """
+from edge_index.loaders import Extracted
 from edge_index.store import FileState, Store
 store = Store(Path(sys.argv[1]), create=True)
 with store.transaction():
-    store.put_document("/new.txt", FileState("", 0, 0), "", None, [], [], [])
+    store.put_document("/new.txt", FileState("", 0, 0), Extracted(""), [], {})
 os._exit(0)
 """
 

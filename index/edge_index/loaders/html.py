@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from edge_index.loaders import Extracted
 from edge_index.loaders.blocks import Block, assemble
 from edge_index.loaders.text import decode
-
-if TYPE_CHECKING:
-    from bs4 import Tag
-    from bs4.element import PageElement
 
 _UNSEEN = frozenset(
     "title script style noscript template svg math canvas iframe object nav button select textarea dialog".split()
@@ -27,19 +21,30 @@ _BLOCKS = frozenset(
 )
 _CELLS = frozenset(("td", "th"))
 _TIGHT = frozenset(("li", "tr", "dt", "dd"))
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+# An element that ends where another of its kind begins, end tag or not -> what it does not end outside of.
+_SIBLINGS: tuple[tuple[frozenset[str], frozenset[str]], ...] = (
+    (frozenset(("li",)), frozenset(("ul", "ol", "menu"))),
+    (frozenset(("dt", "dd")), frozenset(("dl",))),
+    (_CELLS, frozenset(("tr", "table"))),
+    (frozenset(("tr",)), frozenset(("table",))),
+    (frozenset(("thead", "tbody", "tfoot")), frozenset(("table",))),
+)
+# Deeper elements are read as if they were not there; their text is.
+_DEEPEST = 200
 
 
 def load(path: Path, data: bytes) -> Extracted:
-    from bs4 import BeautifulSoup
+    return extract(_decode(path, data))
 
-    text = _decode(path, data)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the page looks like XML or like a file name
-        soup = BeautifulSoup(text, "html.parser")
+
+def extract(text: str) -> Extracted:
+    """The page of which `text` is the source."""
     page = _Page()
-    page.read(soup)
+    page.feed(text)
+    page.close()
     blocks = page.blocks
-    title = " ".join(soup.title.get_text().split()) if soup.title else ""
+    title = " ".join("".join(page.title).split())
     if blocks and title and not any(block.level == 1 for block in blocks):
         blocks.insert(0, Block(title, level=0))
     return assemble(blocks)
@@ -59,27 +64,71 @@ def _decode(path: Path, data: bytes) -> str:
     return decode(path, data)
 
 
-class _Page:
-    """A page on its way from a tree of tags to a list of blocks."""
+class _Page(HTMLParser):
+    """A page on its way from tags to a list of blocks, in one pass and without a tree."""
 
     def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
         self.blocks: list[Block] = []
+        self.title: list[str] = []
         self._text: list[str] = []  # of the block in hand
-        self._open: Counter[str] = Counter()  # names of the block elements around it
+        self._stack: list[tuple[str, bool]] = []  # the block elements and the unseen ones around it
+        self._unseen = 0  # how many of them are not seen
+        self._open: Counter[str] = Counter()  # names of the seen ones
         self._cells = 0  # of the table row in hand
 
-    def read(self, root: Tag) -> None:
-        from bs4 import Tag
-        from bs4.element import CData, NavigableString
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in _VOID:
+            if not self._unseen:
+                self._tag(tag, entering=True)
+            return
+        self._end_siblings(tag)
+        unseen = tag in _UNSEEN or _hidden(dict(attrs))
+        if len(self._stack) < _DEEPEST and (unseen or self._unseen or tag in _BLOCKS):
+            if unseen and not self._unseen and (tag in _BLOCKS or tag in ("nav", "dialog")):
+                self._flush()
+            self._stack.append((tag, unseen))
+            self._unseen += unseen
+            if not self._unseen:
+                self._tag(tag, entering=True)
 
-        for node, entering in _walk(root):
-            if isinstance(node, Tag):
-                self._tag(node.name, entering)
-            elif type(node) in (NavigableString, CData):  # and not a comment or a declaration
-                self._text.append(str(node) if "pre" in self._open else re.sub(r"\s+", " ", str(node)))
+    def handle_endtag(self, tag: str) -> None:
+        if any(name == tag for name, _ in self._stack):
+            while self._pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if not self._unseen:
+            self._text.append(data if "pre" in self._open else re.sub(r"\s+", " ", data))
+        elif self._stack[-1][0] == "title" and "svg" not in dict(self._stack):
+            self.title.append(data)
+
+    def unknown_decl(self, data: str) -> None:
+        if data.startswith("CDATA["):
+            self.handle_data(data.removeprefix("CDATA["))
+
+    def close(self) -> None:
+        super().close()
         self._flush()
 
-    def _tag(self, name: str, entering: bool) -> None:
+    def _end_siblings(self, tag: str) -> None:
+        if tag in _BLOCKS and self._stack and self._stack[-1][0] == "p":
+            self._pop()
+        for kind, around in _SIBLINGS:
+            if tag in kind:
+                above = [name for name, _ in self._stack]
+                at = next((i for i in range(len(above) - 1, -1, -1) if above[i] in kind or above[i] in around), -1)
+                while at >= 0 and above[at] in kind and len(self._stack) > at:
+                    self._pop()
+
+    def _pop(self) -> str:
+        tag, unseen = self._stack.pop()
+        if not self._unseen:
+            self._tag(tag, entering=False)
+        self._unseen -= unseen
+        return tag
+
+    def _tag(self, name: str, *, entering: bool) -> None:
         in_row = "tr" in self._open
         if name in _CELLS and in_row:
             if entering and self._cells:
@@ -91,11 +140,12 @@ class _Page:
             self._text.append(" ")
         elif name in _BLOCKS:
             self._flush()
-            if entering:
+            if entering and name not in _VOID:
                 self._open[name] += 1
                 self._cells = 0
-            else:
-                self._open -= Counter((name,))
+            elif name in self._open:
+                self._open[name] -= 1
+                self._open += Counter()  # without those that are closed
 
     def _flush(self) -> None:
         text = "".join(self._text)
@@ -112,29 +162,5 @@ class _Page:
         self.blocks.append(Block(text, min(levels, default=None), tight=any(name in self._open for name in _TIGHT)))
 
 
-def _walk(root: Tag) -> Iterator[tuple[PageElement, bool]]:
-    """Every element that is seen, as it is entered (True) and, for tags, left (False); without recursion."""
-    from bs4 import Tag
-
-    stack = [(root, iter(root.contents))]
-    while stack:
-        tag, children = stack[-1]
-        child = next(children, None)
-        if child is None:
-            stack.pop()
-            if stack:
-                yield tag, False
-        elif not isinstance(child, Tag):
-            yield child, True
-        elif not _hidden(child):
-            yield child, True
-            stack.append((child, iter(child.contents)))
-
-
-def _hidden(tag: Tag) -> bool:
-    return (
-        tag.name in _UNSEEN
-        or tag.has_attr("hidden")
-        or tag.get("role") == "navigation"
-        or tag.get("aria-hidden") == "true"
-    )
+def _hidden(attributes: dict[str, str | None]) -> bool:
+    return "hidden" in attributes or attributes.get("role") == "navigation" or attributes.get("aria-hidden") == "true"

@@ -14,21 +14,25 @@ _FRONT_MATTER = re.compile(r"\A(---|\+\+\+)[ \t]*\r?\n(?:[^\n]*\n)*?\1[ \t]*(?:\
 
 
 def load(path: Path, data: bytes) -> Extracted:
-    from markdown_it import MarkdownIt
-
     text = decode(path, data)
     front = _FRONT_MATTER.match(text)
     skipped = front.end() if front else 0
-    body = text[skipped:]
+    headings = [(skipped + position, level, title) for position, level, title in find_headings(text[skipped:])]
+    return Extracted(text, sections(headings, len(text)))
+
+
+def find_headings(body: str) -> list[tuple[int, int, str]]:
+    """The headings of a text as (position, level, title)."""
+    from markdown_it import MarkdownIt
+
     lines = Lines(body)
     # Blocks are all that is needed: inline rules would only cost time.
     tokens = MarkdownIt("commonmark").disable("inline").parse(body)
-    headings = [
-        (skipped + lines.start(token.map[0]), int(token.tag[1:]), _plain(tokens[i + 1].content))
+    return [
+        (lines.start(token.map[0]), int(token.tag[1:]), _plain(tokens[i + 1].content))
         for i, token in enumerate(tokens)
         if token.type == "heading_open" and token.map
     ]
-    return Extracted(text, sections(headings, len(text)))
 
 
 def _plain(title: str) -> str:

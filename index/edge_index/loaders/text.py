@@ -72,6 +72,14 @@ def _decode(path: Path, data: bytes) -> str:
     return data.decode(min(equal or {best.encoding}, key=_LEGACY.index))
 
 
+def decode_anyhow(data: bytes) -> str:
+    """The characters of a piece of a document that is text by what surrounds it; what fits nowhere is replaced."""
+    try:
+        return _decode(Path(), data)
+    except DocumentError:
+        return data.decode("utf-8", "replace")
+
+
 def _not_text(path: Path) -> DocumentError:
     return DocumentError(
         f"{path} is not text (its bytes are of no known encoding); save it as UTF-8 or give it its true suffix"

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.commands.options import ANY_PATH, Command
 
 if TYPE_CHECKING:
+    from edge.errors import EdgeError
     from edge.settings import Settings
     from edge_index import Index
 
@@ -21,50 +22,128 @@ _where = click.option(
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON with the field names of the records.")
 
 
+def _choosing(command: Command) -> Command:
+    """The options that say which files of a folder are meant."""
+    for option in (
+        click.option("--no-ignore", is_flag=True, help="Take also what .gitignore files leave out."),
+        click.option("--exclude", multiple=True, metavar="PATTERN", help="No file like this ('old/**'); repeatable."),
+        click.option("--include", multiple=True, metavar="PATTERN", help="Only files like this ('*.pdf'); repeatable."),
+    ):
+        command = option(command)
+    return command
+
+
 @click.group()
 def index() -> None:
     """Build and search indexes of your documents."""
 
 
-@index.command(epilog="Example: edge index add manuals/ --index pumps")
+@index.command(epilog="Example: edge index add manuals/ --index pumps --exclude 'drafts/**'")
 @click.argument("path", nargs=-1, required=True, type=ANY_PATH)
 @_where
+@_choosing
+@click.option("--again", is_flag=True, help="Read every file again, also those that did not change.")
 @_json
-def add(path: tuple[Path, ...], index: str | None, as_json: bool) -> None:
+def add(path: tuple[Path, ...], index: str | None, again: bool, as_json: bool, **choice: Any) -> None:
     """Read files and folders into an index.
 
-    A second time only what has changed is read, and a file that is gone leaves the index. Files that cannot
-    be read are listed with the reason; the others are indexed all the same.
+    A second time only what has changed is read, and of that only passages that are new are encoded; a file that is
+    gone leaves the index. Files that cannot be read are listed with the reason; the others are indexed all the same.
     """
-    from edge.errors import StorageError
     from edge_tui.commands import opening
+    from edge_tui.commands.index_report import summary, told_about_files
     from edge_tui.commands.output import print_json, status
 
-    for one in path:
-        if not one.exists():
-            raise StorageError(f"{one} does not exist; give a file or folder with documents")
+    _require(path)
     with opening.filling(*_chosen(index)) as opened:
-        report = opening.add_documents(opened, path)
+        report = opening.add_documents(opened, path, offer_redo=True, again=again, **_choice(**choice))
+        old = opened.cut_by_older_rules()
+    known = report.added or report.updated or report.unchanged or report.removed or report.moved
     if as_json:
         print_json(report)
-    elif report.added or report.updated or report.unchanged or report.removed:
-        click.echo(
-            f"{len(report.added)} added, {len(report.updated)} updated, {len(report.unchanged)} unchanged, "
-            f"{len(report.removed)} removed, {len(report.failed)} failed; {report.passages:,} new passages"
-        )
-    if report.skipped:
-        status(f"{len(report.skipped)} files were left alone, because edge does not read their format.")
-    if not (report.added or report.updated or report.unchanged or report.removed):
+    elif known:
+        click.echo(summary(report))
+    for sentence in told_about_files(report):
+        status(sentence)
+    if old:
+        status(f"{old} documents were cut by older rules; this makes them afresh: edge index redo")
+    if not known:
         raise opening.nothing_to_read(path, report)
+
+
+@index.command(epilog="Example: edge index watch manuals/ --index pumps")
+@click.argument("path", nargs=-1, required=True, type=ANY_PATH)
+@_where
+@_choosing
+def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
+    """Add files and folders and follow their changes, until Ctrl-C."""
+    from edge.types import AddReport
+    from edge_index.watch import watch as follow
+    from edge_tui.commands import opening
+    from edge_tui.commands.index_report import changes, told_about_failures
+    from edge_tui.commands.output import status, warn
+
+    said: set[str] = set()
+
+    def told(what: AddReport | EdgeError) -> None:
+        if isinstance(what, AddReport):
+            for line in changes(what):
+                click.echo(line)
+            sentences = told_about_failures(what.failed)
+        else:
+            sentences = [str(what)]
+        for sentence in sentences:
+            if sentence not in said:  # once, not at every change of another file
+                warn(sentence)
+        said.clear()
+        said.update(sentences)
+
+    _require(path)
+    with opening.filling(*_chosen(index)) as opened:
+        status(f"Watching {', '.join(map(str, path))}; Ctrl-C ends it.")
+        try:
+            follow(opened, path, told, **_choice(**choice))
+        except KeyboardInterrupt:
+            status("No longer watching.")
+
+
+@index.command(epilog="Example: edge index redo --index pumps")
+@_where
+@click.option("--anyway", is_flag=True, help="Also when nothing is outdated; encodes every passage again.")
+@_json
+def redo(index: str | None, anyway: bool, as_json: bool) -> None:
+    """Make an index afresh from the texts it keeps: by today's rules, with the encoder of the settings.
+
+    The files are not needed. Until it is done the index stays as it is and can be searched; a redo that was
+    interrupted goes on where it was.
+    """
+    from edge_tui.commands import opening
+    from edge_tui.commands.index_report import outdated
+    from edge_tui.commands.output import print_json, status
+
+    with _opened(index, encoder=True) as opened:
+        found = opened.outdated(anyway=anyway)
+        if found is not None:
+            status(outdated(found))
+        report = opening.redo(opened, anyway=anyway)
+    if as_json:
+        print_json(report)
+    elif found is None:
+        click.echo("Nothing is outdated.")
+    else:
+        click.echo(f"{len(report.updated)} documents made afresh; {report.embedded:,} passages encoded")
 
 
 @index.command("list", epilog="Example: edge index list --index pumps --json")
 @_where
 @_json
 def list_(index: str | None, as_json: bool) -> None:
-    """List the documents of an index; without --index, the indexes of the data directory."""
+    """List the documents of an index; without --index, the indexes of the data directory.
+
+    A document whose file is no longer what was read is marked: changed, or gone.
+    """
     from edge import library
-    from edge_tui.commands.output import print_json, print_table, short, size, status
+    from edge_tui.commands.output import plain, print_json, print_table, short, size, status
 
     if index is None:
         entries = library.indexes()
@@ -77,13 +156,16 @@ def list_(index: str | None, as_json: bool) -> None:
         return
     with _opened(index) as opened:
         documents = opened.documents()
+        stale = opened.stale()
     if as_json:
-        print_json(documents)
+        print_json([plain(document) | {"stale": stale.get(document.path)} for document in documents])
     elif documents:
-        header = ("PASSAGES", "CHARACTERS", "PAGES", "DOCUMENT")
+        header = ("PASSAGES", "CHARACTERS", "PAGES", "FILE", "DOCUMENT")
         rows = [
-            (str(d.passages), str(d.characters), "" if d.pages is None else str(d.pages), short(d.path))
-            for d in documents
+            *(
+                (str(d.passages), str(d.characters), str(d.pages or ""), stale.get(d.path, ""), short(d.path))
+                for d in documents
+            )
         ]
         print_table(header, rows)
     else:
@@ -99,24 +181,83 @@ def search(query: str, index: str | None, k: int | None, as_json: bool) -> None:
     """Find the passages that fit QUERY best, best first."""
     from edge.errors import UsageError
     from edge_tui.chat.events import printable
+    from edge_tui.commands.index_report import STALE
     from edge_tui.commands.options import settings
-    from edge_tui.commands.output import print_json, short, status
+    from edge_tui.commands.output import plain, print_json, short, status
 
     if not query.strip():
         raise UsageError("the query is empty; write what to look for")
     with _opened(index, encoder=True) as opened:
         passages = opened.search(query, settings(k=k).k)
+        stale = opened.stale({passage.document for passage in passages})
     if as_json:
-        print_json(passages)
+        print_json([plain(passage) | {"stale": stale.get(passage.document)} for passage in passages])
         return
     if not passages:
         status("The documents do not tell.")
     for passage in passages:
         page = f" · p. {passage.page}" if passage.page is not None else ""
         heading = f" · {passage.heading}" if passage.heading else ""
-        place = f"{short(passage.document)}{page} · {passage.start}–{passage.end}{heading}"
+        since = f" · {STALE[stale[passage.document]]}" if passage.document in stale else ""
+        place = f"{short(passage.document)}{page} · {passage.start}–{passage.end}{heading}{since}"
         click.secho(f"{passage.score:.3f}  {printable(place)}", fg="cyan")
         click.echo(f"{printable(passage.text.strip())}\n")
+
+
+@index.command(epilog="Example: edge index show manuals/pump.pdf:1200-1340 --index pumps")
+@click.argument("document", metavar="DOCUMENT[:START-END]")
+@_where
+@click.option("-C", "--context", type=click.IntRange(0), default=400, metavar="N", help="Characters around a span.")
+@_json
+def show(document: str, index: str | None, context: int, as_json: bool) -> None:
+    """Print the stored text of a document, or a span of it, marked, with what stands around it.
+
+    The file is not needed. DOCUMENT is a path, or as much of its end as only one document has.
+    """
+    from edge_tui.commands.index_report import excerpt, print_excerpt
+    from edge_tui.commands.output import print_json
+
+    with _opened(index) as opened:
+        found = excerpt(opened, document, context)
+    if as_json:
+        print_json(found)
+    else:
+        print_excerpt(found)
+
+
+@index.command(epilog="Example: edge index export pumps.jsonl --index pumps")
+@click.argument("out", metavar="OUT.jsonl", type=click.Path(path_type=Path, allow_dash=True))
+@_where
+def export(out: Path, index: str | None) -> None:
+    """Write all documents and passages as JSON lines (- for standard output), also from a damaged index.
+
+    What can be read is written, what cannot is named on standard error, with exit code 1.
+    """
+    import contextlib
+    import sys
+
+    from edge.errors import UsageError
+    from edge_index.export import export as write
+    from edge_tui.commands import opening
+    from edge_tui.commands.output import status, warn
+
+    if out.exists():
+        raise UsageError(f"{out} exists already; give another name")
+    path, wanted = _chosen(index)
+    opening.require_index(path, wanted.index or opening.DEFAULT_INDEX)
+    to_stdout = str(out) == "-"
+    try:
+        with contextlib.nullcontext(sys.stdout) if to_stdout else out.open("w", encoding="utf-8") as file:
+            done = write(path / "index.sqlite", file)
+    except BaseException:
+        if not to_stdout:
+            out.unlink(missing_ok=True)
+        raise
+    for failure in done.failed:
+        warn(failure.reason)
+    status(f"{done.documents:,} documents and {done.passages:,} passages written, {len(done.failed)} troubles")
+    if done.failed:
+        raise click.exceptions.Exit(1)
 
 
 @index.command(epilog="Example: edge index remove manuals/old.pdf --index pumps")
@@ -150,6 +291,18 @@ def check(index: str | None, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
     if not as_json:
         click.echo("The index is whole.")
+
+
+def _require(paths: tuple[Path, ...]) -> None:
+    from edge.errors import StorageError
+
+    for path in paths:
+        if not path.exists():
+            raise StorageError(f"{path} does not exist; give a file or folder with documents")
+
+
+def _choice(include: tuple[str, ...], exclude: tuple[str, ...], no_ignore: bool) -> dict[str, Any]:
+    return {"include": include, "exclude": exclude, "ignore": not no_ignore}
 
 
 @contextmanager

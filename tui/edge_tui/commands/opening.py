@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -11,8 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import click
+
 from edge import library, paths
-from edge.errors import KnowledgeError, StorageError, UsageError
+from edge.errors import EncoderError, KnowledgeError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -101,10 +104,17 @@ def close_loaded(model: Future[Model]) -> None:
         model.result().close()
 
 
-def open_index(path: Path, settings: Settings, *, create: bool = False, encoder: bool = True) -> Index:
-    """The index at `path`, with `create` a new one if there is none; `encoder` is needed to add and search."""
+def open_index(
+    path: Path, settings: Settings, *, create: bool = False, encoder: bool = True, later: bool = False
+) -> Index:
+    """The index at `path`, with `create` a new one if there is none.
+
+    `encoder` is needed to add and search; with `later` it is loaded when it really is.
+    """
     from edge_index import Index
 
+    if later:
+        return Index.open(path, encoder=lambda: open_encoder(settings), create=create)
     return Index.open(path, encoder=open_encoder(settings) if encoder else None, create=create)
 
 
@@ -112,7 +122,7 @@ def open_index(path: Path, settings: Settings, *, create: bool = False, encoder:
 def filling(path: Path, settings: Settings) -> Iterator[Index]:
     """An index to add documents to; one that was made for this and stayed empty is removed again."""
     fresh = not path.exists()
-    index = open_index(path, settings, create=True)
+    index = open_index(path, settings, create=True, later=True)
     try:
         yield index
     finally:
@@ -161,23 +171,65 @@ def require_index(path: Path, name: str) -> None:
         raise KnowledgeError(f"there is no index {name!r} ({path} does not exist); make it with: {made}")
 
 
-def add_documents(index: Index, documents: Sequence[Path]) -> AddReport:
-    """Add files and folders with a progress bar; what could not be read is told on standard error."""
-    from edge_tui.commands.output import progress_bar, warn
+def add_documents(index: Index, documents: Sequence[Path], *, offer_redo: bool = False, **options: Any) -> AddReport:
+    """Add files and folders with a progress bar; what could not be read is told on standard error.
+
+    `options` are those of `Index.add`. With `offer_redo` a person at a terminal is asked, where the index was made
+    with another encoder, whether it is to be made afresh.
+    """
+    from edge_tui.commands.index_report import told_about_failures
+    from edge_tui.commands.output import warn
+
+    try:
+        with _progress("reading") as show:
+            report = index.add(list(documents), progress=show, **options)
+    except EncoderError:
+        if not (offer_redo and _redone_if_wanted(index)):
+            raise
+        return add_documents(index, documents, **options)
+    for sentence in told_about_failures(report.failed):
+        warn(sentence)
+    return report
+
+
+def redo(index: Index, *, anyway: bool = False) -> AddReport:
+    """Make an index afresh with a progress bar."""
+    with _progress("encoding") as show:
+        return index.redo(progress=show, anyway=anyway)
+
+
+def _redone_if_wanted(index: Index) -> bool:
+    from edge_tui.commands.index_report import outdated
+    from edge_tui.commands.output import status
+
+    found = index.outdated()
+    if found is None or not _at_a_terminal():
+        return False
+    status(outdated(found))
+    if not click.confirm("Make it afresh now?", err=True):
+        return False
+    redo(index)
+    return True
+
+
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[AddProgress], None]]:
+    """What shows how far an index is."""
+    from edge_tui.commands.output import progress_bar
 
     with progress_bar() as bar:
-        task = bar.add_task("reading", total=None) if bar is not None else None
+        task = bar.add_task(doing, total=None) if bar is not None else None
 
         def show(now: AddProgress) -> None:
             if bar is not None and task is not None:
                 name = Path(now.path).name[:40] if now.path else "done"
                 bar.update(task, total=now.total, completed=now.done, description=name)
 
-        report = index.add(list(documents), progress=show)
-    for failure in report.failed:
-        named = failure.path in failure.reason
-        warn(f"not indexed: {failure.reason if named else f'{failure.path}: {failure.reason}'}")
-    return report
+        yield show
 
 
 def nothing_to_read(documents: Sequence[Path], report: AddReport) -> KnowledgeError:
