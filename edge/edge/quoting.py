@@ -20,12 +20,16 @@ _TURNS = re.compile(
     r"(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
     re.IGNORECASE,
 )
+_BIDDING = r"(?:^|[.!:;]\s*|\b(?:please|always|must|now|and)\s+)"
 _ORDER = re.compile(
-    r"\b(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|passage|question|above|previous|"
-    r"prior|everything)|\b(?:new|system|updated|real) (?:instruction|prompt|message|order|question)s?\b"
-    r"|\b(?:ai|language|chat) ?(?:assistant|model|bot)s?\b|\byou (?:are now|must now|will now)\b|^\s*(?:system|"
-    r"assistant|user|question|answer|human|instructions?)\s*:"
-    r"|\b(?:reply|respond|answer)\b.{0,30}\b(?:only|with|instead|exactly)\b|\bend of (?:the )?(?:passage|document)s?\b",
+    _BIDDING + r"(?:ignore|disregard|forget|override)\b.{0,40}\b(?:instruction|prompt|rule|passage|question|previous|"
+    r"prior|everything)|\b(?:new|system|updated|real) (?:instruction|prompt|message|order|question)s?\s*:"
+    r"|\b(?:notes?|message|instructions?|attention|dear|hello)\b.{0,20}\b(?:ai|language|chat) ?"
+    r"(?:assistant|model|bot)s?\b"
+    r"|\byou (?:are now|must now|will now)\b|^\s*(?:system|assistant|user|question)\s*:|"
+    + _BIDDING
+    + r"(?:reply|respond|answer)\b.{0,30}\b(?:only|with|instead|exactly)\b"
+    r"|\bend of (?:the )?(?:passage|document)s?\b",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -91,13 +91,24 @@ class Question:
         return self._sentences(candidate)[0]
 
     def score(self, candidate: Candidate, lexical: float) -> tuple[float, float]:
-        """The score of a passage, 0 to 1, and that of its best sentence; `lexical` 0 to 1 is its place by BM25."""
+        """The score of a passage, 0 to 1, and that of its best sentence; `lexical` 0 to 1 is its place by BM25.
+
+        A sentence that repeats the question word for word is the nearest of all and tells nothing: the passage is
+        scored by its others.
+        """
         scores, words = self._sentences(candidate)
         if not scores:
             return 0.0, 0.0
         whole = max(0.0, float(candidate.vector @ self.vector))
-        closest = max(0.0, float((candidate.sentences.astype(self.vector.dtype) @ self.vector).max()))
-        score = WHOLE * whole + CLOSEST * closest + LEXICAL * lexical + SENTENCE * max(scores)
+        cosines = (candidate.sentences.astype(self.vector.dtype) @ self.vector).tolist()
+        telling = [
+            (cosine, score)
+            for cosine, score, (start, end) in zip(cosines, scores, candidate.spans.tolist(), strict=True)
+            if not repeats(candidate.text[start:end], self.text)
+        ]
+        closest = max((cosine for cosine, _ in telling if cosine > 0), default=0.0)
+        best = max((score for _, score in telling), default=0.0)
+        score = WHOLE * whole + CLOSEST * closest + LEXICAL * lexical + SENTENCE * best
         return min(1.0, score + COVERED * self._coverage(words)), max(scores)
 
     def _sentences(self, candidate: Candidate) -> tuple[list[float], set[str]]:
@@ -182,8 +193,11 @@ def asks(sentence: str, query: str) -> bool:
 
     A query of keywords asks nothing: a sentence that holds them all, word for word, is what was looked for.
     """
-    if sentence.rstrip().endswith(("?", "？")):
-        return True
+    return sentence.rstrip().endswith(("?", "？")) or repeats(sentence, query)
+
+
+def repeats(sentence: str, query: str) -> bool:
+    """Whether a sentence holds the question `query` word for word; keywords are no question."""
     plain = " ".join(query.casefold().split())
     is_question = plain.endswith("?") or plain.partition(" ")[0] in _ASKING
     plain = plain.strip(" ?")

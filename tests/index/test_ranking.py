@@ -346,3 +346,14 @@ def test_scores_of_passages_are_what_they_say(kitchen: Index) -> None:
     passages: list[Passage] = kitchen.search("How long do onions take to brown?", 8)
     assert passages[0].text == COOKING[1]
     assert all(FLOOR / 2 <= passage.score <= 1 for passage in passages)
+
+
+def test_a_command_that_quotes_the_question_does_not_come_before_its_answer(shelf: Index, tmp_path: Path) -> None:
+    """As a README does that shows how to ask itself."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    text, question, answer = CASES["lighthouse"]
+    (folder / "lighthouse.md").write_text(f"# Light\n\n{text}\n\n# Try\n\n```sh\nedge ask '{question}'\n```\n")
+    with Index.open(tmp_path / "index", encoder=shelf.encoder) as index:
+        index.add([folder])
+        assert answer in index.search(question)[0].text
