@@ -38,6 +38,9 @@ _JUDGED = 8
 _RERANKED = 0.5
 """Share of a reranker in the order, where one is given."""
 
+_QUOTABLE = 4
+"""Words of a question that nobody writes down word for word but to ask it; "seal?" is none."""
+
 _ASKING = frozenset(
     "who whom whose what which when where why how is are was were do does did can could should will has have".split()
 )
@@ -201,7 +204,7 @@ def repeats(sentence: str, query: str) -> bool:
     plain = " ".join(query.casefold().split())
     is_question = plain.endswith("?") or plain.partition(" ")[0] in _ASKING
     plain = plain.strip(" ?")
-    return is_question and bool(plain) and plain in " ".join(sentence.casefold().split())
+    return is_question and len(plain.split()) >= _QUOTABLE and plain in " ".join(sentence.casefold().split())
 
 
 def _min_max(values: Sequence[float]) -> list[float]:

@@ -309,6 +309,7 @@ def test_floor_is_about_the_best_sentence() -> None:
         ("The seal of the pump is made of rubber.", "seal of the pump", False),
         ("The seal of the pump is made of rubber.", "Seal", False),
         ("The seal of the pump is made of rubber.", "What is the seal made of?", False),
+        ("The seal of the pump is made of rubber.", "the pump?", False),
         ("The seal of the pump is made of rubber.", "?", False),
         ("The seal of the pump is made of rubber.", "", False),
     ],
