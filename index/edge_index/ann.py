@@ -15,7 +15,7 @@ import secrets
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,9 +200,7 @@ class Ann:
                 os.fsync(file.fileno())
             if temporary.stat().st_size != self._graph.index_file_size():  # hnswlib does not see a full disk
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary))
-            self.record = AnnRecord(
-                sha256_of(temporary), record.dim, _METRIC, record.count, generation, self.after, self.last
-            )
+            self.record = replace(record, sha256=sha256_of(temporary))
         except BaseException:
             discard(temporary)
             raise

@@ -91,7 +91,7 @@ class Question:
 
     def sentence_scores(self, candidate: Candidate) -> list[float]:
         """One score for each sentence, 0 to 1 (a negative cosine counts as 0)."""
-        return self._sentences(candidate)[0]
+        return self._sentences(candidate)[1]
 
     def score(self, candidate: Candidate, lexical: float) -> tuple[float, float]:
         """The score of a passage, 0 to 1, and that of its best sentence; `lexical` 0 to 1 is its place by BM25.
@@ -99,11 +99,10 @@ class Question:
         A sentence that repeats the question word for word is the nearest of all and tells nothing: the passage is
         scored by its others.
         """
-        scores, words = self._sentences(candidate)
+        cosines, scores, words = self._sentences(candidate)
         if not scores:
             return 0.0, 0.0
         whole = max(0.0, float(candidate.vector @ self.vector))
-        cosines = (candidate.sentences.astype(self.vector.dtype) @ self.vector).tolist()
         telling = [
             (cosine, score)
             for cosine, score, (start, end) in zip(cosines, scores, candidate.spans.tolist(), strict=True)
@@ -114,9 +113,9 @@ class Question:
         score = WHOLE * whole + CLOSEST * closest + LEXICAL * lexical + SENTENCE * best
         return min(1.0, score + COVERED * self._coverage(words)), max(scores)
 
-    def _sentences(self, candidate: Candidate) -> tuple[list[float], set[str]]:
-        """The scores of its sentences and all their words."""
-        cosines = candidate.sentences.astype(self.vector.dtype) @ self.vector
+    def _sentences(self, candidate: Candidate) -> tuple[list[float], list[float], set[str]]:
+        """The cosines and the scores of its sentences, and all their words."""
+        cosines: list[float] = (candidate.sentences.astype(self.vector.dtype) @ self.vector).tolist()
         scores = []
         previous: set[str] = set()
         everything: set[str] = set()
@@ -124,7 +123,7 @@ class Question:
             sentence = candidate.text[start:end]
             words = set(content_words(sentence))
             score = (
-                _COSINE * max(0.0, float(cosine))
+                _COSINE * max(0.0, cosine)
                 + _COVERAGE * self._coverage(words)
                 + _WITH_PREVIOUS * self._coverage(words | previous)
                 + _KIND * self._tells(sentence)
@@ -132,7 +131,7 @@ class Question:
             scores.append(min(1.0, score / (_COSINE + _COVERAGE + _WITH_PREVIOUS + _KIND)))
             everything |= words
             previous = words
-        return scores, everything
+        return cosines, scores, everything
 
     def _coverage(self, words: set[str]) -> float:
         if not self._total:

@@ -162,10 +162,8 @@ def list_(index: str | None, as_json: bool) -> None:
     elif documents:
         header = ("PASSAGES", "CHARACTERS", "PAGES", "FILE", "DOCUMENT")
         rows = [
-            *(
-                (str(d.passages), str(d.characters), str(d.pages or ""), stale.get(d.path, ""), short(d.path))
-                for d in documents
-            )
+            (str(d.passages), str(d.characters), str(d.pages or ""), stale.get(d.path, ""), short(d.path))
+            for d in documents
         ]
         print_table(header, rows)
     else:
