@@ -47,7 +47,7 @@ def test_the_first_command_ends_with_a_cited_answer(tmp_path: Path) -> None:
         ["bash", "-euc", FIRST], cwd=clone, env=environment, capture_output=True, text=True, timeout=2300
     )
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    answer = result.stdout[result.stdout.index("In your documents") :]
+    answer = result.stdout[result.stdout.index("Nearest in your documents") :]
     assert "an expert on your documents" in answer
     sources = answer[answer.index("Sources") :]
     assert re.search(r"README\.md · [\d,]+–[\d,]+", sources), answer

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from edge.citations import cite, lexical_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
-from edge.quoting import harmless, orders
-from edge.sentences import sentence_spans
+from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, numbered, turn
 from edge.types import (
     Answer,
     Delta,
@@ -30,18 +29,11 @@ from edge.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-SYSTEM = "You are a helpful assistant. Answer in short, plain sentences."
-SYSTEM_WITH_PASSAGES = (
-    "You answer questions from the passages that the user gives you. Use only what the passages say, "
-    "in one or two short sentences. If the passages do not tell, say that they do not tell."
-)
 NOT_TOLD = "The documents do not tell."
-"""The whole answer when no passage is good enough: said without asking the model."""
-
-_BLANK_LINES = re.compile(r"\n\s*\n")
+"""The whole answer when no passage is good enough, and when the model finds that they do not answer."""
 
 CERTAINTY = 0.5
-"""The probability, as the retriever gives it, below which the documents do not tell."""
+"""The probability, by the retriever or by the model, below which the documents do not tell."""
 
 
 @runtime_checkable
@@ -58,7 +50,8 @@ class Chat:
     Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
     found the model reads the best `prompt_passages`; one is fastest and, for small models, as good: of 40
     questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
-    passages less likely than `certainty` to tell is believed: the model is not asked; 0 asks it always.
+    passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
+    (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered.
     """
 
     def __init__(
@@ -114,14 +107,25 @@ class Chat:
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
         passages = self.knowledge.search(question, self.k) if self.knowledge is not None else []
         evidence = self._evidence(question, passages)
+        told = None
         if self.knowledge is not None:
             yield Delta(evidence=evidence)
-            if not passages or self._unlikely(question, passages):
-                yield from self._not_told(question, evidence)
+            told = self._likely(question, passages)
+            if not passages or self._refuses(told):
+                yield from self._not_told(question, evidence, told)
                 return
         prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], evidence, sampling)
-        if read:  # small models like to go on with a question of their own
+        judged = None
+        if read:
+            # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
+            judged = yield from self._judged(prompt)
+        if judged is not None:
+            probability, spent = judged
+            told = probability if told is None else min(told, probability)
+            if self._refuses(told):
+                yield from self._not_told(question, evidence, told, spent)
+                return
         text = ""
         finish: Finish = "cancelled"
         usage = Usage()
@@ -132,13 +136,17 @@ class Chat:
                 text += piece
                 if delta.finish is not None and delta.usage is not None:
                     finish, usage = delta.finish, delta.usage
-                elif piece or delta.prefill:
+                elif piece or (delta.prefill and judged is None):
                     yield Delta(text=piece, prefill=delta.prefill)
         finally:
             if text:
                 self.history += [prompt[-1], Message("assistant", text)]
+        if judged is not None:  # the prompt was read then
+            _, spent = judged
+            seconds = spent.prompt_seconds + usage.prompt_seconds
+            usage = replace(usage, cached_tokens=spent.cached_tokens, prompt_seconds=seconds)
         citations, unsupported = cite(text, passages, question)
-        answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish)
+        answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
 
     def _evidence(self, question: str, passages: Sequence[Passage]) -> tuple[Evidence, ...]:
@@ -146,17 +154,49 @@ class Chat:
             return tuple(self.knowledge.evidence(question, passages))
         return lexical_evidence(question, passages)
 
-    def _unlikely(self, question: str, passages: Sequence[Passage]) -> bool:
-        if not isinstance(self.knowledge, JudgingRetriever):
-            return False
-        return self.knowledge.answerable(question, passages) < self.certainty
+    def _likely(self, question: str, passages: Sequence[Passage]) -> float | None:
+        """By what was found; None where that is not judged."""
+        if not passages:
+            return 0.0
+        return self.knowledge.answerable(question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
-    def _not_told(self, question: str, evidence: tuple[Evidence, ...]) -> Iterator[Delta]:
+    def _judged(self, prompt: Sequence[Message]) -> Generator[Delta, None, tuple[float, Usage] | None]:
+        """Read the prompt as the answer will; then, by the model, how likely its passages tell, and what that took.
+
+        None where the model's judgement is not known to be worth anything, or there is no room to ask for it.
+        """
+        if self.certainty <= 0:
+            return None
+        from edge.answerability import calibration_of, log_odds
+
+        calibration = calibration_of(self.model, adapter=self.adapter)
+        if calibration is None or not calibration.believed:
+            return None
+        usage = Usage()
+        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=Sampling(max_tokens=1)):
+            usage = delta.usage or usage
+            if delta.prefill is not None:
+                yield Delta(prefill=delta.prefill)
+        began = perf_counter()
+        try:
+            odds = log_odds(self.model, prompt, adapter=self.adapter)
+        except ContextOverflow:
+            return None
+        seconds = usage.prompt_seconds + perf_counter() - began
+        return calibration.probability(odds), Usage(usage.prompt_tokens, usage.cached_tokens, prompt_seconds=seconds)
+
+    def _refuses(self, told: float | None) -> bool:
+        return told is not None and told < self.certainty
+
+    def _not_told(
+        self, question: str, evidence: tuple[Evidence, ...], told: float | None, usage: Usage | None = None
+    ) -> Iterator[Delta]:
         self.history += [Message("user", question), Message("assistant", NOT_TOLD)]
         ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=NOT_TOLD)
-        answer = Answer(NOT_TOLD, evidence, (), (), (), Usage(), ledger)
-        yield Delta(finish="stop", usage=Usage(), answer=answer)
+        usage = usage or Usage()
+        answer = Answer(NOT_TOLD, evidence, (), (), (), usage, ledger, told=told)
+        yield Delta(finish="stop", usage=usage, answer=answer)
 
     def _system(self) -> list[Message]:
         default = SYSTEM if self.knowledge is None else SYSTEM_WITH_PASSAGES
@@ -190,7 +230,7 @@ class Chat:
             elif read:
                 last = read.pop()
                 name = f"passage {last.document}:{last.start}-{last.end}"
-                dropped.append(Dropped(name, model.count(_numbered(len(read) + 1, last))))
+                dropped.append(Dropped(name, model.count(numbered(len(read) + 1, last))))
             else:
                 raise ContextOverflow(
                     f"the question needs {needed:,} tokens with {reserved:,} reserved for the reply, and the context "
@@ -205,38 +245,3 @@ class Chat:
         spent_system = needed - reserved - spent_history - spent_passages - spent_question
         ledger = Ledger(limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped))
         return prompt, read, ledger
-
-
-def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence]) -> str:
-    """Passages, the best sentence once more, the question: pointed at it, SmolLM2-135M answers 49 of 90 questions
-    instead of 42 from one passage.
-
-    A blank line ends a passage, and none stands inside one. A sentence that gives orders is nothing to point at.
-    """
-    if not passages:
-        return question
-    numbered = "\n\n".join(_numbered(i, passage) for i, passage in enumerate(passages, 1))
-    best = next((quoted for e in evidence if not orders(quoted := _line(e.quote))), None)
-    pointer = f"Most relevant: {best}\n\n" if best else ""
-    return f"Passages:\n\n{numbered}\n\n{pointer}Question: {question}"
-
-
-def _numbered(number: int, passage: Passage) -> str:
-    text, heading = harmless(passage.text), _line(passage.heading or "")
-    place = f" ({heading})" if heading else ""
-    return f"[{number}]{place} {_marked(text)}"
-
-
-def _marked(text: str) -> str:
-    """Sentences that speak to the model come as what they are: something that the document says."""
-    marked, at = "", 0
-    for start, finish in sentence_spans(text):
-        sentence = text[start:finish]
-        said = f'(the document says: "{_line(sentence)}")' if orders(sentence) else sentence
-        marked += text[at:start] + said
-        at = finish
-    return _BLANK_LINES.sub("\n", (marked + text[at:]).strip())
-
-
-def _line(text: str) -> str:
-    return " ".join(harmless(text).split())

@@ -130,6 +130,23 @@ class Model:
             parts.append(last.text)
         return Reply("".join(parts), last.finish or "stop", last.usage or Usage())
 
+    def score(
+        self,
+        prompt: Prompt,
+        continuations: Sequence[str],
+        *,
+        adapter: str | None = None,
+        scale: float | None = None,
+    ) -> list[float]:
+        """How likely the reply is to begin with each of `continuations`: natural logarithms of probabilities.
+
+        Raises what `stream` raises, and UsageError for an empty continuation.
+        """
+        if not all(continuations):
+            raise UsageError("an empty continuation has no probability; name the words that a reply may begin with")
+        with self._held():
+            return self.engine.score(self._text(prompt), continuations, self._adapter(adapter, scale))
+
     def count(self, text: str) -> int:
         """Tokens of `text`."""
         return self.engine.count(text)
@@ -185,9 +202,11 @@ class Model:
         with self._held():
             if adapter is not None:  # it may have been removed since the stream was asked for
                 self._adapter(adapter.name, None)
-            text = prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt))
-            deltas = _deltas(self.engine.stream(text, sampling, adapter), sampling.stop)
+            deltas = _deltas(self.engine.stream(self._text(prompt), sampling, adapter), sampling.stop)
             yield from deltas if sampling.schema is None else _kept_to(sampling.schema, deltas)
+
+    def _text(self, prompt: Prompt) -> str:
+        return prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt))
 
     def _held(self, *, closing: bool = False) -> _Held:
         if self._holder == threading.get_ident():

@@ -33,6 +33,11 @@ def indexes_dir() -> Path:
     return home() / "indexes"
 
 
+def calibrations_dir() -> Path:
+    """What is known of each model's judgement, see `edge.answerability`."""
+    return home() / "calibrations"
+
+
 def cache_dir() -> Path:
     """Files that can be made again at any time: converted encoders, indexes of `--docs`."""
     return home() / "cache"

@@ -19,7 +19,8 @@ class Settings:
     `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages
     that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
     "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
-    "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml".
+    "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml". `certainty`: the probability below which the
+    documents are said not to tell; 0 answers always.
     """
 
     model: str | None = None
@@ -34,6 +35,7 @@ class Settings:
     provider: str | None = None
     k: int = 5
     prompt_passages: int = 1
+    certainty: float = 0.5
     temperature: float = 0.0
     max_tokens: int = 512
     theme: str | None = None

@@ -167,7 +167,8 @@ class Answer:
 
     `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
     of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
-    `passages` are the ones the model was given.
+    `passages` are the ones the model was given. `told` is the probability, as far as it was judged, that the documents
+    tell what was asked.
     """
 
     text: str
@@ -178,6 +179,7 @@ class Answer:
     usage: Usage
     ledger: Ledger
     finish: Finish = "stop"
+    told: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,20 @@ def test_the_model_reads_the_best_passages_and_the_answer_names_them() -> None:
     assert engine.prompts[0].rstrip().endswith("Question: Who?\n<|assistant|>")
 
 
+def test_passages_that_follow_one_another_are_read_as_one_in_their_order() -> None:
+    first, second, other = passage(1), passage(2), passage(3)
+    second = replace(second, document=first.document, start=first.end + 2, end=first.end + 9, text="Then he")
+    far = replace(first, start=5000, end=5010, text="Elsewhere.")
+    _, engine = make()
+    Chat(Model(engine), knowledge=Shelf(second, other, far, first), prompt_passages=4).ask("Who?")
+    blocks = engine.prompts[0].split("\n\n")
+    assert [block for block in blocks if block.startswith("[")] == [
+        f"[1] {first.text}\nThen he",
+        f"[2] {other.text}",
+        "[3] Elsewhere.",
+    ]
+
+
 def test_the_best_sentence_stands_right_before_the_question() -> None:
     chat, engine = make(knowledge=Shelf(passage(1)))
     chat.ask("Who led the Normans?")

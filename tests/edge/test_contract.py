@@ -17,7 +17,7 @@ import edge
 import engines_under_test as under_test
 from edge import Message, Model, Sampling
 from edge.engines.tokenizer import HuggingFaceTokenizer
-from edge.errors import AdapterError, ContextOverflow, ModelError
+from edge.errors import AdapterError, ContextOverflow, ModelError, UsageError
 from engines_under_test import FOLLOW_UP, LEARNT, LINES, SECOND, Files, asked
 
 EVERY = ["scripted", "gguf", "onnx"]
@@ -329,6 +329,44 @@ def test_both_engines_say_the_same_of_the_same_weights(stand_in_exports: Path) -
             rows = logits(onnx, tokenizer.prompt(prompt), said)
             assert len(rows) == len(said) == 64
             assert all(row.max() - row[token] < 0.01 for row, token in zip(rows, said, strict=True))
+
+
+def test_continuations_are_as_likely_as_transformers_finds_them(stand_in: Path, stand_in_exports: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    oracle, tokenizer = AutoModelForCausalLM.from_pretrained(stand_in), AutoTokenizer.from_pretrained(stand_in)
+    words = ["Yes", "No", "The passages do not tell."]
+    for name in ("f16.gguf", "onnx-fp32"):
+        with edge.load(stand_in_exports / name, context=256) as model:
+            prompt = model.render(asked("Is the sea deep?"))
+            expected = []
+            for word in words:
+                read, spoken = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (prompt, word))
+                with torch.no_grad():
+                    rows = oracle(torch.tensor([read + spoken])).logits[0, len(read) - 1 : -1].double().log_softmax(1)
+                expected.append(float(rows[range(len(spoken)), spoken].sum()))
+            assert model.score(prompt, words) == pytest.approx(expected, abs=0.05)
+            assert model.score(asked("Is the sea deep?"), words[:1]) == pytest.approx(expected[:1], abs=0.05)
+
+
+def test_scores_leave_no_trace_and_follow_the_adapter(learned: Model) -> None:
+    before = say(learned, LAMP)
+    by_base = learned.score(asked(LAMP), [LINES[LAMP], LEARNT[LAMP]])
+    assert say(learned, LAMP) == before == LINES[LAMP]
+    by_lora = learned.score(asked(LAMP), [LINES[LAMP], LEARNT[LAMP]], adapter="lora")
+    assert by_base[0] > -2 > -8 > by_base[1]
+    assert by_lora[1] > -2 > -8 > by_lora[0]
+    kept = next(delta.prefill for delta in learned.stream(asked(LAMP), adapter="lora", sampling=PLAIN) if delta.prefill)
+    assert kept.cached == kept.total - 1, "the prompt that was scored is not read again"
+
+
+def test_an_empty_continuation_or_one_beyond_the_context_is_refused(model: Model) -> None:
+    with pytest.raises(UsageError, match="empty continuation"):
+        model.score(asked(LAMP), ["Yes", ""])
+    with pytest.raises(ContextOverflow):
+        model.score(asked(LAMP), ["word " * 5000])
+    assert say(model, LAMP) == LINES[LAMP]
 
 
 def logits(model: Model, prompt: list[int], reply: list[int]) -> Any:

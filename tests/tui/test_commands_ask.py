@@ -231,7 +231,7 @@ def test_an_error_of_the_model_comes_after_the_evidence(
 
     assert _run(["ask", "the coolant pump?", "--docs", str(docs)]) == 1
     captured = capsys.readouterr()
-    assert "In your documents" in captured.out
+    assert "Nearest in your documents" in captured.out
     assert captured.err.strip().endswith("edge: the weights are damaged; fetch them again")
 
 

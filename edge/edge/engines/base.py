@@ -64,5 +64,10 @@ class Engine(Protocol):
         shares with the one before is kept, never across adapters or scales.
         """
 
+    def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
+        """The natural logarithm of the probability of each of `continuations`, none of them empty, right after
+        `prompt`. The KV of the prompt is kept as by `stream`.
+        """
+
     def close(self) -> None:
         """Free the weights; calling it twice is harmless."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from edge.engines.base import Token, check_length
 from edge.engines.chain import sampler_chain
@@ -21,10 +21,15 @@ from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.gpu import offloaded
 from edge.engines.lookup import LONGEST, Drafter, Pace
+from edge.engines.sampling import log_probability
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 BATCH = 512
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
@@ -124,11 +129,24 @@ class LlamaCppEngine:
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
-        tokens = self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
-        check_length(len(tokens), self.context)
-        self._use_adapter(adapter)
-        yield from self._prefill(tokens)
+        yield from self._read(prompt, adapter)
         yield from self._decode(sampling)
+
+    def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
+        for _ in self._read(prompt, adapter):
+            pass
+        read, last = len(self._tokens), self._logits(-1)
+        scores = []
+        for continuation in continuations:
+            tokens = self._tokenize(continuation, add_special=False)
+            check_length(read + len(tokens), self.context)
+            rows = [last]
+            if tokens[1:]:
+                self._compute(tokens[:-1], every=True)
+                rows += [self._logits(row) for row in range(len(tokens) - 1)]
+                self._cut(read)
+            scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
+        return scores
 
     def close(self) -> None:
         if self._model is None:
@@ -224,6 +242,12 @@ class LlamaCppEngine:
         if self._lib.llama_set_adapters_lora(self._ctx, loras, len(chosen), scales):
             raise AdapterError(f"the adapter {key} could not be activated: {last_error()}")
         self._kv_key = key
+
+    def _read(self, prompt: str, adapter: Adapter | None) -> Iterator[Prefill]:
+        tokens = self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
+        check_length(len(tokens), self.context)
+        self._use_adapter(adapter)
+        yield from self._prefill(tokens)
 
     def _forget(self) -> None:
         self._lib.llama_memory_clear(self._memory, False)
@@ -341,6 +365,12 @@ class LlamaCppEngine:
 
 def _kind(rows: int) -> int:
     return max(kind for kind in (1, *KINDS) if kind <= rows)
+
+
+def _floats(logits: bytes) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.frombuffer(logits, np.float32)
 
 
 def _common_prefix(a: list[int], b: list[int]) -> int:

@@ -13,13 +13,13 @@ from typing import Any
 from edge.engines.base import Token, check_length
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
-from edge.engines.sampling import Sampler
+from edge.engines.sampling import Sampler, log_probability
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ModelError
 from edge.machine import physical_cores
 from edge.types import Adapter, Message, Prefill, Sampling
 
-BATCH = 128
+BATCH = 64
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between and for the logits
 of all of them, which the model computes for every token of a step."""
 
@@ -99,6 +99,23 @@ class OnnxEngine:
         name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
         yield from self._prefill(tokens, (name, scale, sampling.schema))
         yield from self._decode(sampling)
+
+    def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
+        tokens = self._tokenizer.prompt(prompt)
+        name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
+        scores = []
+        for continuation in continuations:
+            spoken = self._tokenizer.tokens(continuation)
+            check_length(len(tokens) + len(spoken), self.context)
+            for _ in self._prefill(tokens, (name, scale, None)):
+                pass
+            score = 0.0
+            for number, token in enumerate(spoken):
+                if number:
+                    self._compute(spoken[number - 1 : number])
+                score += log_probability(self._generator.get_logits().reshape(-1), token)
+            scores.append(score)
+        return scores
 
     def close(self) -> None:
         self._forget()

@@ -16,6 +16,14 @@ _REJECTED = 1e6
 """Far below every score, and finite: what a grammar leaves over can still be ranked."""
 
 
+def log_probability(logits: NDArray[np.float32], token: int) -> float:
+    """The natural logarithm of the probability that `logits` [vocabulary] give a token."""
+    import numpy as np
+
+    shifted = logits.astype(np.float64) - logits.max()
+    return float(shifted[token] - np.log(np.exp(shifted).sum()))
+
+
 class Sampler:
     """Chooses the tokens of one reply.
 

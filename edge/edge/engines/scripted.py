@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,6 +70,11 @@ class ScriptedEngine:
             yield Token("", "stop")
         finally:
             self._cached = (adapter, words + spoken)
+
+    def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
+        """A script has no opinion: all are equally likely."""
+        check_length(max(map(self.count, [prompt + continuation for continuation in continuations])), self.context)
+        return [-math.log(len(continuations))] * len(continuations)
 
     def close(self) -> None:
         self._cached = (None, [])

@@ -97,7 +97,7 @@ def test_a_question_before_anything_is_open_waits_for_it(monkeypatch: pytest.Mon
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, "how often?")
         begin(app)
-        await until(pilot, lambda: "From your documents" in screen_text(app) and "[1]" in screen_text(app))
+        await until(pilot, lambda: "Nearest in your documents" in screen_text(app) and "[1]" in screen_text(app))
         await answered(app, pilot)
         assert "Stopped" not in screen_text(app)
 
@@ -111,7 +111,7 @@ def test_evidence_words_marks_and_costs_are_on_the_screen() -> None:
         await send(pilot, "how often?")
         await answered(app, pilot)
         shown = screen_text(app)
-        assert shown.index("how often?") < shown.index("From your documents") < shown.index("Keep a spare.°")
+        assert shown.index("how often?") < shown.index("Nearest in your documents") < shown.index("Keep a spare.°")
         assert "[1] Replace the shaft seal every 4,000 hours of operation." in shown
         assert f"pump-1.md · p. 12 · {MANUAL.index(SEAL)}–{MANUAL.index(SEAL) + len(SEAL)}" in shown
         assert "° the model's own words: not in the documents" in shown
@@ -163,7 +163,9 @@ def test_escape_takes_a_question_back_while_the_model_loads() -> None:
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, "how often?")  # maybe before the documents are open: it must wait for them
-        await until(pilot, lambda: "From your documents" in screen_text(app), "evidence before the model is there")
+        await until(
+            pilot, lambda: "Nearest in your documents" in screen_text(app), "evidence before the model is there"
+        )
         await pilot.press("escape")
         await until(pilot, lambda: "Stop" in screen_text(app))
         gate.set()
@@ -244,7 +246,7 @@ def test_the_quote_is_in_view_on_a_small_terminal() -> None:
         await until(pilot, lambda: "Replace the shaft seal" in screen_text(app))
         assert "how often?" not in screen_text(app)
         await pilot.press("escape")
-        await until(pilot, lambda: "how often?" in screen_text(app) or "From your documents" in screen_text(app))
+        await until(pilot, lambda: "how often?" in screen_text(app) or "Nearest in your documents" in screen_text(app))
         assert app.focused is prompt(app)
 
     drive(session(SEAL, knowledge=Shelf(long)), play, size=(80, 24))

@@ -88,6 +88,7 @@ class Session:
         system: str | None = None,
         k: int = 5,
         prompt_passages: int = 1,
+        certainty: float = 0.5,
         sampling: Sampling | None = None,
     ) -> None:
         self._open_model = open_model
@@ -97,6 +98,7 @@ class Session:
         self._system = system
         self._k = k
         self._prompt_passages = prompt_passages
+        self._certainty = certainty
         self._sampling = sampling or Sampling()
         self._model: Future[Model] = Future()
         self._failure: ModelError | None = None
@@ -185,6 +187,7 @@ class Session:
             adapter=self.adapter,
             k=self._k,
             prompt_passages=self._prompt_passages,
+            certainty=self._certainty,
         )
         if self._open_knowledge is None:
             return

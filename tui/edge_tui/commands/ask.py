@@ -52,6 +52,7 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
             adapter=opening.adapter_name(request),
             k=request.settings.k,
             prompt_passages=request.settings.prompt_passages,
+            certainty=request.settings.certainty,
         )
         if as_json:
             _print_json(question, chat.ask(question, sampling=request.sampling()))
@@ -110,7 +111,7 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
         for delta in chat.stream(question, sampling=sampling):
             if delta.evidence:
                 sources = number_sources(delta.evidence)
-                _print_sources("In your documents", sources)
+                _print_sources("Nearest in your documents", sources)
             if not delta.text:
                 show(_stage(delta))
                 continue

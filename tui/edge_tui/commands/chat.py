@@ -53,6 +53,7 @@ def chat(**told: Any) -> None:
             system=request.settings.system,
             k=request.settings.k,
             prompt_passages=request.settings.prompt_passages,
+            certainty=request.settings.certainty,
             sampling=request.sampling(),
         ),
         theme=request.settings.theme,

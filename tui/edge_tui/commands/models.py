@@ -141,6 +141,46 @@ def import_(where: str, save_as: str | None, how: How, replace: bool) -> None:
     status("Ready.")
 
 
+@models.command(epilog="Example: edge models calibrate qwen2.5")
+@click.argument("name")
+@click.option("-a", "--adapter", metavar="LORA", help="Together with this LoRA.")
+@click.option(
+    "--questions",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help='Your own, as JSON lines: {"question": "…", "answerable": true}. Needs --index.',
+)
+@click.option("--index", metavar="DIR", help="The index that answers those questions, or does not.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def calibrate(name: str, adapter: str | None, questions: Path | None, index: str | None, as_json: bool) -> None:
+    """Find out what a model's judgement is worth: whether documents tell what was asked.
+
+    It is asked about 64 questions of edge's own, or about yours. If it tells those that are answered from those that
+    only look so, ask and chat believe it from then on, and say that the documents do not tell where it finds so.
+    """
+    from edge import answerability
+    from edge_tui.commands import opening
+    from edge_tui.commands.options import Request
+    from edge_tui.commands.output import plain, print_json, stages, status
+
+    if (questions is None) != (index is None):
+        raise click.UsageError("--questions and --index belong together")
+    request = Request.of(docs=(), adapter=adapter, scale=None, force=False, model=name, index=index)
+    loaded_adapter = opening.adapter_name(request)
+    with opening.model_loader(request)() as model, stages() as show:
+        cases = answerability.own_cases() if questions is None else opening.cases(questions, request.settings)
+        found = answerability.calibrate(
+            model, cases, adapter=loaded_adapter, progress=lambda done: show("asking", done, len(cases))
+        )
+        answerability.save(found, model, adapter=loaded_adapter)
+    if as_json:
+        print_json(plain(found) | {"believed": found.believed})
+        return
+    share = f"{100 * found.auroc:.0f} % of pairs of an answered and an unanswered question told apart ({found.cases})"
+    verdict = "it is believed from now on" if found.believed else "too little: its judgement is not asked for"
+    status(f"{model.name}: {share}; chance is 50 %; {verdict}.")
+
+
 @models.command(epilog="Example: edge models remove smollm2 --yes")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")

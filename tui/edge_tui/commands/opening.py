@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
 import threading
@@ -18,6 +19,7 @@ from edge import library, paths
 from edge.errors import EncoderError, KnowledgeError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from edge.answerability import Case
     from edge.model import Model
     from edge.settings import Settings
     from edge.types import AddProgress, AddReport
@@ -163,6 +165,33 @@ def chosen_index(settings: Settings) -> Path | None:
     if settings.index:
         require_index(path, settings.index)
     return path if path.exists() else None
+
+
+def cases(questions: Path, settings: Settings) -> list[Case]:
+    """Questions of a file, with what an index finds for them. Raises UsageError for a line that is none."""
+    from edge.answerability import Case
+
+    found = []
+    path = chosen_index(settings)
+    assert path is not None, "an index was named, or chosen_index raises"
+    index = open_index(path, settings)
+    try:
+        for number, line in enumerate(questions.read_text(encoding="utf-8").splitlines(), 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                question, told = str(row["question"]), bool(row["answerable"])
+            except (ValueError, TypeError, KeyError) as error:
+                wanted = '{"question": "…", "answerable": true}'
+                raise UsageError(f"{questions}, line {number} is not of the form {wanted}") from error
+            passages = index.search(question, settings.k)
+            evidence = index.evidence(question, passages)
+            if passages:
+                found.append(Case(question, tuple(passages[: settings.prompt_passages]), tuple(evidence), told))
+    finally:
+        index.close()
+    return found
 
 
 def require_index(path: Path, name: str) -> None:

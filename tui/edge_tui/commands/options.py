@@ -29,6 +29,12 @@ _ANSWERING = (
     click.option("--scale", type=float, metavar="X", help="How much the adapter counts (default 1)."),
     click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else."),
     click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5)."),
+    click.option(
+        "--certainty",
+        type=click.FloatRange(0, 1),
+        metavar="P",
+        help="Below this probability the documents do not tell (default 0.5; 0 answers always).",
+    ),
     click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="The longest reply (default 512)."),
     click.option("--context", type=click.IntRange(16), metavar="N", help="Tokens that prompt and reply share."),
     click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: the physical cores."),

@@ -210,7 +210,7 @@ def _parser() -> MarkdownIt:
 
 
 def _evidence(sources: tuple[Source, ...]) -> Content:
-    lines = [Content.styled("From your documents", "bold")]
+    lines = [Content.styled("Nearest in your documents", "bold")]
     for source in sources:
         mark = Content.styled(f"[{source.number}]", "bold $accent")
         mark = mark.stylize(Style.from_meta({"@click": f"source({source.number})"}))
