@@ -14,6 +14,8 @@ from typing import Any
 import edge
 import standin
 import vocabularies
+from edge.engines import genai
+from edge.engines.gpu import gpus
 from edge.engines.scripted import ScriptedEngine
 from edge_converters import to_adapter, to_gguf
 
@@ -39,6 +41,21 @@ _TEMPLATE = (
 _END = 257
 
 
+SETTINGS: dict[str, dict[str, Any]] = {
+    "gguf": {"gpu_layers": 0},
+    "onnx": {"provider": "cpu"},
+    "gguf on a GPU": {"gpu_layers": "all"},
+    "onnx on CUDA": {"provider": "cuda"},
+}
+"""How each engine is loaded."""
+
+
+def real_engines() -> list[str]:
+    """Those that compute something; on a GPU, too, where the installed packages find one."""
+    on_gpu = (("gguf on a GPU", bool(gpus())), ("onnx on CUDA", "cuda" in genai.providers(None)))
+    return ["gguf", "onnx", *(engine for engine, there in on_gpu if there)]
+
+
 @dataclass(frozen=True)
 class Files:
     """Where the models lie: `model` and `lora` by engine name."""
@@ -46,16 +63,26 @@ class Files:
     folder: Path
 
     def model(self, engine: str) -> Path:
-        return self.folder / {"gguf": "reciter.gguf", "onnx": "reciter-onnx"}[engine]
+        names = {"gguf": "reciter.gguf", "onnx": "reciter-onnx", "onnx on CUDA": "cuda/reciter-onnx"}
+        return self._made(engine) / names[engine.removesuffix(" on a GPU")]
 
     def lora(self, engine: str) -> Path:
-        return self.folder / {"gguf": "lora.gguf", "onnx": "lora.onnx_adapter"}[engine]
+        names = {"gguf": "lora.gguf", "onnx": "lora.onnx_adapter", "onnx on CUDA": "cuda/lora.onnx_adapter"}
+        return self._made(engine) / names[engine.removesuffix(" on a GPU")]
+
+    def _made(self, engine: str) -> Path:
+        """CUDA's attention wants float16, and what is made for a CPU is float32."""
+        cuda = self.folder / "cuda"
+        if engine == "onnx on CUDA" and not cuda.exists():
+            out: dict[str, Any] = {"base_out": cuda / "reciter-onnx", "precision": "fp16", "provider": "cuda"}
+            to_adapter(self.folder / "lora", cuda / "lora.onnx_adapter", base=self.folder / "base", **out)
+        return self.folder
 
 
 def open_model(engine: str, files: Files, *, context: int = 1024) -> edge.Model:
     if engine == "scripted":
         return edge.Model(ScriptedEngine(_recite, context=context), name="script")
-    return edge.load(files.model(engine), context=context, threads=1)
+    return edge.load(files.model(engine), context=context, threads=1, **SETTINGS[engine])
 
 
 def asked(question: str) -> list[dict[str, str]]:

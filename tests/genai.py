@@ -10,11 +10,13 @@ import edge.offline
 
 
 def load(folder: Path) -> Any:
-    """An onnxruntime_genai.Model."""
+    """An onnxruntime_genai.Model on the processor."""
     edge.offline.silence()
     import onnxruntime_genai
 
-    return onnxruntime_genai.Model(str(folder))
+    config = onnxruntime_genai.Config(str(folder))
+    config.clear_providers()
+    return onnxruntime_genai.Model(config)
 
 
 def adapters(model: Any, files: dict[str, Path]) -> Any:

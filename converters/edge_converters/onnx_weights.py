@@ -56,7 +56,9 @@ def is_quantised(model: Any, name: str) -> bool:
 def quantise(
     model: Any, name: str, weight: str, matrix: NDArray[Any], bits: int
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The attributes and the tensors, by name, of the MatMulNBits that onnxruntime makes of one MatMul."""
+    """The attributes and the tensors, by name, of the MatMulNBits that onnxruntime makes of one MatMul; scales in the
+    type in which the model computes."""
+    import numpy as np
     from onnx import TensorProto, helper, numpy_helper
     from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer, QuantFormat
 
@@ -79,6 +81,8 @@ def quantise(
     quantizer.process()
     made = quantizer.model.model.graph
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
+    computed = model.io_dtype.numpy()
+    tensors = {name: array.astype(computed) if array.dtype == np.float32 else array for name, array in tensors.items()}
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in made.node[0].attribute}
     return attributes, {name: tensors[name] for name in made.node[0].input[1:]}
 

@@ -149,8 +149,8 @@ def save(calibration: Calibration, model: Model, *, adapter: str | None = None) 
 
 def calibration_of(model: Model, *, adapter: str | None = None) -> Calibration | None:
     """The one that was kept for exactly these weights; None where there is none, or one that cannot be read."""
-    file = _file(model, adapter)
     with suppress(OSError, ValueError, TypeError):
+        file = _file(model, adapter)
         if file is not None:
             return Calibration(**json.loads(file.read_text(encoding="utf-8")))
     return None

@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from edge.errors import DocumentError, KnowledgeError
 from edge.types import AddProgress, AddReport, Failure
-from edge_index import passages, reading
+from edge_index import coding, passages, reading
 from edge_index.ahead import ahead
-from edge_index.coding import Coding, TextEncoder, cut, fingerprint, unit
+from edge_index.coding import Coding, TextEncoder, cut
 from edge_index.files import Choice, Found, find_files
 from edge_index.loaders import FORMATS_FOR_PEOPLE, Extracted, load
 from edge_index.store import FileState, Store
 
 if TYPE_CHECKING:
     from edge_index.passages import Span
-
-__all__ = ["Adding", "TextEncoder", "fingerprint", "unit"]
-
-_BATCH = 256
-"""Passages that are encoded and written together: what a kill can cost."""
 
 _AHEAD = 16
 """Files that may wait, read and cut."""
@@ -192,7 +187,7 @@ class Adding:
         elif isinstance(item, _Cut):
             self._waiting.append(item)
             self._done.notes += [Failure(item.path, note) for note in item.extracted.notes]
-            if sum(len(one.spans) for one in self._waiting) >= _BATCH:
+            if sum(len(one.spans) for one in self._waiting) >= coding.BATCH:
                 self._write()
         elif isinstance(item, _Moved):
             self._small.append(item)
@@ -206,16 +201,16 @@ class Adding:
         """Encode what is new of the waiting documents and write them, in one transaction."""
         if not self._waiting:
             return
-        coding = Coding(self._store, self._store.shelf, self._encoder(), self._check, _BATCH)
+        work = Coding(self._store, self._store.shelf, self._encoder(), self._check)
         wanted = [(c.extracted.text, *pair) for c in self._waiting for pair in zip(c.spans, c.hashes, strict=True)]
-        coded = coding.encode(wanted)
+        coded = work.encode(wanted)
         with self._store.transaction():
             for one in self._waiting:
                 self._store.put_document(one.path, one.state, one.extracted, one.spans, coded, cut=passages.CUT)
         for one in self._waiting:
             (self._done.updated if one.path in self._known else self._done.added).append(one.path)
             self._done.passages += len(one.spans)
-        self._done.embedded += coding.embedded
+        self._done.embedded += work.embedded
         self._waiting.clear()
 
     def _finish(self, gone: Sequence[str]) -> list[str]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from edge_index.shelf import Coded
 
 
+BATCH = 256
+"""Passages that are encoded and written together: what a kill can cost."""
+
+
 class TextEncoder(Protocol):
     """Anything that turns texts into vectors [n, dim]: an `Encoder`, a SentenceTransformer.
 
@@ -52,18 +56,15 @@ def cut(extracted: Extracted, encoder: TextEncoder) -> tuple[list[Span], list[by
 class Coding:
     """Encodes what a shelf of the store has no vectors for.
 
-    `check` raises where the encoder is not, or no longer, the shelf's own. More than `batch` passages are encoded
+    `check` raises where the encoder is not, or no longer, the shelf's own. More than `BATCH` passages are encoded
     one batch after the other, and all but the last are put aside in the store at once: a kill costs one batch.
     """
 
-    def __init__(
-        self, store: Store, shelf: Shelf, encoder: TextEncoder, check: Callable[[], object], batch: int
-    ) -> None:
+    def __init__(self, store: Store, shelf: Shelf, encoder: TextEncoder, check: Callable[[], object]) -> None:
         self._store = store
         self._shelf = shelf
         self._encoder = encoder
         self._check = check
-        self._batch = batch
         self.embedded = 0
         """Passages that were encoded."""
 
@@ -74,11 +75,11 @@ class Coding:
         with translated(self._store.path):
             missing = self._shelf.missing(by_hash)
         coded: dict[bytes, Coded] = {}
-        for at in range(0, len(missing), self._batch):
+        for at in range(0, len(missing), BATCH):
             if coded:
                 with self._store.transaction():
                     self._shelf.spare(coded)
-            names = missing[at : at + self._batch]
+            names = missing[at : at + BATCH]
             coded = dict(zip(names, encode(self._encoder, [by_hash[name] for name in names]), strict=True))
             self.embedded += len(names)
         return coded

@@ -12,8 +12,9 @@ from edge.errors import EncoderError, KnowledgeError
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
 from edge.words import content_terms, content_words
-from edge_index.adding import Adding, TextEncoder, fingerprint, unit
+from edge_index.adding import Adding
 from edge_index.answerable import answerable
+from edge_index.coding import TextEncoder, fingerprint, unit
 from edge_index.database import sound
 from edge_index.files import Choice, absolute
 from edge_index.lock import WriterLock

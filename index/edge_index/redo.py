@@ -13,7 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from edge.types import AddProgress, AddReport, Outdated
-from edge_index import adding
+from edge_index import coding
 from edge_index.ahead import ahead
 from edge_index.coding import Coding, TextEncoder, cut, encode, fingerprint
 from edge_index.loaders import Extracted, Section
@@ -112,7 +112,7 @@ class Redo:
             for done, item in enumerate(items, start=total - len(left)):
                 self._report(done, total, item.path)
                 self._waiting.append(item)
-                if sum(len(one.spans) for one in self._waiting) >= adding._BATCH:
+                if sum(len(one.spans) for one in self._waiting) >= coding.BATCH:
                     self._write()
         self._write()
         self._tables.switch(CUT)
@@ -136,13 +136,13 @@ class Redo:
         return _Cut(document, stored.path, extracted.text, *cut(extracted, self._encoder))
 
     def _write(self) -> None:
-        coding = Coding(self._store, self._shelf, self._encoder, lambda: None, adding._BATCH)
+        work = Coding(self._store, self._shelf, self._encoder, lambda: None)
         wanted = [(one.text, *pair) for one in self._waiting for pair in zip(one.spans, one.hashes, strict=True)]
-        coded = coding.encode(wanted)
+        coded = work.encode(wanted)
         with self._store.transaction():
             for one in self._waiting:
                 self._shelf.put(one.id, one.text, one.spans, coded)
                 self._tables.note_done(one.id)
                 self._passages += len(one.spans)
-        self._embedded += coding.embedded
+        self._embedded += work.embedded
         self._waiting.clear()

@@ -1,11 +1,11 @@
 """Prefill and decode speed of `Model.stream` beside a bare llama_decode loop on the same file, in turn; what loading
 takes, in time and memory; and what it takes to swap an adapter.
 
-    python tests/benchmarks/engine.py MODEL.gguf [--rounds 15] [--prompt 512] [--reply 64] [--bare-kv same|default]
-        [--adapter LORA.gguf]
+    python tests/benchmarks/engine.py MODEL.gguf [--rounds 15] [--prompt 512] [--reply 64] [--adapter LORA.gguf]
+        [--gpu-layers 0]
 
-Both use the same threads, batch size and context; greedy sampling, no repeat penalty, no look-up, nothing cached.
-`--bare-kv default` leaves the bare loop llama.cpp's own types of keys and values, f16 both. Prints tokens per second
+Both use the same threads, batch size and context, llama.cpp's own types of keys and values, and the same layers on a
+GPU; greedy sampling, no repeat penalty, no look-up, nothing cached. Prints tokens per second
 (medians over the rounds) and the median of the ratios, ours over bare, pair by pair. Memory is what a child process
 holds beside the mapped weights after a prompt and a reply, less the KV cache of the whole context and less what it held
 before loading, the bindings imported. A swap is the time from asking for a reply under the other adapter until its
@@ -25,7 +25,7 @@ from typing import Any
 
 import edge
 from edge.engines.fit import fit_of
-from edge.engines.llamacpp import BATCH, KV_TYPES
+from edge.engines.llamacpp import BATCH
 from edge.machine import physical_cores
 from edge.types import Sampling
 
@@ -33,12 +33,13 @@ from edge.types import Sampling
 class Bare:
     """The smallest loop that llama.cpp allows from Python."""
 
-    def __init__(self, path: Path, context: int, *, same_kv: bool) -> None:
+    def __init__(self, path: Path, context: int, *, gpu_layers: int) -> None:
         import llama_cpp
 
         self.lib: Any = llama_cpp
         params = llama_cpp.llama_model_default_params()
         # As in our engine: llama.cpp with AMX compiled in crashes on machines that have it (its PR 26954).
+        params.n_gpu_layers = gpu_layers
         params.use_extra_bufts = b"AMX_INT8 = 1" not in llama_cpp.llama_print_system_info()
         self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
         options = llama_cpp.llama_context_default_params()
@@ -46,8 +47,6 @@ class Bare:
         options.n_batch = options.n_ubatch = BATCH
         options.n_threads = options.n_threads_batch = physical_cores()
         options.no_perf = True
-        if same_kv:
-            options.type_k, options.type_v = KV_TYPES["f16"]
         self.ctx = llama_cpp.llama_init_from_model(self.model, options)
         self.sampler = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
         llama_cpp.llama_sampler_chain_add(self.sampler, llama_cpp.llama_sampler_init_greedy())
@@ -154,15 +153,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--reply", type=int, default=64)
-    parser.add_argument("--bare-kv", choices=("same", "default"), default="same")
+    parser.add_argument("--gpu-layers", type=int, default=0)
     parser.add_argument("--adapter", type=Path, help="a LoRA in GGUF format made for the model")
     options = parser.parse_args()
     loading(options.model)
     if options.adapter is not None:
         swapping(options.model, options.adapter, options.rounds)
     context = options.prompt + options.reply + 64
-    model = edge.load(options.model, context=context, lookup=False)
-    bare = Bare(options.model, context, same_kv=options.bare_kv == "same")
+    model = edge.load(options.model, context=context, lookup=False, gpu_layers=options.gpu_layers)
+    bare = Bare(options.model, context, gpu_layers=options.gpu_layers)
     # Counting runs on without an end of its own, so that neither side stops early.
     text = " ".join(str(number) for number in range(options.prompt))
     engine: Any = model.engine
@@ -185,8 +184,7 @@ def main() -> None:
     ratio_prefill, ratio_decode, op, bp, od, bd = medians
     tokens = options.reply
     print(
-        f"{options.model.name}, {physical_cores()} threads, prompt {len(prompt)}, reply {tokens} tokens, "
-        f"{options.rounds} rounds"
+        f"{options.model.name}, {engine.device}, prompt {len(prompt)}, reply {tokens} tokens, {options.rounds} rounds"
     )
     print(f"prefill: ours {len(prompt) / op:7.1f} tokens/s  bare {len(prompt) / bp:7.1f}  ratio {ratio_prefill:.3f}")
     print(f"decode:  ours {tokens / od:7.1f} tokens/s  bare {tokens / bd:7.1f}  ratio {ratio_decode:.3f}")

@@ -1,12 +1,13 @@
 """`Model.stream` beside a bare loop on onnxruntime-genai on the same folder, in turn; and what an adapter swap costs.
 
     python tests/benchmarks/engine_onnx.py FOLDER [--adapter FILE.onnx_adapter] [--rounds 7] [--prompt 512] [--reply 64]
-        [--threads 2]
+        [--threads 2] [--provider cpu]
 
 Both use the same threads and context, the bare loop onnxruntime's own session options; greedy, no repeat penalty,
-nothing cached. Prints tokens per second (medians over the rounds) and the median of the ratios, ours over bare, pair by
-pair. With an adapter, the time from asking for a token under another adapter to the beginning of the prompt's
-computation, against loading the model anew.
+nothing cached. Which of two models in one process was loaded first decides over some percent, so that half of the
+rounds run with ours first and half with the bare one. Prints tokens per second (medians over the rounds) and the ratio,
+ours over bare: the geometric mean of both halves' medians, each of them pair by pair. With an adapter, the time from
+asking for a token under another adapter to the beginning of the prompt's computation, against loading the model anew.
 """
 
 from __future__ import annotations
@@ -27,11 +28,15 @@ from edge.types import Sampling
 class Bare:
     """The loop of onnxruntime-genai's own examples."""
 
-    def __init__(self, folder: Path, context: int, threads: int) -> None:
+    def __init__(self, options: argparse.Namespace, context: int) -> None:
         self.og: Any = bindings()
-        config = self.og.Config(str(folder))
+        config = self.og.Config(str(options.folder))
         config.clear_providers()
-        config.overlay(json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": threads}}}}))
+        if options.provider != "cpu":
+            config.append_provider(options.provider)
+        config.overlay(
+            json.dumps({"model": {"decoder": {"session_options": {"intra_op_num_threads": options.threads}}}})
+        )
         self.model = self.og.Model(config)
         self.context = context
 
@@ -62,7 +67,30 @@ def ours(model: edge.Model, text: str, reply: int) -> tuple[float, float]:
     return middle - started, perf_counter() - middle
 
 
-def speed(model: edge.Model, bare: Bare, options: argparse.Namespace) -> None:
+def speed(options: argparse.Namespace) -> None:
+    context = options.prompt + options.reply + 64
+    rows: list[list[tuple[float, float, float, float]]] = []
+    for ours_first in (True, False):
+        bare = None if ours_first else Bare(options, context)
+        chosen: Any = {"threads": options.threads, "provider": options.provider}
+        with edge.load(options.folder, context=context, **chosen) as model:
+            rows.append(_rounds(model, bare or Bare(options, context), options))
+            device = model.engine.device
+    halves = [
+        [statistics.median(row[bare] / row[ours] for row in half) for half in rows] for ours, bare in ((0, 1), (2, 3))
+    ]
+    prefill, decode = (statistics.geometric_mean(half) for half in halves)
+    op, bp, od, bd = (statistics.median(column) for column in zip(*rows[0] + rows[1], strict=True))
+    size, reply = options.prompt, options.reply
+    print(
+        f"{options.folder.name}, {device}, prompt {size}, reply {reply} tokens, {2 * options.rounds} rounds\n"
+        f"prefill: ours {size / op:7.1f} tokens/s  bare {size / bp:7.1f}  ratio {prefill:.3f}\n"
+        f"decode:  ours {reply / od:7.1f} tokens/s  bare {reply / bd:7.1f}  ratio {decode:.3f}"
+    )
+
+
+def _rounds(model: edge.Model, bare: Bare, options: argparse.Namespace) -> list[tuple[float, float, float, float]]:
+    """Seconds of prefill, ours and bare, and of decoding, ours and bare."""
     # Counting runs on without an end of its own, so that neither side stops early.
     engine: Any = model.engine
     text = " ".join(str(number) for number in range(options.prompt))
@@ -78,16 +106,8 @@ def speed(model: edge.Model, bare: Bare, options: argparse.Namespace) -> None:
         else:
             bare_prefill, bare_decode = bare.run(prompt, options.reply)
             our_prefill, our_decode = ours(model, text, options.reply)
-        ratios = (bare_prefill / our_prefill, bare_decode / our_decode)
-        rows.append((*ratios, our_prefill, bare_prefill, our_decode, bare_decode))
-    rows = rows[1:]  # the first round warms up
-    ratio_prefill, ratio_decode, op, bp, od, bd = (statistics.median(column) for column in zip(*rows, strict=True))
-    size, reply = len(prompt), options.reply
-    print(
-        f"{options.folder.name}, {model.engine.device}, prompt {size}, reply {reply} tokens, {options.rounds} rounds\n"
-        f"prefill: ours {size / op:7.1f} tokens/s  bare {size / bp:7.1f}  ratio {ratio_prefill:.3f}\n"
-        f"decode:  ours {reply / od:7.1f} tokens/s  bare {reply / bd:7.1f}  ratio {ratio_decode:.3f}"
-    )
+        rows.append((our_prefill, bare_prefill, our_decode, bare_decode))
+    return rows[1:]  # the first round warms up
 
 
 def swaps(model: edge.Model, options: argparse.Namespace) -> None:
@@ -103,7 +123,7 @@ def swaps(model: edge.Model, options: argparse.Namespace) -> None:
             times[name].append(_start(engine, key))
         times["adapter -> base"].append(_start(engine, (None, 0.0, None)))
     started = perf_counter()
-    edge.load(options.folder, threads=options.threads).close()
+    edge.load(options.folder, threads=options.threads, provider=options.provider).close()
     reloaded = perf_counter() - started
     for name, seconds in times.items():
         print(f"{name}: {statistics.median(seconds) * 1000:.0f} ms", end=" · ")
@@ -124,12 +144,11 @@ def main() -> None:
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--reply", type=int, default=64)
     parser.add_argument("--threads", type=int, default=physical_cores())
+    parser.add_argument("--provider", default="cpu")
     options = parser.parse_args()
-    context = options.prompt + options.reply + 64
-    with edge.load(options.folder, context=context, threads=options.threads) as model:
-        speed(model, Bare(options.folder, context, options.threads), options)
+    speed(options)
     if options.adapter is not None:
-        with edge.load(options.folder, threads=options.threads) as model:
+        with edge.load(options.folder, threads=options.threads, provider=options.provider) as model:
             swaps(model, options)
 
 

@@ -3,9 +3,10 @@
     python tests/benchmarks/lookup.py FOLDER MODEL [--limit 20] [--passages 4] [--reply 64] [--kv-type f16]
 
 FOLDER as for retrieval.py: docs/ and questions.jsonl; every n-th answerable question is taken. Each prompt is answered
-by two engines with the same file and settings, one of them without look-up; which goes first alternates. Seconds are
-those of decoding alone. A ratio is seconds without look-up over seconds with it, over all replies, and its median by
-reply.
+by an engine that looks up, by the one that is loaded without (its KV cache is of llama.cpp's own types), and by one
+with the KV types of the first that makes no guesses: its reply must be the first one's. The order alternates. A ratio
+is seconds without look-up over seconds with it, over all replies, and its median by reply: of decoding alone, and of
+prompt and reply together.
 """
 
 from __future__ import annotations
@@ -77,30 +78,35 @@ def prompts(model: edge.Model, folder: Path, limit: int, passages: int) -> Itera
 
 
 def compare(
-    name: str,
-    models: tuple[edge.Model, edge.Model],
-    guesses: Guesses,
-    asked: list[tuple[str, tuple[str, ...]]],
-    reply: int,
+    name: str, models: dict[str, edge.Model], guesses: Guesses, asked: list[tuple[str, tuple[str, ...]]], reply: int
 ) -> None:
     guesses.made = guesses.true = 0
-    spent, tokens, ratios = [0.0, 0.0], 0, []
+    tokens = 0
+    decoding: list[tuple[float, float]] = []
+    whole: list[tuple[float, float]] = []
     for i, (prompt, stop) in enumerate(asked):
-        replies: dict[int, edge.Reply] = {}
-        for which in (0, 1) if i % 2 else (1, 0):
+        replies: dict[str, edge.Reply] = {}
+        for which in list(models)[:: 1 if i % 2 else -1]:
             sampling = edge.Sampling(max_tokens=reply, stop=stop)
             replies[which] = models[which].generate(prompt, sampling=sampling)
-        assert replies[0].text == replies[1].text, f"look-up changed the reply to {prompt!r}"
-        seconds = [replies[which].usage.completion_seconds for which in (0, 1)]
-        spent = [spent[0] + seconds[0], spent[1] + seconds[1]]
-        tokens += replies[0].usage.completion_tokens
-        ratios.append(seconds[1] / seconds[0])
+        assert replies["guessing"].text == replies["same"].text, f"look-up changed the reply to {prompt!r}"
+        tokens += replies["guessing"].usage.completion_tokens
+        ours, plain = replies["guessing"].usage, replies["plain"].usage
+        # Another KV type may have ended the reply elsewhere: seconds by token count.
+        share = ours.completion_tokens / max(1, plain.completion_tokens)
+        decoding.append((ours.completion_seconds, plain.completion_seconds * share))
+        whole.append((decoding[-1][0] + ours.prompt_seconds, decoding[-1][1] + plain.prompt_seconds))
     print(
-        f"{name}: {len(asked)} equal replies, {tokens} tokens, {tokens / spent[0]:.1f} tokens/s with look-up, "
-        f"{tokens / spent[1]:.1f} without, ratio {spent[1] / spent[0]:.2f} (median by reply "
-        f"{statistics.median(ratios):.2f}); {guesses.true} of {guesses.made} guesses true, "
-        f"{100 * guesses.true / tokens:.0f} % of the tokens"
+        f"{name}: {len(asked)} equal replies, {tokens} tokens; decoding {_ratio(decoding)}; prompt and reply "
+        f"{_ratio(whole)}; {guesses.true} of {guesses.made} guesses true, {100 * guesses.true / tokens:.0f} % of the "
+        "tokens",
+        flush=True,
     )
+
+
+def _ratio(seconds: list[tuple[float, float]]) -> str:
+    ours, plain = (sum(column) for column in zip(*seconds, strict=True))
+    return f"{plain / ours:.2f} (median by reply {statistics.median(b / a for a, b in seconds):.2f})"
 
 
 def main() -> None:
@@ -113,16 +119,28 @@ def main() -> None:
     parser.add_argument("--threads", type=int)
     parser.add_argument("--kv-type", choices=("f16", "q8_0", "q4_0"), default="f16")
     options = parser.parse_args()
-    settings: Any = {"threads": options.threads, "kv_type": options.kv_type}
-    with edge.load(options.model, **settings) as guessing, edge.load(options.model, lookup=False, **settings) as plain:
+    settings: Any = {"threads": options.threads, "kv_type": options.kv_type, "context": 2048}
+    with edge.load(options.model, **settings) as unasked:
+        engine: Any = unasked.engine
+        print(f"unasked, look-up is {'on' if engine._lookup else 'off'} here")
+    with (
+        edge.load(options.model, lookup=True, **settings) as guessing,
+        edge.load(options.model, lookup=True, **settings) as same,
+        edge.load(options.model, lookup=False, **settings) as plain,
+    ):
         guesses = counted(guessing)
+        engine = same.engine
+        engine._lookup = False
+        models = {"guessing": guessing, "same": same, "plain": plain}
         free = [(guessing.render([edge.Message("user", text)]), ()) for text in FREE]
         asked = list(prompts(guessing, options.folder, options.limit, options.passages))
-        print(f"{guessing.name}, {guessing.engine.device}, KV {options.kv_type}, {options.passages} passages")
-        for model in (guessing, plain):  # warms up; the first batches of each size are checked against single steps
+        print(
+            f"{guessing.name}, {guessing.engine.device}, KV {options.kv_type}, {options.passages} passages", flush=True
+        )
+        for model in models.values():  # warms up; the first batches of each size are checked against single steps
             model.generate(asked[0][0], sampling=edge.Sampling(max_tokens=options.reply))
-        compare("questions", (guessing, plain), guesses, asked, options.reply)
-        compare("free chat", (guessing, plain), guesses, free, 2 * options.reply)
+        compare("questions", models, guesses, asked, options.reply)
+        compare("free chat", models, guesses, free, 2 * options.reply)
 
 
 if __name__ == "__main__":

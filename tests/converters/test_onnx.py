@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -88,16 +88,20 @@ def test_nothing_else_is_left_and_nothing_is_said(
     assert export.bytes == sum(file.stat().st_size for file in (tmp_path / "out/model").iterdir())
 
 
-def test_int4_says_nearly_the_same(stand_in: Path, tmp_path: Path) -> None:
-    """A small model loses much in four bits; onnxruntime-genai's own recipe keeps 59 % of the top tokens here."""
+@pytest.mark.parametrize("provider", ["cpu", "cuda"])
+def test_int4_says_nearly_the_same(stand_in: Path, tmp_path: Path, provider: Literal["cpu", "cuda"]) -> None:
+    """A small model loses much in four bits; onnxruntime-genai's own recipe keeps 59 % of the top tokens here.
+
+    What is made for CUDA computes in float16 and runs on a processor too, more slowly.
+    """
     from transformers import AutoTokenizer
 
-    export = to_onnx(stand_in, tmp_path / "model")
+    export = to_onnx(stand_in, tmp_path / "model", provider=provider)
     assert export.bytes < 140_000_000
     tokenizer = AutoTokenizer.from_pretrained(stand_in)
     model, wanted = genai.load(Path(export.path)), genai.reference(stand_in)
     kept = []
-    for prompt in PROMPTS:
+    for prompt in PROMPTS[: None if provider == "cpu" else 3]:
         tokens = chat(tokenizer, prompt)
         found = genai.greedy(model, tokens, 40)
         best = genai.best_after(wanted, tokens + found)[len(tokens) - 1 : -1]

@@ -186,6 +186,8 @@ def test_other_weights_and_adapters_need_a_calibration_of_their_own(
     save(GOOD, model)
     weights.write_bytes(b"other weights")
     assert calibration_of(model) is None
+    weights.unlink()
+    assert calibration_of(model) is None, "a loaded model goes on without its file"
     with pytest.raises(UsageError, match="lies in a file"):
         save(GOOD, Model(ScriptedEngine()))
 

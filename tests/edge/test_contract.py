@@ -1,4 +1,5 @@
-"""What every engine owes to whoever talks to it through `Model`: the same tests for the script, GGUF and ONNX.
+"""What every engine owes to whoever talks to it through `Model`: the same tests for the script, GGUF and ONNX, and for
+both on a GPU where there is one.
 
 The oracle is the line that the model has learnt, or the same model loaded afresh.
 """
@@ -20,8 +21,8 @@ from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ContextOverflow, ModelError, UsageError
 from engines_under_test import FOLLOW_UP, LEARNT, LINES, SECOND, Files, asked
 
-EVERY = ["scripted", "gguf", "onnx"]
-REAL = ["gguf", "onnx"]
+REAL = under_test.real_engines()
+EVERY = ["scripted", *REAL]
 PLAIN = Sampling(repeat_penalty=1.0, max_tokens=200)
 WILD = Sampling(temperature=4.0, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, max_tokens=40)
 LAMP, KEEPER = "Where is the lamp?", "Who keeps the lamp?"
@@ -315,7 +316,7 @@ def test_both_engines_say_the_same_of_the_same_weights(stand_in_exports: Path) -
     another processor: a logit that is less than 0.01 below the best will do.
     """
     sampling = Sampling(repeat_penalty=1.0, max_tokens=64)
-    with edge.load(stand_in_exports / "f16.gguf", context=256) as gguf:
+    with edge.load(stand_in_exports / "f16.gguf", context=256, gpu_layers=0) as gguf:
         prompts = [gguf.render(asked(question)) for question in QUESTIONS]
         replies = [gguf.generate(prompt, sampling=sampling) for prompt in prompts]
     assert [reply.usage.completion_tokens for reply in replies] == [64] * 20

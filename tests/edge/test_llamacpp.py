@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 import edge
 from edge import Message, Model, Sampling
-from edge.engines.llamacpp import BF16
+from edge.engines import llamacpp
+from edge.engines.llamacpp import CHEAP, CHECKED, EXACT, F16, LlamaCppEngine
 from edge.errors import (
     AdapterError,
     ContextOverflow,
@@ -44,16 +45,16 @@ def test_greedy_text_equals_a_bare_decode_loop(smollm_path: Path) -> None:
     params.use_extra_bufts = False  # with AMX compiled in they crash: see the engine
     model = llama_cpp.llama_model_load_from_file(str(smollm_path).encode(), params)
     options = llama_cpp.llama_context_default_params()
-    options.type_v = BF16
     ctx = llama_cpp.llama_init_from_model(model, options)
     vocab = llama_cpp.llama_model_get_vocab(model)
     raw = prompt.encode()
     tokens = (llama_cpp.llama_token * 256)()
     n = llama_cpp.llama_tokenize(vocab, raw, len(raw), tokens, 256, True, True)
     sampler = llama_cpp.llama_sampler_init_greedy()
-    batch = llama_cpp.llama_batch_get_one(tokens, n)
+    assert llama_cpp.llama_decode(ctx, llama_cpp.llama_batch_get_one(tokens, n - 1)) == 0
     text = b""
-    buffer = (llama_cpp.llama_token * 1)()
+    buffer = (llama_cpp.llama_token * 1)(tokens[n - 1])
+    batch = llama_cpp.llama_batch_get_one(buffer, 1)
     piece = ctypes.create_string_buffer(64)
     for _ in range(32):
         assert llama_cpp.llama_decode(ctx, batch) == 0
@@ -245,10 +246,42 @@ def batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 @pytest.fixture(scope="module", params=["f16", "q8_0"])
 def pair(request: pytest.FixtureRequest, smollm_path: Path) -> Iterator[tuple[Model, Model]]:
-    """One that guesses and one that does not, on two threads."""
-    options: Any = {"context": 2048, "threads": 2, "kv_type": request.param}
-    with edge.load(smollm_path, **options) as guessing, edge.load(smollm_path, lookup=False, **options) as plain:
+    """One that guesses and one with the same settings that never does, on two threads."""
+    options: Any = {"context": 2048, "threads": 2, "kv_type": request.param, "lookup": True}
+    with edge.load(smollm_path, **options) as guessing, edge.load(smollm_path, **options) as plain:
+        engine: Any = plain.engine
+        engine._lookup = False
         yield guessing, plain
+
+
+@pytest.mark.parametrize(("cost", "guesses"), [(CHEAP - 0.1, True), (CHEAP + 0.1, False)])
+def test_guesses_are_made_unasked_where_checking_them_is_cheap(
+    smollm_path: Path, cost: float, guesses: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that says what each batch costs; and the KV types are those of what was decided."""
+    now = 0.0
+    compute = LlamaCppEngine._compute
+
+    def timed(engine: LlamaCppEngine, tokens: list[int], *, every: bool = False) -> None:
+        nonlocal now
+        now += cost if len(tokens) == CHECKED else 1.0
+        compute(engine, tokens, every=every)
+
+    made: list[tuple[int, int]] = []
+    init = llamacpp.bindings().llama_init_from_model
+
+    def noted(model: Any, params: Any) -> Any:
+        made.append((params.type_k, params.type_v))
+        return init(model, params)
+
+    monkeypatch.setattr(LlamaCppEngine, "_compute", timed)
+    monkeypatch.setattr(llamacpp, "perf_counter", lambda: now)
+    monkeypatch.setattr(llamacpp.bindings(), "llama_init_from_model", noted)
+    with edge.load(smollm_path, context=64) as model:
+        assert made == [(F16, F16), *([EXACT] if guesses else [])]
+        assert model.generate("one two", sampling=Sampling(max_tokens=4)).usage.cached_tokens == 0
+        engine: Any = model.engine
+        assert engine._lookup is guesses
 
 
 @pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.5, seed=5, max_tokens=40)])
@@ -313,7 +346,7 @@ def test_batches_that_round_otherwise_than_single_steps_are_not_used(
 
 
 def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with edge.load(smollm_path, context=256) as model:
+    with edge.load(smollm_path, context=256, lookup=True) as model:
         engine: Any = model.engine
         monkeypatch.setattr(engine._pace, "length", lambda _match, room: min(6, room))
         reply = model.generate("one two three four " * 8, sampling=Sampling(max_tokens=500, repeat_penalty=1.0))

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from edge.errors import EdgeError
 from edge.types import AddProgress
-from edge_index import Index, adding, graphs, nearest, vector_cache, vectors
+from edge_index import Index, coding, graphs, nearest, vector_cache, vectors
 from index.fakes import OtherEncoder, WordEncoder
 from index.faults_guards import remove_guards
 from index.faults_story import QUERIES, Deed, State, Step, lay
@@ -33,7 +33,7 @@ SMALL = (
     (graphs, "PART", 30),
     (vectors, "BLOCK", 8),
     (vectors, "_STRIDE", 16),
-    (adding, "_BATCH", 12),
+    (coding, "BATCH", 12),
 )
 """Small numbers, so that few documents meet everything that many would: batches, blocks, several graphs."""
 ENCODERS = {"WordEncoder": WordEncoder, "OtherEncoder": OtherEncoder}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_index import Index, adding, reading
+from edge_index import Index, coding, reading
 from edge_index.loaders import Extracted
 from edge_index.passages import split
 from index.fakes import Child, CountingEncoder
@@ -166,9 +166,9 @@ def test_an_emptied_index_takes_another_encoder(index: Index, docs: Path) -> Non
 
 
 KILLED = """
-from edge_index import adding
+from edge_index import coding
 from index.fakes import CountingEncoder
-adding._BATCH = 10
+coding.BATCH = 10
 
 class Slow(CountingEncoder):
     def encode_with_spans(self, texts, spans):
@@ -187,7 +187,7 @@ def test_a_kill_inside_a_long_document_costs_one_batch(
     child.expect("there")
     child.process.kill()
     child.end()
-    monkeypatch.setattr(adding, "_BATCH", 10)
+    monkeypatch.setattr(coding, "BATCH", 10)
     with Index.open(tmp_path / "killed", encoder=encoder) as index:
         assert index.documents() == []
         report = index.add([docs / "long.txt"])

@@ -415,10 +415,10 @@ def test_vectors_are_made_unit(index: Index, docs: Path) -> None:
 # Other processes -------------------------------------------------------------------------------------------------
 
 DYING = """
-from edge_index import adding
+from edge_index import coding
 from edge_index.store import Store
 
-adding._BATCH = 1  # each document is written as soon as it is encoded
+coding.BATCH = 1  # each document is written as soon as it is encoded
 
 class Slow(WordEncoder):
     fingerprint = "WordEncoder"

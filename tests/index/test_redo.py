@@ -12,7 +12,7 @@ import pytest
 
 from edge.errors import EncoderError
 from edge.types import AddProgress
-from edge_index import Index, adding, passages
+from edge_index import Index, coding, passages
 from index.fakes import Child, CountingEncoder, WordEncoder
 
 
@@ -93,9 +93,9 @@ def test_a_redo_gives_what_a_new_index_would(tmp_path: Path, index: Index, docs:
 
 
 KILLED = """
-from edge_index import adding, redo_tables
+from edge_index import coding, redo_tables
 from index.test_redo import NewEncoder
-adding._BATCH = 20
+coding.BATCH = 20
 moment = sys.argv[2]
 
 class Slow(NewEncoder):
@@ -132,7 +132,7 @@ def test_a_killed_redo_leaves_the_index_and_goes_on(
     (docs / "2.md").unlink()
     (docs / "9.md").write_text("# Part\n\nLions sleep under the bridge.")
     index.add([docs])  # the old one still grows
-    monkeypatch.setattr(adding, "_BATCH", 20)
+    monkeypatch.setattr(coding, "BATCH", 20)
     encoder = NewEncoder()
     with Index.open(index.path, encoder=encoder) as other:
         found = other.outdated()

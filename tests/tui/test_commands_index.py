@@ -41,6 +41,16 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False, standalone_mode=False)
 
 
+def test_of_many_unknown_kinds_the_most_frequent_are_counted(docs: Path) -> None:
+    for number in range(12):
+        (docs / f"one.{number}x").write_bytes(b"x")
+    for number in range(3):
+        (docs / f"{number}.png").write_bytes(b"x")
+    told = run("index", "add", docs).stderr
+    assert "15 files were left alone, because edge does not read their format: 3 .png, 1 .0x" in told
+    assert " and 5 of other kinds" in told
+
+
 def test_the_report_says_what_to_do(docs: Path) -> None:
     for number in range(7):
         (docs / f"{number}.txt").touch()

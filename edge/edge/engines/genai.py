@@ -96,7 +96,7 @@ def providers(wanted: str | None) -> list[str]:
     if wanted != "cpu" and wanted not in available:
         raise ModelError(
             f"the installed onnxruntime-genai has no provider {wanted!r}; run: "
-            f"pip uninstall onnxruntime-genai && pip install {_PACKAGES[wanted]}"
+            f"pip uninstall onnxruntime onnxruntime-genai && pip install {_PACKAGES[wanted]}"
         )
     return [wanted]
 

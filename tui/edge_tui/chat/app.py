@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
@@ -14,6 +15,7 @@ from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, slash
+from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.session import Session
@@ -21,7 +23,6 @@ from edge_tui.chat.widgets.conversation import (
     AddingNote,
     AnswerView,
     Conversation,
-    HelpNote,
     Note,
     Question,
     ShowSource,
@@ -36,8 +37,6 @@ View = AnswerView | AddingNote | None
 _BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
 _FRAMES = 25
 _PATIENCE = 3.0
-_OFF = "off"
-_PLAIN = frozenset({"add", "adapter", "sources", "copy", "new", "help", "quit"})
 
 
 def run(session: Session, *, theme: str | None = None) -> None:
@@ -69,13 +68,14 @@ class ChatApp(App[None]):
         self.session = session
         self.worker = Worker()
         self._wanted_theme = theme
-        self._conversation = Conversation()
-        self._sources = SourcesPane()
-        self._body = Horizontal(self._conversation, self._sources, id="body")
+        self.conversation = Conversation()
+        self.sources = SourcesPane()
+        self._body = Horizontal(self.conversation, self.sources, id="body")
         self._status = StatusLine()
         self._prompt = Prompt()
         self._keys = KeyLine()
         self._recall = Recall()
+        self.deeds = every()
         self._views: deque[View] = deque()
         self._prefill: Prefill | None = None
         self._loading = True
@@ -94,7 +94,7 @@ class ChatApp(App[None]):
             self.theme = self._wanted_theme
         self._timer = self.set_interval(1 / _FRAMES, self._frame, pause=True)
         self._prompt.focus()
-        self._submit(self.session.open(self._note_progress), None)
+        self.submit(self.session.open(self.note_progress), None)
         self.call_after_refresh(self._open)
 
     def on_unmount(self) -> None:
@@ -103,14 +103,10 @@ class ChatApp(App[None]):
         self.worker.close()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        yield SystemCommand("Add documents", "Files or folders, with their path", self.action_add)
-        yield SystemCommand("Adapter", "Let another LoRA answer, or the plain base", self.action_adapter)
-        yield SystemCommand("Sources", "The passages that the last answer stands on", self.action_sources)
-        yield SystemCommand("Copy the last answer", "To the clipboard", self.action_copy)
-        yield SystemCommand("New conversation", "Forget what was said", self.action_new)
-        yield SystemCommand("Help", "Commands and keys", self.action_help)
-        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave", self.action_quit)
+        for deed in self.deeds.values():
+            title = deed.what[0].upper() + deed.what[1:]
+            yield SystemCommand(title, deed.usage, partial(self._obey, slash.Command(deed.name)))
+        yield SystemCommand("Change the colours", "another theme", self.action_change_theme)
 
     # The worker's events ------------------------------------------------------------------------------------
 
@@ -119,7 +115,7 @@ class ChatApp(App[None]):
         self.worker.start()
         self.session.load(self.worker.events.append)
 
-    def _submit(self, job: Iterator[events.Event], view: View) -> None:
+    def submit(self, job: Iterator[events.Event], view: View) -> None:
         """Queue a job; its events go to `view`, and jobs run in the order in which they came."""
         self._views.append(view)
         self.worker.submit(job)
@@ -127,7 +123,7 @@ class ChatApp(App[None]):
             self._timer.resume()
         self._show_status()
 
-    def _note_progress(self, progress: AddProgress) -> None:
+    def note_progress(self, progress: AddProgress) -> None:
         """Called on the worker's thread."""
         self.worker.events.append(events.Adding(progress))
 
@@ -146,7 +142,7 @@ class ChatApp(App[None]):
         if isinstance(event, events.Loaded):
             self._loading = False
             if event.trouble:
-                await self._conversation.say(Note(event.trouble, "error"))
+                await self.conversation.say(Note(event.trouble, "error"))
             return
         view = self._views[0]
         if isinstance(event, events.Idle):
@@ -156,18 +152,18 @@ class ChatApp(App[None]):
         elif isinstance(event, events.Adding | events.Added):
             await self._show_adding(event)
         elif isinstance(event, events.Adapted):
-            await self._conversation.say(Note(event.note))
+            await self.conversation.say(Note(event.note))
         elif isinstance(view, AnswerView):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
         elif isinstance(event, events.Trouble):
-            await self._conversation.say(Note(event.message, "error"))
+            await self.conversation.say(Note(event.message, "error"))
 
     async def _show_answer(self, event: events.Event, view: AnswerView) -> None:
         if isinstance(event, events.Found):
             view.note()
             view.found(event.sources)
-            self._sources.show(event.sources)
+            self.sources.show(event.sources)
             self.call_after_refresh(self.worker.drawn.set)
         elif isinstance(event, events.Reading):
             self._prefill = event.prefill
@@ -178,7 +174,7 @@ class ChatApp(App[None]):
         elif isinstance(event, events.Finished):
             await view.finish(event)
             if event.sources:
-                self._sources.show(event.sources, self._sources.number or 1)
+                self.sources.show(event.sources, self.sources.number or 1)
         elif isinstance(event, events.Trouble):
             await view.fail(event.message)
 
@@ -186,7 +182,7 @@ class ChatApp(App[None]):
         view = self._views[0]
         if not isinstance(view, AddingNote):  # documents given at the start belong to the job that loads
             view = self._views[0] = AddingNote()
-            await self._conversation.say(view)
+            await self.conversation.say(view)
         if isinstance(event, events.Adding):
             self._progress = event.progress
             view.progress(event.progress)
@@ -229,11 +225,11 @@ class ChatApp(App[None]):
             self._prompt.replace_all(line)
 
     def on_descendant_focus(self) -> None:
-        self._keys.show(in_sources=self._sources.passage.has_focus)
+        self._keys.show(in_sources=self.sources.passage.has_focus)
 
     def on_show_source(self, event: ShowSource) -> None:
-        self._sources.show(event.sources, event.number)
-        self._open_sources()
+        self.sources.show(event.sources, event.number)
+        self.open_sources()
 
     def _answers(self) -> list[AnswerView]:
         """Those that are being written or wait for their turn."""
@@ -246,68 +242,36 @@ class ChatApp(App[None]):
 
     async def _ask(self, question: str) -> None:
         view = AnswerView()
-        await self._conversation.say(Question(question))
-        await self._conversation.say(view)
+        await self.conversation.say(Question(question))
+        await self.conversation.say(view)
         if self.session.state in ("loading", "adding"):
             view.note("Waiting until everything is loaded; Esc takes the question back.")
-        self._submit(self.session.ask(question), view)
+        self.submit(self.session.ask(question), view)
 
     async def _obey(self, command: slash.Command) -> None:
-        if command.name == "add" and command.argument:
-            await self._add(command.argument)
-        elif command.name == "sources" and command.argument:
-            number = int(command.argument) if command.argument.isdecimal() else 0
-            self._sources.show(self._sources.sources, number)
-            self._open_sources()
-        elif command.name == "adapter" and command.argument:
-            self._adapt(command.argument)
-        elif command.name == "docs":
-            names = "\n".join(document.path for document in self.session.documents)
-            await self._conversation.say(Note(names or "There are no documents yet; /add PATH adds some."))
-        elif command.name in _PLAIN:
-            await self.run_action(command.name)
-        else:
-            await self._conversation.say(
-                Note(
-                    f"There is no /{command.name}; /help lists what there is. "
-                    "A space before the slash makes the line a question.",
-                    "error",
-                )
+        deed = self.deeds.get(command.name)
+        if deed is not None:
+            done = deed.do(self, command.argument)
+            if done is not None:
+                await done
+            return
+        await self.conversation.say(
+            Note(
+                f"There is no /{command.name}; /help lists what there is. "
+                "A space before the slash makes the line a question.",
+                "error",
             )
-
-    async def _add(self, argument: str) -> None:
-        view = AddingNote()
-        await self._conversation.say(view)
-        self._submit(self.session.add(slash.paths(argument), self._note_progress), view)
+        )
 
     def action_add(self) -> None:
         from edge_tui.chat.screens.add import AddScreen
 
         async def chosen(line: str | None) -> None:
             if line:
-                await self._add(line)
+                await self._obey(slash.Command("add", line))
 
         if len(self.screen_stack) == 1:
             self.push_screen(AddScreen(), chosen)
-
-    def _adapt(self, wanted: str) -> None:
-        self._submit(self.session.adapt(None if wanted == _OFF else wanted), None)
-
-    def action_adapter(self) -> None:
-        from edge_tui.chat.screens.choose import ChooseScreen
-
-        def chosen(name: str | None) -> None:
-            if name:
-                self._adapt(name)
-
-        names = self.session.adapters()
-        if not names:
-            self.notify(
-                "There is no adapter yet; /adapter PATH takes one, `edge adapters add PATH` keeps it.", timeout=5
-            )
-        elif len(self.screen_stack) == 1:
-            lines = [(_OFF, "the plain base"), *((name, printable(name)) for name in names)]
-            self.push_screen(ChooseScreen("Who answers?", lines, self.session.adapter or _OFF), chosen)
 
     def action_stop(self) -> None:
         """Esc: end what is running; else leave the sources."""
@@ -318,7 +282,7 @@ class ChatApp(App[None]):
                 view.note("Stopping" if view is self._views[0] else "Stopped")
         elif self.session.state == "adding":
             self.session.stop("adding")
-        elif self._sources.passage.has_focus:
+        elif self.sources.passage.has_focus:
             self._close_sources(keep=self.size.width >= WIDE)
 
     def action_interrupt(self) -> None:
@@ -333,10 +297,10 @@ class ChatApp(App[None]):
     def action_sources(self) -> None:
         if len(self.screen_stack) > 1:
             return
-        if self._sources.passage.has_focus:
+        if self.sources.passage.has_focus:
             self._close_sources()
         else:
-            self._open_sources()
+            self.open_sources()
 
     def action_copy(self) -> None:
         if self.session.answer:
@@ -347,23 +311,20 @@ class ChatApp(App[None]):
 
     async def action_new(self) -> None:
         self._stop_answers()
-        await self._conversation.restart()
-        self._sources.show(())
-        self._submit(self.session.clear(), None)
-
-    async def action_help(self) -> None:
-        await self._conversation.say(HelpNote(slash.COMMANDS, slash.KEYS))
+        await self.conversation.restart()
+        self.sources.show(())
+        self.submit(self.session.clear(), None)
 
     def action_page(self, direction: int) -> None:
         if direction < 0:
-            self._conversation.scroll_page_up(animate=False)
+            self.conversation.scroll_page_up(animate=False)
         else:
-            self._conversation.scroll_page_down(animate=False)
+            self.conversation.scroll_page_down(animate=False)
 
-    def _open_sources(self) -> None:
+    def open_sources(self) -> None:
         self._body.remove_class("-closed")
         self._body.add_class("-open")
-        self.call_after_refresh(self._sources.passage.focus)
+        self.call_after_refresh(self.sources.passage.focus)
 
     def _close_sources(self, *, keep: bool = False) -> None:
         """Back to the input; `keep` leaves the pane standing beside the conversation."""

@@ -6,16 +6,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMANDS = (
-    ("/add PATH…", "add files or folders to the documents"),
-    ("/docs", "list the documents"),
-    ("/adapter [NAME|off]", "let another LoRA answer, or the plain base"),
-    ("/sources [n]", "show the passage that source n stands on"),
-    ("/copy", "copy the last answer"),
-    ("/new", "begin a new conversation"),
-    ("/help", "show this"),
-    ("/quit", "leave"),
-)
 KEYS = (
     ("Enter", "send; Ctrl+J begins a new line"),
     ("↑ ↓", "bring earlier lines back"),

@@ -17,6 +17,11 @@ EXTRAS = {
     "convert": ("torch", "transformers", "peft", "gguf", "onnx-ir"),
 }
 PACKAGES = ("edge-expert", "numpy", "onnxruntime", "tokenizers", "hnswlib", "textual")
+IN_ITS_PLACE = {
+    "onnxruntime": ("onnxruntime-gpu", "onnxruntime-directml"),
+    "onnxruntime-genai": ("onnxruntime-genai-cuda", "onnxruntime-genai-directml"),
+}
+"""Packages that bring the same modules for a GPU."""
 NEEDED = ("gguf", "encoder")
 """The extras without which nothing answers: the rest is for conversion and for other engines."""
 
@@ -138,12 +143,15 @@ def _too_large(path: Path, context: int) -> str:
 
 
 def _version(distribution: str) -> str | None:
+    """Of a package, or of what stands in its place where it can use a GPU."""
     from importlib.metadata import PackageNotFoundError, version
 
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+    for name in (distribution, *IN_ITS_PLACE.get(distribution, ())):
+        try:
+            return version(name) if name == distribution else f"{version(name)} ({name})"
+        except PackageNotFoundError:
+            continue
+    return None
 
 
 def _gpu_offload() -> bool | None:

@@ -24,6 +24,9 @@ STALE = {"changed": "the file has changed since", "gone": "the file is gone"}
 _SHOWN = 5
 """Files that are named of those that share a reason."""
 
+_KINDS = 8
+"""Suffixes that are counted one by one."""
+
 _SPAN = re.compile(r"(.+):(\d+)-(\d+)")
 
 
@@ -58,8 +61,10 @@ def told_about_files(report: AddReport) -> Iterator[str]:
     """What of the folders was left alone, and why, in sentences."""
     if report.skipped:
         suffixes = Counter(Path(path).suffix.lower() or "without a suffix" for path in report.skipped)
-        counted = ", ".join(f"{count} {suffix}" for suffix, count in sorted(suffixes.items(), key=_often))
-        yield f"{len(report.skipped)} files were left alone, because edge does not read their format: {counted}"
+        often = sorted(suffixes.items(), key=_often)
+        counted = ", ".join(f"{count} {suffix}" for suffix, count in often[:_KINDS])
+        rest = f" and {sum(count for _, count in often[_KINDS:])} of other kinds" if often[_KINDS:] else ""
+        yield f"{len(report.skipped)} files were left alone, because edge does not read their format: {counted}{rest}"
     for reason, paths in _grouped(report.left).items():
         alone = len(paths) == 1
         yield printable(f"left alone: {_named(reason, paths[0] if alone else 'each')}") + (

@@ -1,0 +1,39 @@
+"""What a person can ask of the app by name: each deed is a slash command, a line of the help and of the palette.
+
+One file a group; `every` is the whole list. A deed calls public methods of the app and its session, nothing deeper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edge_tui.chat.app import ChatApp
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """`name` is what stands behind the slash, `argument` what may follow it, as the help shows it.
+
+    `do` gets the rest of the line; it must also make sense of an empty one, which is what the palette sends.
+    `complete` gives what may stand in the place of an argument that was begun.
+    """
+
+    name: str
+    argument: str
+    what: str
+    do: Callable[[ChatApp, str], Awaitable[None] | None]
+    complete: Callable[[ChatApp, str], Sequence[str]] | None = None
+
+    @property
+    def usage(self) -> str:
+        return f"/{self.name} {self.argument}".rstrip()
+
+
+def every() -> dict[str, Deed]:
+    """All of them by name, in the order of the help."""
+    from edge_tui.chat.deeds import answering, documents, leaving
+
+    return {deed.name: deed for group in (documents, answering, leaving) for deed in group.DEEDS}
