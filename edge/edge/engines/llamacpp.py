@@ -46,9 +46,9 @@ the same size, it sums in f32 and in one way for batches of up to 63 tokens. Its
 300 tokens and a fifth at 800, because there is no tiled routine for it."""
 
 CHEAP = 1.6
-"""Guessing is worth that price where four rows at once cost no more steps than so many: where fetching the weights takes
-the time, and not arithmetic. Two cores are never there: with weights of 8 bits (2.0) guesses make decoding 1.2 times as
-fast, and prompt and reply together slower all the same; with weights of 4 bits four rows cost 2.8 to 3.3 steps."""
+"""Guessing is worth that price where four rows at once cost no more steps than so many: where fetching the weights
+takes the time, and not arithmetic. Two cores are never there: with weights of 8 bits (2.0) guesses make decoding 1.2
+times as fast, and prompt and reply together slower all the same; with 4 bits four rows cost 2.8 to 3.3 steps."""
 
 CHECKED = 4
 """Rows that are tried."""
