@@ -7,8 +7,9 @@ takes, in time and memory; and what it takes to swap an adapter.
 Both use the same threads, batch size and context, llama.cpp's own types of keys and values, and the same layers on a
 GPU; greedy sampling, no repeat penalty, no look-up, nothing cached. Prints tokens per second
 (medians over the rounds) and the median of the ratios, ours over bare, pair by pair. Memory is what a child process
-holds beside the mapped weights after a prompt and a reply, less the KV cache of the whole context and less what it held
-before loading, the bindings imported. A swap is the time from asking for a reply under the other adapter until its
+holds after a prompt and a reply, less weights and the KV cache of the whole context and less what it held before
+loading, the bindings imported; pages of the file that are not used any more, because llama.cpp keeps those weights in
+another order, are given back first. A swap is the time from asking for a reply under the other adapter until its
 prompt of one token is read, less the same without a swap; a reload is loading model and adapter anew.
 """
 
@@ -87,23 +88,25 @@ def ours(model: edge.Model, text: str, reply: int) -> tuple[float, float, int]:
 
 
 MEMORY = """
-import json, sys
+import ctypes, json, sys
 from time import perf_counter
 import psutil
 import edge
 from edge.engines.gguf import bindings
 
-def anonymous():
-    memory = psutil.Process().memory_info()
-    return memory.rss - memory.shared
-
 bindings()
-before = anonymous()
+before = psutil.Process().memory_info().rss
 started = perf_counter()
 model = edge.load(sys.argv[1])
 seconds = perf_counter() - started
 model.generate("word " * 700, sampling=edge.Sampling(max_tokens=16))
-print(json.dumps([seconds, anonymous() - before, model.context]))
+madvise = ctypes.CDLL(None).madvise
+for line in open("/proc/self/maps"):
+    if line.rstrip().endswith(".gguf"):
+        start, end = (int(side, 16) for side in line.split()[0].split("-"))
+        madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), 4)
+model.generate("other " * 700, sampling=edge.Sampling(max_tokens=16))
+print(json.dumps([seconds, psutil.Process().memory_info().rss - before, model.context]))
 """
 
 
@@ -113,10 +116,10 @@ def loading(path: Path) -> None:
         done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, check=True)
         runs.append(json.loads(done.stdout))
     seconds, held, context = (statistics.median(column) for column in zip(*runs, strict=True))
-    kv = fit_of(path, context=int(context)).kv
+    fit = fit_of(path, context=int(context))
     print(
         f"load: {seconds:.2f} s; memory beyond weights and the KV cache of {int(context):,} tokens: "
-        f"{(held - kv) / 1e6:.0f} MB"
+        f"{(held - fit.kv - fit.weights) / 1e6:.0f} MB"
     )
 
 
