@@ -15,14 +15,31 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import edge
+from edge.engines.fit import needs_of
 from edge.engines.genai import bindings
 from edge.machine import physical_cores
 from edge.types import Sampling
+
+
+MEMORY = """
+import sys
+import psutil
+import edge
+from edge.engines.genai import bindings
+
+bindings()
+before = psutil.Process().memory_info().rss
+model = edge.load(sys.argv[1], provider=sys.argv[2])
+model.generate("word " * 700, sampling=edge.Sampling(max_tokens=16))
+print(psutil.Process().memory_info().rss - before, model.context)
+"""
 
 
 class Bare:
@@ -110,6 +127,16 @@ def _rounds(model: edge.Model, bare: Bare, options: argparse.Namespace) -> list[
     return rows[1:]  # the first round warms up
 
 
+def memory(options: argparse.Namespace) -> None:
+    """Of a child process, after a prompt of 700 tokens and a reply."""
+    command = [sys.executable, "-c", MEMORY, str(options.folder), options.provider]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    held, context = map(int, done.stdout.split())
+    weights = sum(file.stat().st_size for file in options.folder.glob("*.onnx*"))
+    kv = needs_of(options.folder).kv(context, "f16")
+    print(f"memory beyond weights and the KV cache of {context:,} tokens: {(held - weights - kv) / 1e6:.0f} MB")
+
+
 def swaps(model: edge.Model, options: argparse.Namespace) -> None:
     """A new generator with the adapter in it, at the default context: what there is to do before the prompt."""
     engine: Any = model.engine
@@ -146,6 +173,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=physical_cores())
     parser.add_argument("--provider", default="cpu")
     options = parser.parse_args()
+    memory(options)
     speed(options)
     if options.adapter is not None:
         with edge.load(options.folder, threads=options.threads, provider=options.provider) as model:
