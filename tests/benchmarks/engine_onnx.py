@@ -27,7 +27,6 @@ from edge.engines.genai import bindings
 from edge.machine import physical_cores
 from edge.types import Sampling
 
-
 MEMORY = """
 import sys
 import psutil
