@@ -19,8 +19,8 @@ EDGE = str(Path(sys.executable).parent / "edge")
 class Terminal:
     def __init__(self, *command: str, home: str | None = None, rows: int = 32, columns: int = 110) -> None:
         self.started = perf_counter()
-        self._process, self._fd = pty.fork()
-        if self._process == 0:
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
             os.environ["TERM"] = "xterm-256color"
             if home is not None:
                 os.environ["EDGE_HOME"] = home
@@ -48,6 +48,6 @@ class Terminal:
                 os.read(self._fd, 1 << 16)
 
     def kill(self) -> None:
-        os.kill(self._process, signal.SIGKILL)
-        os.waitpid(self._process, 0)
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
         os.close(self._fd)
