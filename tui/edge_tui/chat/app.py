@@ -43,6 +43,8 @@ class Taker(Protocol):
 
     async def take(self, event: events.Event) -> None: ...
 
+    async def flush(self) -> None: ...
+
 
 View = AnswerView | AddingNote | Taker | None
 
@@ -145,7 +147,7 @@ class ChatApp(App[None]):
         for event in self.worker.drain():
             await self._show(event)
         view = self._views[0] if self._views else None
-        if isinstance(view, AnswerView) and view.is_attached:
+        if isinstance(view, AnswerView | Taker) and view.is_attached:
             await view.flush()
         self._show_status()
         if not self._views and not self._loading and self._timer is not None:

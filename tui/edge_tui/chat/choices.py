@@ -120,5 +120,9 @@ def _index(entry: library.IndexEntry) -> Choice:
             documents, passages = len(index.documents()), len(index)
     except (EdgeError, OSError) as error:
         return Choice(entry.path, printable(entry.name), size(entry.bytes), printable(str(error)))
-    counted = f"{documents:,} document{'' if documents == 1 else 's'} · {passages:,} passages · {size(entry.bytes)}"
-    return Choice(entry.path, printable(entry.name), counted)
+    counted = [_counted(documents, "document"), _counted(passages, "passage"), size(entry.bytes)]
+    return Choice(entry.path, printable(entry.name), " · ".join(counted))
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -107,9 +107,12 @@ class Comparing:
         self.question = question
         self.sides = two
         self._answered: dict[int, Session] = {}
+        self.repeated = False
+        """Whether the conversation's last turn asked the same; an answer that is kept takes its place."""
 
     def run(self, stopped: Stopped) -> Iterator[Event]:
         """`Sided` events; each side ends with `Finished` or `Trouble`, also one that was stopped before its turn."""
+        self.repeated = self._session.repeats(self.question)
         sampling = self._session.sampling
         if sampling.temperature > 0 and sampling.seed is None:  # else chance would be compared, not the sides
             sampling = replace(sampling, seed=random.randrange(2**31))
@@ -124,7 +127,9 @@ class Comparing:
                     continue
                 if side.adapter is not None:
                     self._session.switching.with_adapter(model, side.adapter)
-                beside = self._session.beside(model, sampling, adapter=side.adapter, documents=side.documents)
+                beside = self._session.beside(
+                    model, self.question, sampling, adapter=side.adapter, documents=side.documents
+                )
                 yield from self._ask(number, beside, stopped)
             except EdgeError as error:
                 yield Sided(number, Trouble(str(error)))

@@ -32,12 +32,12 @@ class Key:
 
 
 KEYS = (
-    Key("temperature", float, 0, 5, "0 always takes the likeliest token; the higher, the freer"),
-    Key("top_p", float, 0, 1, "only the likeliest tokens that make up this share; 1 is off"),
-    Key("top_k", int, 0, inf, "only so many of the likeliest tokens; 0 is off"),
-    Key("min_p", float, 0, 1, "only tokens at least this share as likely as the likeliest; 0 is off"),
+    Key("temperature", float, 0, 5, "0: always the likeliest token; higher: freer"),
+    Key("top_p", float, 0, 1, "only the likeliest, up to this share; 1 is off"),
+    Key("top_k", int, 0, inf, "only so many of the likeliest; 0 is off"),
+    Key("min_p", float, 0, 1, "only from this share of the best one's odds; 0 is off"),
     Key("repeat_penalty", float, 1, 2, "against saying the same again; 1 is off"),
-    Key("seed", int, 0, 2**32 - 1, "the same seed, the same answer; none takes a fresh one"),
+    Key("seed", int, 0, 2**32 - 1, "the same seed, the same answer; none: a fresh one"),
     Key("max_tokens", int, 1, inf, "the longest answer"),
 )
 _NAMES = {key.name: key for key in KEYS}

@@ -251,8 +251,18 @@ class Session(Holding):
 
     # What comparing needs, on the worker's thread ----------------------------------------------------------
 
-    def beside(self, model: Model, sampling: Sampling, *, adapter: str | None, documents: bool) -> Session:
-        """A session for one question on the side: with a copy of the conversation, and with or without documents."""
+    def repeats(self, question: str) -> bool:
+        """Whether the last turn asked the same."""
+        history = self._chat.history if self._chat is not None else []
+        return len(history) >= 2 and history[-2].content.endswith(question)
+
+    def beside(
+        self, model: Model, question: str, sampling: Sampling, *, adapter: str | None, documents: bool
+    ) -> Session:
+        """A session for a question on the side, with or without documents, and with a copy of the conversation.
+
+        Of that the last turn is left out if it asked the same: nobody is to read the answer there.
+        """
         side = Session(
             lambda: model,
             adapter=adapter,
@@ -265,15 +275,15 @@ class Session(Holding):
         side._begin_with(model)
         list(side.open())
         if side._chat is not None and self._chat is not None:
-            side._chat.history = list(self._chat.history)
+            side._chat.history = self._chat.history[: -2 if self.repeats(question) else None]
             side.take_knowledge(self._knowledge if documents else None)
         return side
 
     def adopt(self, side: Session) -> None:
-        """Go on with the answer of a session that `beside` made."""
+        """Go on with the conversation of a session that `beside` made."""
         if side._chat is not None and self._chat is not None:
-            self._chat.history += side._chat.history[len(self._chat.history) :]
-            self.answer, self.speed = side.answer, side.speed
+            self._chat.history = list(side._chat.history)
+            self.question, self.answer, self.speed = side.question, side.answer, side.speed
 
     def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         """The sources with the text around them, where the index still has it. On the worker's thread."""

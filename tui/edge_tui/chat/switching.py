@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.errors import EdgeError, ModelError, ModelTooLarge
+from edge.errors import EdgeError, KnowledgeError, ModelError, ModelTooLarge
 from edge.types import Adapter
 from edge_tui.chat.events import Adapted, Event, Switched, Trouble, printable
 
@@ -161,6 +161,8 @@ class Switching:
 
 def told(error: EdgeError, session: Session) -> Trouble:
     """Why nothing was changed, and what that leaves."""
+    if isinstance(error, KnowledgeError):
+        return Trouble(f"{error}\nThe documents stay as they were.")
     old = session.loaded()
     return Trouble(f"{error}\n{_staying(old)}" if old is not None else str(error))
 
@@ -204,7 +206,7 @@ def _room_without(old: Model, path: Path) -> bool:
 
 
 def _staying(old: Model | None) -> str:
-    return f"{printable(old.name)} goes on answering." if old is not None else "There is no model yet."
+    return f"{printable(old.name)} goes on answering." if old is not None else "there is no model yet."
 
 
 def _announced(adapter: Adapter | None) -> str:

@@ -59,7 +59,8 @@ def misfit(adapter: Path, model: Path) -> str | None:
             return str(error)
         return None
     if model.is_dir() != (adapter.suffix == ".onnx_adapter"):
-        return f"it is for {'llama.cpp' if model.is_dir() else 'onnxruntime-genai'}, and {model.name} runs on the other"
+        made_for, runs_on = ("llama.cpp", "onnxruntime-genai") if model.is_dir() else ("onnxruntime-genai", "llama.cpp")
+        return f"it is for {made_for}, and {model.name} runs on {runs_on}"
     return None if model.is_dir() else _gguf_misfit(adapter, model)
 
 

@@ -24,7 +24,7 @@ def adapter(app: ChatApp, argument: str) -> None:
     if not choices.adapter_names(model):
         app.notify("There is no adapter yet; /adapter PATH takes one, `edge adapters add PATH` keeps it.", timeout=5)
     else:
-        app.choose("Who answers?", lambda: choices.adapters(model), app.session.adapter or OFF, chosen)
+        app.choose("Who answers?", lambda: choices.adapters(app.session.loaded()), app.session.adapter or OFF, chosen)
 
 
 def adapters(app: ChatApp, begun: str) -> list[str]:

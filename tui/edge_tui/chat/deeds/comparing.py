@@ -49,16 +49,20 @@ async def _begin(app: ChatApp, words: str, question: str) -> None:
     async def left(number: int | None) -> None:
         if number is None or number < 0:
             return
-        finished = screen.panes[number].finished
+        pane = screen.panes[number]
+        finished = pane.finished
         assert finished is not None, "only an answer can be kept"
         app.submit(app.session.run("answering", lambda _stopped: both.keep(number)), None)
         view = AnswerView()
         await app.conversation.say(Question(question))
         await app.conversation.say(view)
+        view.found(pane.evidence)
         await view.finish(finished)
+        if both.repeated:
+            await app.conversation.say(Note("It counts instead of the answer before."))
         app.sources.show(finished.sources)
 
-    app.push_screen(screen, left)
+    await app.push_screen(screen, left)
     app.submit(app.session.run("comparing", both.run), screen)
 
 

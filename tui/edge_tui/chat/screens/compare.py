@@ -17,7 +17,6 @@ from edge_tui.chat.widgets.conversation import Question, ShowSource
 from edge_tui.chat.widgets.side import SidePane
 from edge_tui.chat.widgets.status import WIDE
 
-_REST = 0.1
 _BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]
 
 
@@ -44,7 +43,7 @@ class CompareScreen(Screen[int]):
         super().__init__()
         self._question = question
         self._end = stop
-        self._stopping = False
+        self._stopping = self._left = False
         self.panes = (SidePane(0, names[0]), SidePane(1, names[1]))
         self.panes[1].add_class("-second")
         self._keys = Static("", id="compare-keys", markup=False)
@@ -55,7 +54,6 @@ class CompareScreen(Screen[int]):
         yield self._keys
 
     def on_mount(self) -> None:
-        self.set_interval(_REST, self._flush)
         self._show_keys()
 
     @property
@@ -72,7 +70,8 @@ class CompareScreen(Screen[int]):
                     await pane.take(event, 0.0)
         self._show_keys()
 
-    async def _flush(self) -> None:
+    async def flush(self) -> None:
+        """Draw the words that are due."""
         for pane in self.panes:
             if not pane.over:
                 await pane.flush()
@@ -80,8 +79,7 @@ class CompareScreen(Screen[int]):
     def action_leave(self) -> None:
         """Esc: end what is running; when nothing is, or for the second time, leave."""
         if self.over or self._stopping:
-            self._end()
-            self.dismiss(-1)
+            self._leave(-1)
             return
         self._stopping = True
         self._end()
@@ -91,8 +89,14 @@ class CompareScreen(Screen[int]):
         if self.panes[number].finished is None:
             self.notify("There is no answer on that side to keep.", timeout=3)
             return
+        self._leave(number)
+
+    def _leave(self, kept: int) -> None:
+        """Between two frames of the app, never in the middle of one that draws here."""
         self._end()
-        self.dismiss(number)
+        if not self._left:
+            self._left = True
+            self.app.call_later(self.dismiss, kept)
 
     def on_show_source(self, event: ShowSource) -> None:
         """A mark was chosen: the quote, for there is no room for a pane."""

@@ -20,7 +20,9 @@ class SidePane(Vertical):
     SidePane .side-title { height: auto; text-style: bold; padding: 0 1; }
     SidePane .side-cost { height: auto; color: $text-muted; padding: 0 1; }
     SidePane .side-answer { height: 1fr; padding: 0 1; scrollbar-size-vertical: 1; }
-    SidePane .side-answer:focus { border-left: outer $accent; padding: 0; }
+    /* As tall as the view at least: an anchored view would push anything shorter down to its bottom. */
+    SidePane .side-answer AnswerView { min-height: 100%; margin: 0; }
+    SidePane:focus-within .side-title { border-left: outer $accent; padding: 0; }
     """
 
     def __init__(self, number: int, name: str) -> None:
@@ -28,6 +30,7 @@ class SidePane(Vertical):
         self.number = number
         self.finished: events.Finished | None = None
         """The whole answer, once it is there."""
+        self.evidence: tuple[events.Source, ...] = ()
         self._who = name
         self._words = 0
         self._answer = AnswerView()
@@ -49,6 +52,7 @@ class SidePane(Vertical):
     async def take(self, event: events.Event, seconds: float) -> None:
         """Show what happened on this side."""
         if isinstance(event, events.Found):
+            self.evidence = event.sources
             self._answer.found(event.sources)
         elif isinstance(event, events.Reading):
             self._cost.update(f"reading {event.prefill.done:,} of {event.prefill.total:,} tokens")
