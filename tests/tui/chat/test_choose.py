@@ -75,6 +75,7 @@ def test_typing_filters_by_any_words_of_name_and_facts() -> None:
         assert "phi3" in shown
         assert "smollm" not in shown
         await pilot.press(*"xyz", "enter")
+        assert "Nothing is called that" in screen_text(app)
         assert app.chosen is None, "there is nothing to take"
         await pilot.press(*["backspace"] * 3, "enter")
 

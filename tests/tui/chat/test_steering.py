@@ -283,6 +283,22 @@ def test_escape_stops_a_comparison_and_then_leaves_it() -> None:
     drive(session(engine=engine, knowledge=Shelf(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
 
 
+def test_nothing_is_compared_while_an_answer_is_written() -> None:
+    engine = ScriptedEngine(["alpha " * 5000], delay=0.005)
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await ready(app, pilot)
+        await send(pilot, "go")
+        await until(pilot, lambda: "alpha" in screen_text(app))
+        await pilot.press("ctrl+t")
+        await until(pilot, lambda: "Still answering" in screen_text(app))
+        assert len(app.screen_stack) == 1
+        await pilot.press("escape")
+        await answered(app, pilot)
+
+    drive(session(engine=engine, knowledge=Shelf(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
+
+
 def test_leaving_the_app_in_the_middle_of_a_comparison_ends_it() -> None:
     engine = Watched(["alpha " * 100_000], delay=0.001)
 

@@ -277,6 +277,28 @@ def test_documents_that_cannot_be_opened_leave_those_that_are_there() -> None:
     assert of(Found, chat.ask("how often?"))
 
 
+def test_an_index_that_another_process_writes_can_be_read(minilm_dir: Path, tmp_path: Path) -> None:
+    from edge_index import Index
+    from edge_index.encoder import Encoder
+    from edge_index.lock import WriterLock
+
+    (tmp_path / "pump.md").write_text(MANUAL)
+    encoder = Encoder.open(minilm_dir)
+    with Index.open(tmp_path / "pumps", encoder=encoder) as real:
+        real.add([tmp_path / "pump.md"])
+    chat = Session(
+        model("first")[1], openers=Openers(index=lambda wanted: Index.open(wanted, encoder=encoder, create=False))
+    )
+    opened(chat)
+    with WriterLock(tmp_path / "pumps").held(1):
+        [note] = of(Switched, index(chat, str(tmp_path / "pumps")))
+        assert "Answers stand on pumps from now on: 1 document." in note.note
+        assert chat.index_path == tmp_path / "pumps"
+        found = of(Found, chat.ask("How often must the shaft seal be replaced?"))
+        assert SEAL in [source.quote for source in found[0].sources]
+    list(chat.close())
+
+
 def test_system_text_and_sampling_count_from_the_next_question_on() -> None:
     engine, load = model("first")
     chat = Machine(first=load).session(system="Be brief.")

@@ -79,11 +79,11 @@ def _model(entry: library.ModelEntry) -> Choice:
         facts["memory"],
     )
     if isinstance(memory, dict):
-        fits = f"{size(memory['needed'])}, and {size(memory['available'])} are free"
+        needs, free = size(memory["needed"]), size(memory["available"])
         if memory["fits"]:
-            parts.append(f"fits: needs {fits}")
+            parts.append(f"fits: {needs} of {free} free")
         else:
-            problem = f"does not fit: needs {fits}"
+            problem = f"does not fit: needs {needs}, and {free} are free"
     return Choice(entry.path, printable(entry.name), printable(" · ".join(parts)), problem)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 async def compare(app: ChatApp, argument: str) -> None:
     words, question = comparing.split(argument)
     question = question or app.session.question
-    if not question:
+    if app.session.state == "answering":
+        app.notify("Still answering; Esc stops it.", timeout=3)
+    elif not question:
         app.notify("Write a question first, or /compare QUESTION.", timeout=5)
     elif words:
         await _begin(app, words, question)

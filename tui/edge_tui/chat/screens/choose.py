@@ -17,6 +17,8 @@ from textual.widgets.option_list import Option
 from edge.errors import EdgeError
 from edge_tui.chat.choices import Choice
 
+_KEYS = "↑ ↓ choose · Enter takes it · Esc cancels"
+
 Lines = Sequence[Choice | tuple[str, str]]
 
 
@@ -39,6 +41,7 @@ class ChooseScreen(ModalScreen[str]):
         self._lines = lines
         self._chosen = chosen
         self._choices: list[Choice] = []
+        self._gathered = False
         self._filter = Input(placeholder="type to filter", compact=True)
         self._options = OptionList(markup=False, compact=True)
         self._options.can_focus = False
@@ -66,7 +69,7 @@ class ChooseScreen(ModalScreen[str]):
 
     def _take(self, lines: Lines) -> None:
         self._choices = [line if isinstance(line, Choice) else Choice(*line) for line in lines]
-        self._hint.update("↑ ↓ choose · Enter takes it · Esc cancels")
+        self._gathered = True
         self._show()
 
     def on_input_changed(self, _event: Input.Changed) -> None:
@@ -80,6 +83,8 @@ class ChooseScreen(ModalScreen[str]):
         self._options.add_options(Option(_line(choice, self._chosen), id=choice.key) for choice in found)
         at = next((i for i, choice in enumerate(found) if choice.key == self._chosen), 0)
         self._options.highlighted = at if found else None
+        if self._gathered:
+            self._hint.update(_KEYS if found else "Nothing is called that · Esc cancels")
 
     def action_move(self, step: int) -> None:
         if step < 0:

@@ -54,6 +54,7 @@ class SidePane(Vertical):
         if isinstance(event, events.Found):
             self.evidence = event.sources
             self._answer.found(event.sources)
+            self._cost.update("reading")
         elif isinstance(event, events.Reading):
             self._cost.update(f"reading {event.prefill.done:,} of {event.prefill.total:,} tokens")
         elif isinstance(event, events.Words):
