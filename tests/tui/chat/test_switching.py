@@ -139,14 +139,20 @@ def test_a_model_that_loads_for_ever_can_be_stopped_and_is_freed_when_it_comes()
 
 
 class Crowded(Machine):
-    """Memory holds one model: a second one is refused until the first is closed."""
+    """Memory holds one model: a second one is refused until the first is closed.
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **after: Exception | None) -> None:
+    A model takes 70 bytes, 50 of them mapped weights, and `free` ones are there beside the first. `after` are the
+    errors of those that cannot be loaded then.
+    """
+
+    def __init__(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, free: int = 60, **after: Exception | None
+    ) -> None:
         super().__init__()
         self.tmp_path = tmp_path
         self.after = after
         self.engines: list[Watched] = []
-        monkeypatch.setattr(fit, "fit_of", lambda path, **_: fit.Fit(50, 10, 10, 70, 0 if self.crowded else 60, True))
+        monkeypatch.setattr(fit, "fit_of", lambda path, **_: fit.Fit(50, 10, 10, 70, free, False))
 
     @property
     def crowded(self) -> bool:
@@ -168,14 +174,8 @@ class Crowded(Machine):
         return path, load
 
 
-@pytest.fixture
-def freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the old model holds is enough for the new one."""
-    monkeypatch.setattr("edge_tui.chat.switching._room_without", lambda old, path: True)
-
-
 def test_where_memory_holds_only_one_the_old_model_is_freed_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, freed: None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     machine = Crowded(monkeypatch, tmp_path)
     chat = machine.session()
@@ -185,7 +185,7 @@ def test_where_memory_holds_only_one_the_old_model_is_freed_first(
 
 
 def test_the_old_model_comes_back_when_the_new_one_fails_all_the_same(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, freed: None
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     chat = Crowded(monkeypatch, tmp_path, second=ModelError("second is cut off")).session()
     [trouble] = switch(chat, "second")
@@ -194,9 +194,7 @@ def test_the_old_model_comes_back_when_the_new_one_fails_all_the_same(
     assert of(Finished, chat.ask("who?"))[0].markdown.startswith("*I am first.")
 
 
-def test_when_neither_can_be_loaded_the_documents_still_answer(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, freed: None
-) -> None:
+def test_when_neither_can_be_loaded_the_documents_still_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gone = {"first": ModelNotFound("first is gone"), "second": ModelError("second is cut off")}
     chat = Crowded(monkeypatch, tmp_path, **gone).session()
     [trouble] = switch(chat, "second")
@@ -208,7 +206,7 @@ def test_when_neither_can_be_loaded_the_documents_still_answer(
 
 
 def test_a_model_that_has_no_room_even_alone_frees_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    machine = Crowded(monkeypatch, tmp_path)
+    machine = Crowded(monkeypatch, tmp_path, free=40)
     chat = machine.session()
     [trouble] = switch(chat, "second")
     assert isinstance(trouble, Trouble)

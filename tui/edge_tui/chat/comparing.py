@@ -56,6 +56,11 @@ def pairs(session: Session) -> list[Choice]:
     adapters = adapter_names(session.loaded())
     for name in sorted(adapters, key=lambda name: name != session.adapter):
         found.append(Choice(f"{BASE}|{name}", f"base | {printable(name)}", "the plain base and the adapter"))
+    if session.adapter is not None:
+        this = f"{session.model_name} + {printable(session.adapter)}"
+        for name in adapters:
+            if name != session.adapter:
+                found.append(Choice(f"{THIS}|{name}", f"{this} | {printable(name)}", "two adapters"))
     if session.documents:
         docs = Choice(f"{DOCS}|{NODOCS}", "with | without documents", f"{len(session.documents):,} in the index")
         found.insert(0 if session.adapter is None else 1, docs)
