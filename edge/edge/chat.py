@@ -47,7 +47,7 @@ class Chat:
     """One conversation. Not thread-safe: one question at a time.
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
-    Retriever, an Index for instance, and may be changed between questions. Of the `k` passages that are
+    Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
     found the model reads the best `prompt_passages`; one is fastest and, for small models, as good: of 40
     questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
     passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
@@ -80,6 +80,12 @@ class Chat:
     def model(self) -> Model:
         """Waits for the model when it is still loading; raises what its loading raised."""
         return self._model if isinstance(self._model, Model) else self._model.result()
+
+    @model.setter
+    def model(self, model: Model | Future[Model]) -> None:
+        """From the next question on another one answers: it reads the whole history, as far as it has room for it."""
+        self._model = model
+        self._sent_from = 0
 
     def clear(self) -> None:
         """Begin again, with the same model and knowledge."""

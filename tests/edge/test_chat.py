@@ -268,6 +268,19 @@ def test_a_model_that_failed_to_load_raises_after_the_evidence() -> None:
         next(stream)
 
 
+def test_another_model_reads_the_whole_history_as_far_as_it_has_room() -> None:
+    chat, small = make("one", "two", context=40)
+    chat.ask("cucumber " * 8, sampling=Sampling(max_tokens=8))
+    chat.ask("gherkin " * 8, sampling=Sampling(max_tokens=8))
+    assert "cucumber" not in small.prompts[-1], "there was no room for the first turn"
+    large = ScriptedEngine(["three"])
+    chat.model = Model(large)
+    chat.ask("and now?")
+    assert "cucumber" in large.prompts[0]
+    assert "gherkin" in large.prompts[0]
+    assert len(small.prompts) == 2
+
+
 def test_an_empty_question_is_an_error() -> None:
     chat, _ = make()
     with pytest.raises(UsageError, match="empty"):

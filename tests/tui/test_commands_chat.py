@@ -120,3 +120,51 @@ def test_documents_that_are_not_there_are_told_before_the_app_runs(
     assert status == 1
     assert said in error
     assert handed_over == {}
+
+
+def test_what_is_switched_to_is_opened_with_the_settings_of_the_start(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import edge
+    from edge.errors import KnowledgeError, ModelNotFound
+
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(edge, "load", lambda path, **more: told.update(more, path=path) or Model(ScriptedEngine()))
+    lora = tmp_path / "pirate.gguf"
+    lora.touch()
+    assert at_terminal("chat", "--context", "333", "--force", "-a", str(lora)) == (0, "")
+    openers = handed_over["openers"]
+    path, load = openers.model("smollm2")
+    assert told == {}, "finding a model loads nothing"
+    assert load().adapters == ()
+    assert (told["path"], told["context"], told["force"]) == (path, 333, True)
+    assert path.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert openers.adapter == str(lora)
+    with pytest.raises(ModelNotFound, match="no model called 'absent'"):
+        openers.model("absent")
+    with pytest.raises(KnowledgeError, match="edge index add"):
+        openers.index("absent")
+    openers.index("default").close()
+
+
+def test_an_index_that_another_encoder_made_is_refused_when_it_is_opened(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    from edge import paths
+    from edge.errors import EncoderError
+    from edge_index import Index
+
+    class Other:
+        dim = 3
+
+        def encode(self, texts: list[str]) -> Any:
+            return np.ones((len(texts), 3), np.float32)
+
+    (tmp_path / "a.txt").write_text("A text about pumps.")
+    with Index.open(paths.indexes_dir() / "foreign", encoder=Other()) as index:
+        index.add([tmp_path / "a.txt"])
+    assert at_terminal("chat") == (0, "")
+    with pytest.raises(EncoderError, match="edge index redo"):
+        handed_over["openers"].index("foreign")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -15,6 +15,7 @@ from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, slash
+from edge_tui.chat.choices import Choice
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
@@ -32,7 +33,20 @@ from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
 from edge_tui.chat.worker import Worker
 
-View = AnswerView | AddingNote | None
+
+@runtime_checkable
+class Taker(Protocol):
+    """A view that draws the events of its job itself; one that has left the screen gets none."""
+
+    @property
+    def is_attached(self) -> bool: ...
+
+    async def take(self, event: events.Event) -> None: ...
+
+    async def flush(self) -> None: ...
+
+
+View = AnswerView | AddingNote | Taker | None
 
 _BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
 _FRAMES = 25
@@ -59,6 +73,7 @@ class ChatApp(App[None]):
         Binding("ctrl+o", "sources", priority=True),
         Binding("ctrl+l", "add", priority=True),
         Binding("ctrl+y", "copy", priority=True),
+        Binding("ctrl+t", "compare", priority=True),
         Binding("ctrl+q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", system=True),
     ]
@@ -132,7 +147,7 @@ class ChatApp(App[None]):
         for event in self.worker.drain():
             await self._show(event)
         view = self._views[0] if self._views else None
-        if isinstance(view, AnswerView) and view.is_attached:
+        if isinstance(view, AnswerView | Taker) and view.is_attached:
             await view.flush()
         self._show_status()
         if not self._views and not self._loading and self._timer is not None:
@@ -151,7 +166,10 @@ class ChatApp(App[None]):
             self._writing = False
         elif isinstance(event, events.Adding | events.Added):
             await self._show_adding(event)
-        elif isinstance(event, events.Adapted):
+        elif isinstance(view, Taker):
+            if view.is_attached:
+                await view.take(event)
+        elif isinstance(event, events.Adapted | events.Switched):
             await self.conversation.say(Note(event.note))
         elif isinstance(view, AnswerView):
             if view.is_attached:  # else a new conversation has begun meanwhile
@@ -248,6 +266,15 @@ class ChatApp(App[None]):
             view.note("Waiting until everything is loaded; Esc takes the question back.")
         self.submit(self.session.ask(question), view)
 
+    def choose(
+        self, title: str, lines: Callable[[], Sequence[Choice]], now: str, chosen: Callable[[str], None]
+    ) -> None:
+        """Let the person choose one of `lines`, which are gathered on another thread; nothing when that is declined."""
+        from edge_tui.chat.screens.choose import ChooseScreen
+
+        if len(self.screen_stack) == 1:
+            self.push_screen(ChooseScreen(title, lines, now), lambda key: chosen(key) if key else None)
+
     async def _obey(self, command: slash.Command) -> None:
         deed = self.deeds.get(command.name)
         if deed is not None:
@@ -273,6 +300,11 @@ class ChatApp(App[None]):
         if len(self.screen_stack) == 1:
             self.push_screen(AddScreen(), chosen)
 
+    async def action_compare(self) -> None:
+        """The line that is being written, else the last question, to two sides."""
+        if len(self.screen_stack) == 1:
+            await self._obey(slash.Command("compare", self._prompt.text.strip()))
+
     def action_stop(self) -> None:
         """Esc: end what is running; else leave the sources."""
         answers = self._answers()
@@ -280,8 +312,8 @@ class ChatApp(App[None]):
             self._stop_answers()
             for view in answers:
                 view.note("Stopping" if view is self._views[0] else "Stopped")
-        elif self.session.state == "adding":
-            self.session.stop("adding")
+        elif self.session.state in ("adding", "switching"):
+            self.session.stop("adding", "switching")
         elif self.sources.passage.has_focus:
             self._close_sources(keep=self.size.width >= WIDE)
 

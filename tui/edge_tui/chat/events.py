@@ -8,7 +8,7 @@ from typing import Literal
 
 from edge.types import AddProgress, AddReport, Prefill
 
-State = Literal["loading", "ready", "answering", "adding", "adapting", "failed"]
+State = Literal["loading", "ready", "answering", "adding", "adapting", "switching", "comparing", "failed"]
 End = Literal["stop", "length", "cancelled"]
 
 # Tab and newline stay. Every other control character could steer the terminal that shows it.
@@ -60,6 +60,8 @@ class Speed:
     used: int = 0
     limit: int = 0
     cached: int = 0
+    tokens: int = 0
+    """Of the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,24 @@ class Adapted:
 
 
 @dataclass(frozen=True, slots=True)
+class Switched:
+    """Another model or other documents answer from the next question on, or they do not after all; `note` says so."""
+
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sided:
+    """Something that happened on one side of a comparison, 0 or 1, and the `seconds` since its question was asked."""
+
+    side: int
+    event: Event
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Idle
+Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Switched | Sided | Idle

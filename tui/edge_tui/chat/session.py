@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, get_args
 
 from edge.errors import EdgeError, KnowledgeError, ModelError
 from edge.types import (
-    Adapter,
     AddProgress,
     AddReport,
     Answer,
     Delta,
-    Document,
-    Passage,
     Sampling,
     Usage,
 )
 from edge_tui.chat.events import (
-    Adapted,
     Added,
     Event,
     Finished,
@@ -40,42 +35,29 @@ from edge_tui.chat.events import (
     Words,
     printable,
 )
+from edge_tui.chat.holding import Holding, Knowledge
 from edge_tui.chat.rendering import notes, number_sources, to_markdown, with_context
+from edge_tui.chat.switching import Openers, Stopped, Switching, told
 
 if TYPE_CHECKING:
     from edge.chat import Chat
     from edge.model import Model
 
-Doing = Literal["answering", "adding", "adapting"]
+Doing = Literal["answering", "adding", "adapting", "switching", "comparing"]
 
 _WITHOUT_MODEL = "No model is loaded: these are the documents' own words"
-
-
-class Knowledge(Protocol):
-    """What the app needs of an index; `edge_index.Index` is one."""
-
-    def search(self, query: str, k: int = 5) -> list[Passage]: ...
-
-    def add(
-        self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None
-    ) -> AddReport: ...
-
-    def documents(self) -> list[Document]: ...
-
-    def text(self, document: str) -> str: ...
-
-    def close(self) -> None: ...
 
 
 class _Stopped(Exception):
     """Thrown through `Knowledge.add` from its progress callback."""
 
 
-class Session:
+class Session(Holding):
     """One conversation with one model about one set of documents.
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
+    `openers` open what is switched to later. `sampling` and `system` count from the next question on.
     """
 
     def __init__(
@@ -90,28 +72,21 @@ class Session:
         prompt_passages: int = 1,
         certainty: float = 0.5,
         sampling: Sampling | None = None,
+        openers: Openers | None = None,
     ) -> None:
         self._open_model = open_model
         self._open_knowledge = open_knowledge
         self._first_documents = tuple(documents)
-        self.adapter = adapter
-        self._system = system
+        super().__init__(adapter, system)
         self._k = k
         self._prompt_passages = prompt_passages
         self._certainty = certainty
-        self._sampling = sampling or Sampling()
-        self._model: Future[Model] = Future()
-        self._failure: ModelError | None = None
-        self._loading: Literal["loading", "ready", "failed"] = "loading"
+        self.sampling = self.first_sampling = sampling or Sampling()
         self._doing: Doing | None = None
-        self._chat: Chat | None = None
-        self._knowledge: Knowledge | None = None
         self._latest = 0
-        self._stopped: dict[Doing, int] = {"answering": 0, "adding": 0, "adapting": 0}
-        self.model_name = ""
-        self.documents: tuple[Document, ...] = ()
-        self.speed = Speed()
-        self.answer = ""
+        self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
+        self.switching = Switching(self, openers or Openers(), open_model)
+        self.question = self.answer = ""
 
     # What the drawing thread calls -------------------------------------------------------------------------
 
@@ -121,6 +96,7 @@ class Session:
 
     def ask(self, question: str) -> Iterator[Event]:
         """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early."""
+        self.question = question
         return self._answer(question, self._job("answering"))
 
     def add(
@@ -131,15 +107,11 @@ class Session:
 
     def adapt(self, wanted: str | None) -> Iterator[Event]:
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
-        return self._adapt(wanted, self._job("adapting"))
+        return self.run("adapting", lambda stopped: self.switching.adapter(wanted, stopped))
 
-    def adapters(self) -> tuple[str, ...]:
-        """The names of those that can be asked for: loaded ones and those of the library."""
-        from edge import library
-
-        ready = self._model.done() and self._failure is None
-        loaded = [adapter.name for adapter in self._model.result().adapters] if ready else []
-        return tuple(dict.fromkeys([*loaded, *(entry.name for entry in library.adapters())]))
+    def run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
+        """The events of a job that changes or uses what this session has; it is told when it is to stop."""
+        return self._run(doing, job, self._job(doing))
 
     def stop(self, *what: Doing) -> None:
         """End what was asked for so far, also what has not begun yet; everything unless told. Loading goes on."""
@@ -163,10 +135,7 @@ class Session:
                 self._model.set_exception(self._failure)
                 tell(Loaded(words))
             else:
-                self.model_name = printable(model.name)
-                self.speed = Speed(limit=model.context)
-                self._loading = "ready"
-                self._model.set_result(model)
+                self._begin_with(model)
                 tell(Loaded())
 
         threading.Thread(target=run, name="edge-model", daemon=True).start()
@@ -200,17 +169,11 @@ class Session:
         if self._first_documents:
             yield from self._add(self._first_documents, progress, stopped)
 
-    def _look(self) -> None:
-        """See which documents there are; none at all must not silence the model."""
-        if self._knowledge is not None and self._chat is not None:
-            self.documents = tuple(self._knowledge.documents())
-            self._chat.knowledge = self._knowledge if self.documents else None
-
     def clear(self) -> Iterator[Event]:
         """Begin a new conversation; documents and model stay."""
         if self._chat is not None:
             self._chat.clear()
-        self.answer = ""
+        self.question = self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
         yield from ()
 
@@ -224,23 +187,14 @@ class Session:
             self._knowledge = None
         yield from ()
 
-    def _adapt(self, wanted: str | None, stopped: Callable[[], bool]) -> Iterator[Event]:
-        if stopped():
-            return
-        self._doing = "adapting"
+    def _run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
+        self._doing = doing
         try:
-            model = self._model.result()
-            loaded = {adapter.name: adapter for adapter in model.adapters}
-            adapter = None if wanted is None else loaded.get(wanted) or model.add_adapter(wanted)
+            yield from job(stopped)
         except EdgeError as error:
-            yield Trouble(str(error))
-            return
+            yield told(error, self)
         finally:
             self._doing = None
-        self.adapter = adapter.name if adapter else None
-        if self._chat is not None:
-            self._chat.adapter = self.adapter
-        yield Adapted(self.adapter, _announced(adapter))
 
     def _job(self, doing: Doing) -> Callable[[], bool]:
         """A new job; the returned function tells whether it is to stop."""
@@ -255,7 +209,7 @@ class Session:
         self._doing = "answering"
         turn = _Turn(self._chat, self)
         try:
-            yield from turn.run(question, self._sampling, stopped)
+            yield from turn.run(question, self.sampling, stopped)
         except EdgeError as error:
             if error is not self._failure:
                 yield Trouble(str(error))
@@ -273,7 +227,7 @@ class Session:
         stopped: Callable[[], bool],
     ) -> Iterator[Event]:
         if self._knowledge is None:
-            yield Trouble("No documents can be added: this chat has no index; start it with --index DIR.")
+            yield Trouble("No documents can be added: this chat has no index; /index NAME opens one.")
             return
 
         def step(now: AddProgress) -> None:
@@ -295,6 +249,42 @@ class Session:
             self._doing = None
             self._look()
 
+    # What comparing needs, on the worker's thread ----------------------------------------------------------
+
+    def repeats(self, question: str) -> bool:
+        """Whether the last turn asked the same."""
+        history = self._chat.history if self._chat is not None else []
+        return len(history) >= 2 and history[-2].content.endswith(question)
+
+    def beside(
+        self, model: Model, question: str, sampling: Sampling, *, adapter: str | None, documents: bool
+    ) -> Session:
+        """A session for a question on the side, with or without documents, and with a copy of the conversation.
+
+        Of that the last turn is left out if it asked the same: nobody is to read the answer there.
+        """
+        side = Session(
+            lambda: model,
+            adapter=adapter,
+            system=self._system,
+            k=self._k,
+            prompt_passages=self._prompt_passages,
+            certainty=self._certainty,
+            sampling=sampling,
+        )
+        side._begin_with(model)
+        list(side.open())
+        if side._chat is not None and self._chat is not None:
+            side._chat.history = self._chat.history[: -2 if self.repeats(question) else None]
+            side.take_knowledge(self._knowledge if documents else None)
+        return side
+
+    def adopt(self, side: Session) -> None:
+        """Go on with the conversation of a session that `beside` made."""
+        if side._chat is not None and self._chat is not None:
+            self._chat.history = list(side._chat.history)
+            self.question, self.answer, self.speed = side.question, side.answer, side.speed
+
     def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         """The sources with the text around them, where the index still has it. On the worker's thread."""
         if self._knowledge is None:
@@ -306,15 +296,6 @@ class Session:
             except KnowledgeError:  # removed by another process meanwhile: the quote alone still stands
                 continue
         return tuple(with_context(each, texts[each.document]) if each.document in texts else each for each in sources)
-
-
-def _announced(adapter: Adapter | None) -> str:
-    if adapter is None:
-        return "The plain base answers from now on."
-    parts = [] if adapter.modules is None else [f"{adapter.modules} modules of the base are changed"]
-    if adapter.ranks:
-        parts.append(f"rank {', '.join(map(str, adapter.ranks))}")
-    return f"{printable(adapter.name)} answers from now on" + (f": {', '.join(parts)}." if parts else ".")
 
 
 class _Turn:
@@ -384,8 +365,8 @@ class _Turn:
             spent = perf_counter() - self._started - (self._first or 0.0)
             rate = (self._tokens - 1) / spent if self._tokens > 1 and spent > 0 else None
             before = self._session.speed
-            return Speed(self._first, rate, before.used, limit, before.cached)
+            return Speed(self._first, rate, before.used, limit, before.cached, self._tokens)
         seconds = usage.completion_seconds
         rate = usage.completion_tokens / seconds if seconds > 0 else None
         used = usage.prompt_tokens + usage.completion_tokens or self._session.speed.used
-        return Speed(self._first, rate, used, limit, usage.cached_tokens)
+        return Speed(self._first, rate, used, limit, usage.cached_tokens, usage.completion_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -47,12 +47,13 @@ def add(path: Path, name: str | None, replace: bool) -> None:
     from edge import library, paths
     from edge.errors import AdapterError
     from edge_converters.publish import published
+    from edge_tui.commands.adapter_facts import facts
     from edge_tui.commands.output import status
 
     if not path.exists():
         raise AdapterError(f"{path} does not exist; give the folder or file of a LoRA")
     files = _peft_files(path) if path.is_dir() else [path]
-    _facts(path)
+    facts(path)
     name = name or library.adapter_name(path)
     if not name or Path(name).name != name or name.startswith("."):
         raise AdapterError(f"{name!r} is no name for an adapter; give a plain one with --name")
@@ -78,10 +79,11 @@ def add(path: Path, name: str | None, replace: bool) -> None:
 def show(name: str, model: str | None, as_json: bool) -> None:
     """Show what an adapter changes and what it was trained on; NAME is a name from the list or a path."""
     from edge import library
+    from edge_tui.commands import adapter_facts
     from edge_tui.commands.output import print_json
 
     path = library.find_adapter(name)
-    facts = _facts(path)
+    facts = adapter_facts.facts(path)
     if model is not None:
         facts["fits"] = _fits(path, library.find_model(model))
     if as_json:
@@ -143,43 +145,6 @@ def _delete(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def _facts(path: Path) -> dict[str, Any]:
-    """What the files say. Raises AdapterError for something that is no LoRA."""
-    from edge import library
-    from edge.errors import AdapterError
-
-    facts: dict[str, Any] = {"name": library.adapter_name(path), "path": str(path)}
-    if path.is_dir():
-        from edge_converters.lora import Lora
-
-        lora = Lora(path)
-        modules = lora.modules.values()
-        return facts | {
-            "format": "peft",
-            "trained_on": lora.config.get("base_model_name_or_path"),
-            "modules": len(modules),
-            "ranks": sorted({module.rank for module in modules}),
-            "alpha": lora.config.get("lora_alpha"),
-            "targets": sorted({module.name.rpartition(".")[2] for module in modules}),
-            "replaces": sorted(lora.replaced),
-        }
-    if path.suffix == ".gguf":
-        from edge.adapters import ranks_of, read_lora_header
-
-        header = read_lora_header(path)
-        ranks = ranks_of(header)
-        return facts | {
-            "format": "gguf",
-            "architecture": header.settings.get("general.architecture"),
-            "modules": len(ranks),
-            "ranks": sorted(set(ranks)),
-            "alpha": header.settings.get("adapter.lora.alpha"),
-        }
-    if path.suffix == ".onnx_adapter":
-        return facts | {"format": "onnx"}
-    raise AdapterError(f"{path} is no LoRA; give a PEFT folder, a *.gguf file or an *.onnx_adapter file")
 
 
 def _fits(adapter: Path, model: Path) -> str:

@@ -55,6 +55,7 @@ def chat(**told: Any) -> None:
             prompt_passages=request.settings.prompt_passages,
             certainty=request.settings.certainty,
             sampling=request.sampling(),
+            openers=opening.openers(request),
         ),
         theme=request.settings.theme,
     )

@@ -163,3 +163,17 @@ def _parity_lines(parity: dict[str, Any]) -> list[str]:
         return [f"FAILED: {', '.join(failed)}"]
     passed = sum(check["passed"] is True for check in checks)
     return [f"proved: {passed} checks passed" + (f", {len(checks) - passed} not asked" if passed < len(checks) else "")]
+
+
+def parity_state(path: Path) -> str | None:
+    """What the file beside a model says: proved, failed, or unreadable when it is damaged; None without one."""
+    from edge.errors import ConversionError
+    from edge_converters.publish import read_beside
+
+    try:
+        parity = read_beside(path, "parity")
+    except ConversionError:
+        return "unreadable"
+    if parity is None:
+        return None
+    return "failed" if any(check.get("passed") is False for check in parity.get("checks", ())) else "proved"

@@ -29,10 +29,11 @@ def list_(as_json: bool) -> None:
     """
     from edge import library
     from edge import paths as places
+    from edge_tui.commands.model_facts import parity_state
     from edge_tui.commands.output import plain, print_json, print_table, size, status
 
     entries = library.entries()
-    parities = [_parity(Path(entry.path)) for entry in entries]
+    parities = [parity_state(Path(entry.path)) for entry in entries]
     if as_json:
         print_json([plain(entry) | {"parity": state} for entry, state in zip(entries, parities, strict=True)])
     elif entries:
@@ -215,20 +216,6 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
         freed = 0 if path.is_symlink() else entry.bytes
         importing.remove_files([*entry.files, *(beside(path, what) for what in ("manifest", "parity"))])
         status(f"{entry.name} is gone: {size(freed)} are free again.")
-
-
-def _parity(path: Path) -> str | None:
-    """What the file beside a model says: proved, failed, or unreadable when it is damaged; None without one."""
-    from edge.errors import ConversionError
-    from edge_converters.publish import read_beside
-
-    try:
-        parity = read_beside(path, "parity")
-    except ConversionError:
-        return "unreadable"
-    if parity is None:
-        return None
-    return "failed" if any(check.get("passed") is False for check in parity.get("checks", ())) else "proved"
 
 
 def _list_catalogue(as_json: bool) -> None:

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from edge.types import AddProgress, AddReport
     from edge_index import Index
     from edge_index.encoder import Encoder
+    from edge_tui.chat.switching import Openers
     from edge_tui.commands.options import Request
 
 DEFAULT_INDEX = "default"
@@ -55,6 +57,31 @@ def model_loader(request: Request) -> Callable[[], Model]:
         return model
 
     return load
+
+
+def openers(request: Request) -> Openers:
+    """How a chat opens what it switches to: with the settings it was started with, but for the engine, which the
+    model's format decides."""
+    from edge_tui.chat.switching import Openers
+
+    def model(wanted: str) -> tuple[Path, Callable[[], Model]]:
+        path = library.find_model(wanted)
+        settings = replace(request.settings, model=str(path.absolute()), engine=None)
+        return path, model_loader(replace(request, adapter=None, settings=settings))
+
+    def index(wanted: str) -> Index:
+        path = library.find_index(wanted)
+        if wanted != DEFAULT_INDEX:
+            require_index(path, wanted)
+        opened = open_index(path, request.settings, create=True)
+        try:
+            opened.encoder  # noqa: B018 - raises EncoderError now rather than at the first question
+        except EncoderError:
+            opened.close()
+            raise
+        return opened
+
+    return Openers(model, index, request.adapter)
 
 
 def context_notes(request: Request) -> list[str]:

@@ -34,6 +34,7 @@ class Deed:
 
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, documents, leaving
+    from edge_tui.chat.deeds import answering, comparing, documents, leaving, steering
 
-    return {deed.name: deed for group in (documents, answering, leaving) for deed in group.DEEDS}
+    groups = (documents, answering, steering, comparing, leaving)
+    return {deed.name: deed for group in groups for deed in group.DEEDS}

@@ -4,36 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from edge_tui.chat import choices
+from edge_tui.chat.choices import OFF
 from edge_tui.chat.deeds import Deed
-from edge_tui.chat.events import printable
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
-
-OFF = "off"
-"""The plain base."""
 
 
 def adapter(app: ChatApp, argument: str) -> None:
     if argument:
         app.submit(app.session.adapt(None if argument == OFF else argument), None)
         return
-    from edge_tui.chat.screens.choose import ChooseScreen
 
-    def chosen(name: str | None) -> None:
-        if name:
-            adapter(app, name)
+    def chosen(name: str) -> None:
+        adapter(app, name)
 
-    names = app.session.adapters()
-    if not names:
+    model = app.session.loaded()
+    if not choices.adapter_names(model):
         app.notify("There is no adapter yet; /adapter PATH takes one, `edge adapters add PATH` keeps it.", timeout=5)
-    elif len(app.screen_stack) == 1:
-        lines = [(OFF, "the plain base"), *((name, printable(name)) for name in names)]
-        app.push_screen(ChooseScreen("Who answers?", lines, app.session.adapter or OFF), chosen)
+    else:
+        app.choose("Who answers?", lambda: choices.adapters(app.session.loaded()), app.session.adapter or OFF, chosen)
 
 
 def adapters(app: ChatApp, begun: str) -> list[str]:
-    return [name for name in (OFF, *app.session.adapters()) if name.startswith(begun)]
+    return [name for name in (OFF, *choices.adapter_names(app.session.loaded())) if name.startswith(begun)]
 
 
 def copy(app: ChatApp, _argument: str) -> None:

@@ -63,6 +63,8 @@ def _doing(state: State, model: str, adding: AddProgress | None) -> str:
         return f"adding {adding.done} of {adding.total}" if adding else "adding documents"
     if state == "adapting":
         return "loading the adapter"
+    if state in ("switching", "comparing"):
+        return "loading what you chose" if state == "switching" else f"{model} · comparing"
     return "loading the model" if state == "loading" else model
 
 

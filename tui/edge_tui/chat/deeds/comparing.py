@@ -1,0 +1,76 @@
+"""/compare: one question to two sides."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from edge.errors import UsageError
+from edge_tui.chat import comparing
+from edge_tui.chat.comparing import Comparing
+from edge_tui.chat.deeds import Deed
+from edge_tui.chat.widgets.conversation import AnswerView, Note, Question
+
+if TYPE_CHECKING:
+    from edge_tui.chat.app import ChatApp
+
+
+async def compare(app: ChatApp, argument: str) -> None:
+    words, question = comparing.split(argument)
+    question = question or app.session.question
+    if app.session.state == "answering":
+        app.notify("Still answering; Esc stops it.", timeout=3)
+    elif not question:
+        app.notify("Write a question first, or /compare QUESTION.", timeout=5)
+    elif words:
+        await _begin(app, words, question)
+    elif comparing.pairs(app.session):
+
+        def chosen(key: str) -> None:
+            app.call_later(_begin, app, key, question)
+
+        app.choose("What is to be compared?", partial(comparing.pairs, app.session), "", chosen)
+    else:
+        app.notify(
+            "There is nothing to compare with: add documents (/add PATH), an adapter (/adapter PATH) or another model.",
+            timeout=5,
+        )
+
+
+async def _begin(app: ChatApp, words: str, question: str) -> None:
+    from edge_tui.chat.screens.compare import CompareScreen
+
+    try:
+        two = comparing.sides(words, app.session)
+    except UsageError as error:
+        await app.conversation.say(Note(f"{error}.", "error"))
+        return
+    both = Comparing(app.session, question, two)
+    screen = CompareScreen(question, (two[0].name, two[1].name), lambda: app.session.stop("comparing"))
+
+    async def left(number: int | None) -> None:
+        if number is None or number < 0:
+            return
+        pane = screen.panes[number]
+        finished = pane.finished
+        assert finished is not None, "only an answer can be kept"
+        app.submit(app.session.run("answering", lambda _stopped: both.keep(number)), None)
+        view = AnswerView()
+        await app.conversation.say(Question(question))
+        await app.conversation.say(view)
+        view.found(pane.evidence)
+        await view.finish(finished)
+        if both.repeated:
+            await app.conversation.say(Note("It counts instead of the answer before."))
+        app.sources.show(finished.sources)
+
+    await app.push_screen(screen, left)
+    app.submit(app.session.run("comparing", both.run), screen)
+
+
+def completions(app: ChatApp, begun: str) -> list[str]:
+    """The two sides; the question behind them is the person's own."""
+    return [f"{pair.key} " for pair in comparing.pairs(app.session) if begun and pair.key.startswith(begun)]
+
+
+DEEDS = (Deed("compare", "[A|B] [QUESTION]", "put one question to two sides", compare, completions),)
