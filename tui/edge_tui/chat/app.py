@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
@@ -14,11 +15,12 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
-from edge_tui.chat import events, slash
+from edge_tui.chat import events, offers, slash
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.session import Session
+from edge_tui.chat.widgets.completion import CompletionList
 from edge_tui.chat.widgets.conversation import (
     AddingNote,
     AnswerView,
@@ -72,7 +74,8 @@ class ChatApp(App[None]):
         self.sources = SourcesPane()
         self._body = Horizontal(self.conversation, self.sources, id="body")
         self._status = StatusLine()
-        self._prompt = Prompt()
+        self.completion = CompletionList()
+        self._prompt = Prompt(self.completion)
         self._keys = KeyLine()
         self._recall = Recall()
         self.deeds = every()
@@ -85,6 +88,7 @@ class ChatApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield self._body
+        yield self.completion
         yield self._prompt
         yield self._status
         yield self._keys
@@ -219,6 +223,15 @@ class ChatApp(App[None]):
         else:
             await self._obey(command)
 
+    def on_prompt_begun(self, event: Prompt.Begun) -> None:
+        self.run_worker(offers.complete(self, self._prompt, event.text), group="completion", exclusive=True)
+
+    def on_prompt_dropped(self, event: Prompt.Dropped) -> None:
+        self.run_worker(offers.take_drop(self, self._prompt, event.paths, event.text), group="drop")
+
+    def on_completion_list_taken(self) -> None:
+        self._prompt.complete()
+
     def on_prompt_recall(self, event: Prompt.Recall) -> None:
         line = self._recall.step(event.step, self._prompt.text)
         if line is not None:
@@ -262,6 +275,12 @@ class ChatApp(App[None]):
                 "error",
             )
         )
+
+    async def add_documents(self, paths: Sequence[str | Path], *, again: bool = False) -> None:
+        """Add files and folders; `again` reads also what did not change. How it goes stands in the conversation."""
+        view = AddingNote()
+        await self.conversation.say(view)
+        self.submit(self.session.add(paths, self.note_progress, again=again), view)
 
     def action_add(self) -> None:
         from edge_tui.chat.screens.add import AddScreen

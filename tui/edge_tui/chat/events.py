@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,7 @@ from edge.types import AddProgress, AddReport, Prefill
 
 State = Literal["loading", "ready", "answering", "adding", "adapting", "failed"]
 End = Literal["stop", "length", "cancelled"]
+Staleness = Literal["changed", "gone"]
 
 # Tab and newline stay. Every other control character could steer the terminal that shows it.
 _BLANK = re.compile(r"[\r\x0b\x0c\x85]")
@@ -121,6 +123,21 @@ class Added:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """`count` documents at or below `paths` are no longer known."""
+
+    count: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Of the documents these are no longer what was read."""
+
+    stale: Mapping[str, Staleness]
+
+
+@dataclass(frozen=True, slots=True)
 class Adapted:
     """From the next question on the adapter `name` answers, None: the plain base; `note` says so to people."""
 
@@ -133,4 +150,4 @@ class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Idle
+Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed | Adapted | Idle

@@ -7,8 +7,9 @@ else is called by the thread that draws.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -25,9 +26,9 @@ from edge.types import (
     Sampling,
     Usage,
 )
+from edge_tui.chat import shelving
 from edge_tui.chat.events import (
     Adapted,
-    Added,
     Event,
     Finished,
     Found,
@@ -35,6 +36,7 @@ from edge_tui.chat.events import (
     Reading,
     Source,
     Speed,
+    Staleness,
     State,
     Trouble,
     Words,
@@ -57,18 +59,22 @@ class Knowledge(Protocol):
     def search(self, query: str, k: int = 5) -> list[Passage]: ...
 
     def add(
-        self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: Sequence[str | Path],
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        again: bool = False,
     ) -> AddReport: ...
+
+    def remove(self, path: str | Path) -> int: ...
+
+    def stale(self, documents: Iterable[str] | None = None) -> Mapping[str, Staleness]: ...
 
     def documents(self) -> list[Document]: ...
 
     def text(self, document: str) -> str: ...
 
     def close(self) -> None: ...
-
-
-class _Stopped(Exception):
-    """Thrown through `Knowledge.add` from its progress callback."""
 
 
 class Session:
@@ -110,6 +116,8 @@ class Session:
         self._stopped: dict[Doing, int] = {"answering": 0, "adding": 0, "adapting": 0}
         self.model_name = ""
         self.documents: tuple[Document, ...] = ()
+        self.report: AddReport | None = None
+        """What came of the last time that documents were added."""
         self.speed = Speed()
         self.answer = ""
 
@@ -124,10 +132,22 @@ class Session:
         return self._answer(question, self._job("answering"))
 
     def add(
-        self, paths: Iterable[str | Path], progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: Iterable[str | Path],
+        progress: Callable[[AddProgress], None] | None = None,
+        *,
+        again: bool = False,
     ) -> Iterator[Event]:
-        """Add files and folders to the documents; `progress` is called on the worker's thread."""
-        return self._add(tuple(paths), progress, self._job("adding"))
+        """Add files and folders, with `again` also what did not change; `progress` is called on the worker's thread."""
+        return shelving.add(self, tuple(paths), progress, self._job("adding"), again=again)
+
+    def remove(self, paths: Iterable[str]) -> Iterator[Event]:
+        """Take files, or all that lies in folders, out of the documents; the files stay where they are."""
+        return shelving.remove(self, tuple(paths), self._job("adding"))
+
+    def survey(self) -> Iterator[Event]:
+        """Look which documents are no longer what was read."""
+        return shelving.survey(self)
 
     def adapt(self, wanted: str | None) -> Iterator[Event]:
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
@@ -192,15 +212,23 @@ class Session:
         if self._open_knowledge is None:
             return
         try:
-            self._knowledge = self._open_knowledge()
+            self.reach()
         except EdgeError as error:
             yield Trouble(str(error))
             return
-        self._look()
         if self._first_documents:
-            yield from self._add(self._first_documents, progress, stopped)
+            yield from shelving.add(self, self._first_documents, progress, stopped)
 
-    def _look(self) -> None:
+    def reach(self) -> Knowledge:
+        """The documents; what could not be opened at the start is tried again, for its cause may be gone."""
+        if self._knowledge is None:
+            if self._open_knowledge is None:
+                raise KnowledgeError("this chat has no index for documents; start it with --index DIR")
+            self._knowledge = self._open_knowledge()
+            self.look()
+        return self._knowledge
+
+    def look(self) -> None:
         """See which documents there are; none at all must not silence the model."""
         if self._knowledge is not None and self._chat is not None:
             self.documents = tuple(self._knowledge.documents())
@@ -242,6 +270,15 @@ class Session:
             self._chat.adapter = self.adapter
         yield Adapted(self.adapter, _announced(adapter))
 
+    @contextmanager
+    def at(self, doing: Doing) -> Iterator[None]:
+        """While the worker is at something, `state` says so."""
+        self._doing = doing
+        try:
+            yield
+        finally:
+            self._doing = None
+
     def _job(self, doing: Doing) -> Callable[[], bool]:
         """A new job; the returned function tells whether it is to stop."""
         self._latest += 1
@@ -265,35 +302,6 @@ class Session:
                 yield Trouble(f"{error} Until then, documents that you /add can still be searched.")
         finally:
             self._doing = None
-
-    def _add(
-        self,
-        paths: tuple[str | Path, ...],
-        progress: Callable[[AddProgress], None] | None,
-        stopped: Callable[[], bool],
-    ) -> Iterator[Event]:
-        if self._knowledge is None:
-            yield Trouble("No documents can be added: this chat has no index; start it with --index DIR.")
-            return
-
-        def step(now: AddProgress) -> None:
-            if progress is not None:
-                progress(now)
-            if stopped():
-                raise _Stopped
-
-        self._doing = "adding"
-        try:
-            if stopped():
-                raise _Stopped
-            yield Added(self._knowledge.add(paths, progress=step))
-        except _Stopped:
-            yield Added(AddReport(), stopped=True)
-        except EdgeError as error:
-            yield Trouble(str(error))
-        finally:
-            self._doing = None
-            self._look()
 
     def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
         """The sources with the text around them, where the index still has it. On the worker's thread."""

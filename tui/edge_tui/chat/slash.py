@@ -6,6 +6,8 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_tui.chat.typed_paths import from_url
+
 KEYS = (
     ("Enter", "send; Ctrl+J begins a new line"),
     ("↑ ↓", "bring earlier lines back"),
@@ -44,4 +46,4 @@ def paths(argument: str) -> tuple[Path, ...]:
         words = shlex.split(argument)
     except ValueError:  # an odd apostrophe in a name
         words = argument.split()
-    return tuple(Path(word).expanduser().absolute() for word in words)
+    return tuple(Path(from_url(word)).expanduser().absolute() for word in words)

@@ -18,7 +18,8 @@ class Deed:
     """`name` is what stands behind the slash, `argument` what may follow it, as the help shows it.
 
     `do` gets the rest of the line; it must also make sense of an empty one, which is what the palette sends.
-    `complete` gives what may stand in the place of an argument that was begun.
+    `complete` gives what may stand in the place of an argument that was begun. It is called in a thread of its own:
+    it may look at the disk and must change nothing.
     """
 
     name: str
