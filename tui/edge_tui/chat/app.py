@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -34,6 +34,9 @@ from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
 from edge_tui.chat.worker import Worker
 
+if TYPE_CHECKING:
+    from edge_tui.chat.screens.documents import DocumentsScreen
+
 View = AnswerView | AddingNote | None
 
 _BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
@@ -60,6 +63,7 @@ class ChatApp(App[None]):
         Binding("escape", "stop"),
         Binding("ctrl+o", "sources", priority=True),
         Binding("ctrl+l", "add", priority=True),
+        Binding("ctrl+t", "documents"),
         Binding("ctrl+y", "copy", priority=True),
         Binding("ctrl+q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", system=True),
@@ -149,6 +153,8 @@ class ChatApp(App[None]):
                 await self.conversation.say(Note(event.trouble, "error"))
             return
         view = self._views[0]
+        if not isinstance(view, AnswerView) and isinstance(self.screen, events.Watching):
+            self.screen.see(event)
         if isinstance(event, events.Idle):
             self._views.popleft()
             self._prefill = self._progress = None
@@ -161,6 +167,8 @@ class ChatApp(App[None]):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
         elif isinstance(event, events.Trouble):
+            if isinstance(view, AddingNote):
+                await view.remove()
             await self.conversation.say(Note(event.message, "error"))
 
     async def _show_answer(self, event: events.Event, view: AnswerView) -> None:
@@ -281,6 +289,16 @@ class ChatApp(App[None]):
         view = AddingNote()
         await self.conversation.say(view)
         self.submit(self.session.add(paths, self.note_progress, again=again), view)
+
+    async def action_documents(self) -> DocumentsScreen | None:
+        """Show all documents; the screen, unless another one stands in the way."""
+        from edge_tui.chat.screens.documents import DocumentsScreen
+
+        if len(self.screen_stack) == 1:
+            screen = DocumentsScreen()
+            await self.push_screen(screen)
+            return screen
+        return None
 
     def action_add(self) -> None:
         from edge_tui.chat.screens.add import AddScreen

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from edge.types import AddProgress, AddReport, Prefill
 
@@ -54,6 +54,14 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """A sentence of an answer, in one row, and the numbers of the sources that carry it; none: the model's own."""
+
+    text: str
+    numbers: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Speed:
     """What an answer cost. Seconds are wall clock from the question on; rates are tokens per second."""
 
@@ -92,7 +100,8 @@ class Words:
 class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
-    `notes` are short sentences to stand below: the legend, what was left out, why it ended early.
+    `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
+    sentences of an answer that was held against documents.
     """
 
     end: End
@@ -100,6 +109,7 @@ class Finished:
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
     speed: Speed
+    checked: tuple[Checked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,3 +161,10 @@ class Idle:
 
 
 Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed | Adapted | Idle
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A screen above the conversation that wants to know what the worker did, answers excepted."""
+
+    def see(self, event: Event) -> None: ...

@@ -27,6 +27,7 @@ from edge.types import (
     Usage,
 )
 from edge_tui.chat import shelving
+from edge_tui.chat.checked import checked
 from edge_tui.chat.events import (
     Adapted,
     Event,
@@ -383,6 +384,7 @@ class _Turn:
             sources,
             notes(answer, mark_own=own),
             self._session.speed,
+            checked(answer, sources) if own and answer.passages else (),
         )
 
     def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:

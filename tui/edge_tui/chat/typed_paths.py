@@ -116,9 +116,7 @@ class Drop:
     @property
     def certain(self) -> bool:
         """Whether these are files indeed. A pasted `/help` or `/etc/what` is a question as long as nothing is there."""
-        return (
-            bool(self.there) or self.text.lstrip()[:5] in ("file:", "'file", '"file') or self.text.lstrip()[:1] in "'\""
-        )
+        return bool(self.there) or self.text.lstrip().startswith(("file:", "'", '"'))
 
 
 def look(paths: Sequence[str], text: str) -> Drop:

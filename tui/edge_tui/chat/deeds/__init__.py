@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Deed:
 
     `do` gets the rest of the line; it must also make sense of an empty one, which is what the palette sends.
     `complete` gives what may stand in the place of an argument that was begun. It is called in a thread of its own:
-    it may look at the disk and must change nothing.
+    it may look at the disk and must change nothing. `plain` is the deed in `edge chat --plain`; None: it needs the app.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Deed:
     what: str
     do: Callable[[ChatApp, str], Awaitable[None] | None]
     complete: Callable[[ChatApp, str], Sequence[str]] | None = None
+    plain: Callable[[PlainChat, str], None] | None = None
 
     @property
     def usage(self) -> str:

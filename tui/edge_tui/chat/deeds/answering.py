@@ -9,6 +9,7 @@ from edge_tui.chat.events import printable
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 OFF = "off"
 """The plain base."""
@@ -40,7 +41,15 @@ def copy(app: ChatApp, _argument: str) -> None:
     app.action_copy()
 
 
+def plain_adapter(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(chat.session.adapt(None if argument == OFF else argument))
+        return
+    for name in (OFF, *chat.session.adapters()):
+        chat.say(f"{name}, in use" if name == (chat.session.adapter or OFF) else name)
+
+
 DEEDS = (
-    Deed("adapter", "[NAME|off]", "let another LoRA answer, or the plain base", adapter, adapters),
+    Deed("adapter", "[NAME|off]", "let another LoRA answer, or the plain base", adapter, adapters, plain_adapter),
     Deed("copy", "", "copy the last answer", copy),
 )
