@@ -219,14 +219,19 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_leaves() -> None:
 
 @pseudo_terminal
 def test_a_second_ctrl_c_leaves_where_stopping_takes_long() -> None:
-    code = CHILD.replace(
-        "sys.exit(",
-        "import time\nreal = chat.ask\nchat.ask = lambda q: (time.sleep(0 if i else 600) for i in range(1))\nsys.exit(",
-    )
+    hanging = """
+import time
+from edge_tui.chat.events import Words
+def ask(question):
+    yield Words("Busy. ")
+    time.sleep(600)
+chat.ask = ask
+"""
+    code = CHILD.replace("sys.exit(", f"{hanging}sys.exit(")
     term = Terminal("-c", code, PYTHONPATH=os.pathsep.join([str(ROOT / "tests"), *sys.path]))
     term.until("You: ")
     term.send("go\n")
-    term.until("go\r\n")
+    term.until("Busy.")
     before = term.send("\x03")
     term.until("once more leaves", before)
     term.send("\x03")

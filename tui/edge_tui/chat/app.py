@@ -44,13 +44,13 @@ _FRAMES = 25
 _PATIENCE = 3.0
 
 
-def run(session: Session, *, theme: str | None = None) -> None:
+def run(session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
     """Run the app on this terminal until the person leaves; then model and documents are closed.
 
     The terminal is Textual's: it reads standard input and draws on standard error. `theme` is the name of
-    one of Textual's; an unknown one is passed over.
+    one of Textual's; an unknown one is passed over. `welcome` shows the first-run screen where something is missing.
     """
-    app = ChatApp(session, theme=theme)
+    app = ChatApp(session, theme=theme, welcome=welcome)
     app.run()
     app.worker.join(_PATIENCE)
 
@@ -69,11 +69,12 @@ class ChatApp(App[None]):
         Binding("ctrl+c", "interrupt", system=True),
     ]
 
-    def __init__(self, session: Session, *, theme: str | None = None) -> None:
+    def __init__(self, session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
         super().__init__()
         self.session = session
         self.worker = Worker()
         self._wanted_theme = theme
+        self._welcome = welcome
         self.conversation = Conversation()
         self.sources = SourcesPane()
         self._body = Horizontal(self.conversation, self.sources, id="body")
@@ -151,6 +152,9 @@ class ChatApp(App[None]):
             self._loading = False
             if event.trouble:
                 await self.conversation.say(Note(event.trouble, "error"))
+                await self._greet_once()
+                if isinstance(self.screen, events.Watching):
+                    self.screen.see(events.Trouble(event.trouble))
             return
         view = self._views[0]
         if not isinstance(view, AnswerView) and isinstance(self.screen, events.Watching):
@@ -159,6 +163,8 @@ class ChatApp(App[None]):
             self._views.popleft()
             self._prefill = self._progress = None
             self._writing = False
+            if not self.session.documents:
+                await self._greet_once()
         elif isinstance(event, events.Adding | events.Added):
             await self._show_adding(event)
         elif isinstance(event, events.Adapted):
@@ -289,6 +295,19 @@ class ChatApp(App[None]):
         view = AddingNote()
         await self.conversation.say(view)
         self.submit(self.session.add(paths, self.note_progress, again=again), view)
+
+    async def greet(self) -> None:
+        """Show what is on this machine and how to begin."""
+        from edge_tui.chat.screens.welcome import WelcomeScreen
+
+        if len(self.screen_stack) == 1:
+            await self.push_screen(WelcomeScreen())
+
+    async def _greet_once(self) -> None:
+        """At the start, and not over the head of somebody who types already."""
+        if self._welcome and not self._prompt.text:
+            await self.greet()
+        self._welcome = False
 
     async def action_documents(self) -> DocumentsScreen | None:
         """Show all documents; the screen, unless another one stands in the way."""

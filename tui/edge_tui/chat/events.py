@@ -148,6 +148,13 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True)
+class Brought:
+    """A model of another program is one of the library now, by this name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Adapted:
     """From the next question on the adapter `name` answers, None: the plain base; `note` says so to people."""
 
@@ -160,7 +167,10 @@ class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed | Adapted | Idle
+Event = (
+    Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
+    | Brought | Adapted | Idle
+)  # fmt: skip
 
 
 @runtime_checkable

@@ -208,7 +208,7 @@ def _first_interrupt(call: Callable[[], None]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # only that one hears of signals
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT) or signal.SIG_DFL
 
     def interrupted(_signal: int, _frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, before)

@@ -69,5 +69,5 @@ def chat(plain: bool, **told: Any) -> int:
         return PlainChat(session, sys.stdin, sys.stdout, sys.stderr, invite=person).loop()
     from edge_tui.chat.app import run
 
-    run(session, theme=request.settings.theme)
+    run(session, theme=request.settings.theme, welcome=True)
     return 0

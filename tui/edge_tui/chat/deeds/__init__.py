@@ -37,6 +37,6 @@ class Deed:
 
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, documents, leaving
+    from edge_tui.chat.deeds import answering, beginning, documents, leaving
 
-    return {deed.name: deed for group in (documents, answering, leaving) for deed in group.DEEDS}
+    return {deed.name: deed for group in (documents, answering, beginning, leaving) for deed in group.DEEDS}
