@@ -91,7 +91,7 @@ def test_the_lines_name_the_exact_commands() -> None:
         str(option.prompt) for option in options(Findings((), None, ("ollama:phi3",), ()), answering="", documents=0)
     )
     assert text.count("edge models pull starter") == 2
-    assert "edge models import ollama:phi3" in text
+    assert "ollama:phi3  Enter links it; edge models import copies it" in text
 
 
 def drive(
@@ -132,7 +132,7 @@ async def choose(listed: OptionList, pilot: Any, each: str) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
-def test_nothing_there_yet(home: Path, size: tuple[int, int]) -> None:
+def test_an_empty_machine(home: Path, size: tuple[int, int]) -> None:
     shelf = Shelf()
     (home / "Documents" / "a.md").touch()
 
@@ -140,11 +140,11 @@ def test_nothing_there_yet(home: Path, size: tuple[int, int]) -> None:
         listed = await welcomed(app, pilot)
         await until(pilot, lambda: "there is no model yet" in screen_text(app))
         text = screen_text(app)
-        for part in ("Welcome to edge", "edge opens no", "~/Documents", "Enter adds it", "Esc begins"):
+        for part in ("Welcome to edge", "edge opens", "~/Documents", "Enter adds it", "Esc begins"):
             assert part in text
         await choose(listed, pilot, "pull")
         assert app.clipboard == "edge models pull starter"
-        assert "then press r here" in screen_text(app)
+        assert "Copied: edge models pull starter" in screen_text(app)
         await choose(listed, pilot, "add:")
         await until(pilot, lambda: "1 document can be asked now" in screen_text(app))
         assert list(shelf.texts) == [str(home / "Documents")]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -153,8 +154,8 @@ class ChatApp(App[None]):
             if event.trouble:
                 await self.conversation.say(Note(event.trouble, "error"))
                 await self._greet_once()
-                if isinstance(self.screen, events.Watching):
-                    self.screen.see(events.Trouble(event.trouble))
+            if isinstance(self.screen, events.Watching):
+                self.screen.see(event)
             return
         view = self._views[0]
         if not isinstance(view, AnswerView) and isinstance(self.screen, events.Watching):
@@ -237,11 +238,13 @@ class ChatApp(App[None]):
         else:
             await self._obey(command)
 
-    def on_prompt_begun(self, event: Prompt.Begun) -> None:
-        self.run_worker(offers.complete(self, self._prompt, event.text), group="completion", exclusive=True)
+    @work(group="completion", exclusive=True)
+    async def on_prompt_begun(self, event: Prompt.Begun) -> None:
+        await offers.complete(self, self._prompt, event.text)
 
-    def on_prompt_dropped(self, event: Prompt.Dropped) -> None:
-        self.run_worker(offers.take_drop(self, self._prompt, event.paths, event.text), group="drop")
+    @work(group="drop")
+    async def on_prompt_dropped(self, event: Prompt.Dropped) -> None:
+        await offers.take_drop(self, self._prompt, event.paths, event.text)
 
     def on_completion_list_taken(self) -> None:
         self._prompt.complete()

@@ -122,7 +122,7 @@ def plain_sources(chat: PlainChat, argument: str) -> None:
 DEEDS = (
     Deed("add", "PATH…", "add files or folders to the documents", add, paths, plain_add),
     Deed("documents", "", "see all documents; remove some, read some again", documents, plain=plain_documents),
-    Deed("docs", "", "the same", documents, plain=plain_documents),
+    Deed("docs", "", "short for /documents", documents, plain=plain_documents),
     Deed("remove", "PATH…", "take documents or folders out; the files stay", remove, known, plain_remove),
     Deed("reread", "[PATH…|stale]", "read documents again", reread, stale_or_known, plain_reread),
     Deed("sources", "[n]", "show the passage that source n stands on", sources, plain=plain_sources),

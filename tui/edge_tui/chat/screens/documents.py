@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import events as keys
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
@@ -111,8 +112,8 @@ class DocumentsScreen(Screen[None]):
 
     def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Branch]) -> None:
         data = event.node.data
-        path = data.path if isinstance(data, Document | Folder | Failure) else ""
-        self._detail.update(Content(printable(path)))
+        told = data.path if isinstance(data, Document | Folder) else data.reason if isinstance(data, Failure) else ""
+        self._detail.update(Content(printable(told)))
 
     # What the person does -----------------------------------------------------------------------------------
 
@@ -153,9 +154,9 @@ class DocumentsScreen(Screen[None]):
     async def action_reread(self) -> None:
         data = self._tree.chosen
         if isinstance(data, Document | Failure):
-            await self._read_again([data.path])
+            self._read_again([data.path])
         elif isinstance(data, Folder):
-            await self._read_again([each.path for each in data.documents()])
+            self._read_again([each.path for each in data.documents()])
         else:
             self._say("Choose a document or a folder first.")
 
@@ -170,12 +171,13 @@ class DocumentsScreen(Screen[None]):
             return
         changed = [path for path, state in self._stale.items() if state == "changed"]
         if changed:
-            self.run_worker(self._read_again(changed))
+            self._read_again(changed)
             return
         gone = len(self._stale)
         told = "The file of 1 document is" if gone == 1 else f"The files of {gone:,} documents are"
         self._say("Nothing has changed." + (f" {told} gone; d removes." if gone else ""))
 
+    @work
     async def _read_again(self, paths: Sequence[str]) -> None:
         there = [path for path in paths if self._stale.get(path) != "gone"]
         if there:
@@ -209,8 +211,9 @@ class DocumentsScreen(Screen[None]):
     async def on_paste(self, event: keys.Paste) -> None:
         paths = dropped(event.text)
         if paths and not self._input.has_focus:
-            self.run_worker(self._take_drop(paths, event.text))
+            self._take_drop(paths, event.text)
 
+    @work
     async def _take_drop(self, paths: Sequence[str], text: str) -> None:
         drop = await asyncio.to_thread(look, paths, text)
         if drop.there:

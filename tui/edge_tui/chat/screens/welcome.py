@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -55,11 +56,12 @@ class WelcomeScreen(Screen[None]):
         self.action_again()
 
     def action_again(self) -> None:
-        self.run_worker(self._look(), exclusive=True)
+        self._look()
 
     def action_leave(self) -> None:
         self.dismiss()
 
+    @work(exclusive=True)
     async def _look(self) -> None:
         found = await asyncio.to_thread(finding.look_around)
         kept = self._options.highlighted_option
@@ -87,7 +89,9 @@ class WelcomeScreen(Screen[None]):
             self._use(event.name)
         elif isinstance(event, events.Trouble):
             self._say(event.message, error=True)
-        elif isinstance(event, events.Idle):
+        elif isinstance(event, events.Loaded) and event.trouble:
+            self._say(event.trouble, error=True)
+        elif isinstance(event, events.Idle | events.Loaded):
             self.action_again()
 
     def _say(self, text: str, *, error: bool = False) -> None:
@@ -125,7 +129,7 @@ def options(found: Findings, *, answering: str, documents: int) -> list[Option]:
         doing = "answers" if printable(model.name) == answering else "Enter takes it"
         lines.append(_line(f"{model.name} · {size(model.bytes)}", doing, f"model:{model.path}"))
     for where in found.elsewhere:
-        lines.append(_line(where, f"Enter links it; to copy it: edge models import {where}", f"import:{where}"))
+        lines.append(_line(where, "Enter links it; edge models import copies it", f"import:{where}"))
     if not found.models:
         lines.append(_line("a small model to begin with", f"{finding.PULL} (Enter copies this)", "pull:model"))
     lines.append(_heading("What finds passages"))
@@ -140,7 +144,7 @@ def options(found: Findings, *, answering: str, documents: int) -> list[Option]:
         lines.append(
             _line(finding.shown(folder), f"Enter adds it; later: /add {finding.shown(folder)}", f"add:{folder}")
         )
-    lines.append(_line("another folder or file", "Enter asks which; or drop it on this terminal later", "other"))
+    lines.append(_line("another folder or file", "Enter asks which one", "other"))
     return lines
 
 
