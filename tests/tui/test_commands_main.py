@@ -97,6 +97,7 @@ def test_wrong_usage_is_exit_code_2_on_standard_error(arguments: tuple[str, ...]
         (("ask", "why?", "-m", "no-such"), "no-such"),
         (("ask", "why?", "-m", "./no-such.gguf"), "./no-such.gguf does not exist"),
         (("chat",), "edge ask"),
+        (("chat",), "edge chat --plain"),
         (("index", "add", "no-such-folder"), "no-such-folder does not exist"),
         (("index", "search", "why", "--index", "none"), "edge index add"),
         (("index", "list", "--index", "none"), "edge index add"),

@@ -111,6 +111,12 @@ def find(where: str) -> Source:
     return Source(path, name)
 
 
+def elsewhere() -> list[str]:
+    """The models of Ollama and LM Studio on this machine, each as `find` takes it; their files are not opened."""
+    found = [f"ollama:{_short(full)}:{tag}" for store in _ollama_stores() for _, full, tag, _ in _manifests(store)]
+    return [*dict.fromkeys(found), *(f"lmstudio:{name}" for name in _lm_studio_files())]
+
+
 def _check_json(path: Path) -> None:
     """`path`, where it exists, is JSON, and the weights that a genai_config.json names are there."""
     if not path.is_file():
@@ -220,10 +226,8 @@ def _in_ollama(name: str) -> Source:
 
     The layout: https://github.com/ollama/ollama/blob/main/server/manifest.go
     """
-    roots = [os.environ.get("OLLAMA_MODELS"), Path.home() / ".ollama/models", "/usr/share/ollama/.ollama/models"]
-    stores = [Path(root) for root in roots if root and (Path(root) / "manifests").is_dir()]
     model, _, tag = name.partition(":")
-    known = [manifest for store in stores for manifest in _manifests(store)]
+    known = [manifest for store in _ollama_stores() for manifest in _manifests(store)]
     wanted = {0: "registry.ollama.ai/library/", 1: "registry.ollama.ai/"}.get(model.count("/"), "") + model
     for store, full, its_tag, path in known:
         if full.lower() == wanted.lower() and its_tag == (tag or "latest"):
@@ -233,9 +237,18 @@ def _in_ollama(name: str) -> Source:
                 raise ModelError(f"{path} names {len(digests)} files of weights where one is needed; pull it again")
             blob = store / "blobs" / digests[0].replace(":", "-")
             return Source(blob, f"{model.split('/')[-1]}-{its_tag}" if tag else model.split("/")[-1])
-    short = [f"{full}:{its_tag}" for _, full, its_tag, _ in known]
-    there = ", ".join(name.removeprefix("registry.ollama.ai/").removeprefix("library/") for name in short)
+    there = ", ".join(f"{_short(full)}:{its_tag}" for _, full, its_tag, _ in known)
     raise ModelNotFound(f"Ollama has no {name} on this machine; it has: {there or 'nothing'}")
+
+
+def _short(full: str) -> str:
+    """A name of Ollama's without what goes without saying."""
+    return full.removeprefix("registry.ollama.ai/").removeprefix("library/")
+
+
+def _ollama_stores() -> list[Path]:
+    roots = [os.environ.get("OLLAMA_MODELS"), Path.home() / ".ollama/models", "/usr/share/ollama/.ollama/models"]
+    return [Path(root) for root in roots if root and (Path(root) / "manifests").is_dir()]
 
 
 def _manifests(store: Path) -> list[tuple[Path, str, str, Path]]:
@@ -254,7 +267,18 @@ def _layers(manifest: Path) -> list[dict[str, object]]:
 
 
 def _in_lm_studio(name: str) -> Source:
-    """A GGUF file of LM Studio, which keeps them as PUBLISHER/REPOSITORY/FILE; `name` is any part of that."""
+    """A GGUF file of LM Studio; `name` is any part of PUBLISHER/REPOSITORY/FILE."""
+    found = _lm_studio_files()
+    fitting = [key for key in found if name.lower() in key.lower()]
+    if len(fitting) != 1:
+        there = ", ".join(fitting or found) or "nothing"
+        what = f"several that are called {name!r}" if fitting else f"none that is called {name!r}"
+        raise ModelNotFound(f"LM Studio has {what}; it has: {there}")
+    return find(str(found[fitting[0]]))
+
+
+def _lm_studio_files() -> dict[str, Path]:
+    """LM Studio's GGUF files by PUBLISHER/REPOSITORY/FILE."""
     pointer = Path.home() / ".lmstudio-home-pointer"
     homes = [Path(pointer.read_text(encoding="utf-8").strip())] if pointer.is_file() else []
     homes += [Path.home() / ".lmstudio", Path.home() / ".cache/lm-studio"]
@@ -263,9 +287,4 @@ def _in_lm_studio(name: str) -> Source:
         for file in sorted(models.glob("*/*/*.gguf")):
             if file == library.parts(file)[0] and not file.name.startswith("mmproj"):
                 found.setdefault(file.relative_to(models).as_posix(), file)
-    fitting = [key for key in found if name.lower() in key.lower()]
-    if len(fitting) != 1:
-        there = ", ".join(fitting or found) or "nothing"
-        what = f"several that are called {name!r}" if fitting else f"none that is called {name!r}"
-        raise ModelNotFound(f"LM Studio has {what}; it has: {there}")
-    return find(str(found[fitting[0]]))
+    return found

@@ -6,7 +6,7 @@ import asyncio
 import html
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -44,6 +44,7 @@ class Shelf:
         self.texts = {f"/manuals/pump-{n}.md": text for n, text in enumerate(texts, 1)}
         self.wait = wait
         self.closed = False
+        self.outdated: dict[str, str] = {}
         self.threads: set[int] = set()
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
@@ -63,7 +64,13 @@ class Shelf:
                 out.append(Evidence(quote, passage.document, 12, "Maintenance", start, start + len(quote), 0.8))
         return out
 
-    def add(self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None) -> AddReport:
+    def add(
+        self,
+        paths: Sequence[str | Path],
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        again: bool = False,
+    ) -> AddReport:
         self.threads.add(threading.get_ident())
         files = [str(path) for path in paths]
         if any("nothing" in name for name in files):
@@ -79,6 +86,15 @@ class Shelf:
             progress(AddProgress(len(files), len(files), None, len(files)))
         failed = tuple(Failure(name, "has pages but no text") for name in files if "scan" in name)
         return AddReport(tuple(name for name in files if "scan" not in name), failed=failed, passages=len(self.texts))
+
+    def remove(self, path: str | Path) -> int:
+        gone = [name for name in self.texts if name == str(path) or Path(name).is_relative_to(path)]
+        for name in gone:
+            del self.texts[name]
+        return len(gone)
+
+    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Any]:
+        return dict(self.outdated)
 
     def documents(self) -> list[Document]:
         return [Document(name, "0" * 64, len(text), len(text), 1, None) for name, text in self.texts.items()]

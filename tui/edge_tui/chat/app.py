@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import ClassVar, Protocol, runtime_checkable
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -14,12 +16,13 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
-from edge_tui.chat import events, slash
+from edge_tui.chat import events, offers, slash
 from edge_tui.chat.choices import Choice
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.session import Session
+from edge_tui.chat.widgets.completion import CompletionList
 from edge_tui.chat.widgets.conversation import (
     AddingNote,
     AnswerView,
@@ -32,6 +35,9 @@ from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
 from edge_tui.chat.worker import Worker
+
+if TYPE_CHECKING:
+    from edge_tui.chat.screens.documents import DocumentsScreen
 
 
 @runtime_checkable
@@ -53,13 +59,13 @@ _FRAMES = 25
 _PATIENCE = 3.0
 
 
-def run(session: Session, *, theme: str | None = None) -> None:
+def run(session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
     """Run the app on this terminal until the person leaves; then model and documents are closed.
 
     The terminal is Textual's: it reads standard input and draws on standard error. `theme` is the name of
-    one of Textual's; an unknown one is passed over.
+    one of Textual's; an unknown one is passed over. `welcome` shows the first-run screen where something is missing.
     """
-    app = ChatApp(session, theme=theme)
+    app = ChatApp(session, theme=theme, welcome=welcome)
     app.run()
     app.worker.join(_PATIENCE)
 
@@ -72,22 +78,25 @@ class ChatApp(App[None]):
         Binding("escape", "stop"),
         Binding("ctrl+o", "sources", priority=True),
         Binding("ctrl+l", "add", priority=True),
+        Binding("ctrl+t", "documents"),
         Binding("ctrl+y", "copy", priority=True),
-        Binding("ctrl+t", "compare", priority=True),
+        Binding("ctrl+r", "compare", priority=True),
         Binding("ctrl+q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", system=True),
     ]
 
-    def __init__(self, session: Session, *, theme: str | None = None) -> None:
+    def __init__(self, session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
         super().__init__()
         self.session = session
         self.worker = Worker()
         self._wanted_theme = theme
+        self._welcome = welcome
         self.conversation = Conversation()
         self.sources = SourcesPane()
         self._body = Horizontal(self.conversation, self.sources, id="body")
         self._status = StatusLine()
-        self._prompt = Prompt()
+        self.completion = CompletionList()
+        self._prompt = Prompt(self.completion)
         self._keys = KeyLine()
         self._recall = Recall()
         self.deeds = every()
@@ -100,6 +109,7 @@ class ChatApp(App[None]):
 
     def compose(self) -> ComposeResult:
         yield self._body
+        yield self.completion
         yield self._prompt
         yield self._status
         yield self._keys
@@ -158,12 +168,19 @@ class ChatApp(App[None]):
             self._loading = False
             if event.trouble:
                 await self.conversation.say(Note(event.trouble, "error"))
+                await self._greet_once()
+            if isinstance(self.screen, events.Watching):
+                self.screen.see(event)
             return
         view = self._views[0]
+        if not isinstance(view, AnswerView) and isinstance(self.screen, events.Watching):
+            self.screen.see(event)
         if isinstance(event, events.Idle):
             self._views.popleft()
             self._prefill = self._progress = None
             self._writing = False
+            if not self.session.documents:
+                await self._greet_once()
         elif isinstance(event, events.Adding | events.Added):
             await self._show_adding(event)
         elif isinstance(view, Taker):
@@ -175,6 +192,8 @@ class ChatApp(App[None]):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
         elif isinstance(event, events.Trouble):
+            if isinstance(view, AddingNote):
+                await view.remove()
             await self.conversation.say(Note(event.message, "error"))
 
     async def _show_answer(self, event: events.Event, view: AnswerView) -> None:
@@ -237,6 +256,17 @@ class ChatApp(App[None]):
         else:
             await self._obey(command)
 
+    @work(group="completion", exclusive=True)
+    async def on_prompt_begun(self, event: Prompt.Begun) -> None:
+        await offers.complete(self, self._prompt, event.text)
+
+    @work(group="drop")
+    async def on_prompt_dropped(self, event: Prompt.Dropped) -> None:
+        await offers.take_drop(self, self._prompt, event.paths, event.text)
+
+    def on_completion_list_taken(self) -> None:
+        self._prompt.complete()
+
     def on_prompt_recall(self, event: Prompt.Recall) -> None:
         line = self._recall.step(event.step, self._prompt.text)
         if line is not None:
@@ -289,6 +319,35 @@ class ChatApp(App[None]):
                 "error",
             )
         )
+
+    async def add_documents(self, paths: Sequence[str | Path], *, again: bool = False) -> None:
+        """Add files and folders; `again` reads also what did not change. How it goes stands in the conversation."""
+        view = AddingNote()
+        await self.conversation.say(view)
+        self.submit(self.session.add(paths, self.note_progress, again=again), view)
+
+    async def greet(self) -> None:
+        """Show what is on this machine and how to begin."""
+        from edge_tui.chat.screens.welcome import WelcomeScreen
+
+        if len(self.screen_stack) == 1:
+            await self.push_screen(WelcomeScreen())
+
+    async def _greet_once(self) -> None:
+        """At the start, and not over the head of somebody who types already."""
+        if self._welcome and not self._prompt.text:
+            await self.greet()
+        self._welcome = False
+
+    async def action_documents(self) -> DocumentsScreen | None:
+        """Show all documents; the screen, unless another one stands in the way."""
+        from edge_tui.chat.screens.documents import DocumentsScreen
+
+        if len(self.screen_stack) == 1:
+            screen = DocumentsScreen()
+            await self.push_screen(screen)
+            return screen
+        return None
 
     def action_add(self) -> None:
         from edge_tui.chat.screens.add import AddScreen

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from edge.types import AddProgress, AddReport, Prefill
 
 State = Literal["loading", "ready", "answering", "adding", "adapting", "switching", "comparing", "failed"]
 End = Literal["stop", "length", "cancelled"]
+Staleness = Literal["changed", "gone"]
 
 # Tab and newline stay. Every other control character could steer the terminal that shows it.
 _BLANK = re.compile(r"[\r\x0b\x0c\x85]")
@@ -49,6 +51,14 @@ class Source:
         """Page and character span, for people."""
         page = f"p. {self.page} · " if self.page is not None else ""
         return f"{page}{self.start}–{self.end}"
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A sentence of an answer, in one row, and the numbers of the sources that carry it; none: the model's own."""
+
+    text: str
+    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +102,8 @@ class Words:
 class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
-    `notes` are short sentences to stand below: the legend, what was left out, why it ended early.
+    `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
+    sentences of an answer that was held against documents.
     """
 
     end: End
@@ -100,6 +111,7 @@ class Finished:
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
     speed: Speed
+    checked: tuple[Checked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +132,28 @@ class Added:
 
     report: AddReport
     stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """`count` documents at or below `paths` are no longer known."""
+
+    count: int
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyed:
+    """Of the documents these are no longer what was read."""
+
+    stale: Mapping[str, Staleness]
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A model of another program is one of the library now, by this name."""
+
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,4 +185,14 @@ class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Switched | Sided | Idle
+Event = (
+    Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
+    | Brought | Adapted | Switched | Sided | Idle
+)  # fmt: skip
+
+
+@runtime_checkable
+class Watching(Protocol):
+    """A screen above the conversation that wants to know what the worker did, answers excepted."""
+
+    def see(self, event: Event) -> None: ...

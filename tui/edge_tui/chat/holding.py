@@ -5,14 +5,14 @@ No Textual here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from edge.errors import ModelError
+from edge.errors import KnowledgeError, ModelError
 from edge.types import AddProgress, AddReport, Document, Passage
-from edge_tui.chat.events import Speed, printable
+from edge_tui.chat.events import Speed, Staleness, printable
 
 if TYPE_CHECKING:
     from edge.chat import Chat
@@ -25,8 +25,16 @@ class Knowledge(Protocol):
     def search(self, query: str, k: int = 5) -> list[Passage]: ...
 
     def add(
-        self, paths: Sequence[str | Path], *, progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: Sequence[str | Path],
+        *,
+        progress: Callable[[AddProgress], None] | None = None,
+        again: bool = False,
     ) -> AddReport: ...
+
+    def remove(self, path: str | Path) -> int: ...
+
+    def stale(self, documents: Iterable[str] | None = None) -> Mapping[str, Staleness]: ...
 
     def documents(self) -> list[Document]: ...
 
@@ -38,7 +46,10 @@ class Knowledge(Protocol):
 class Holding:
     """The parts of a session. Exchanging them is for the worker's thread; any thread may look."""
 
-    def __init__(self, adapter: str | None, system: str | None) -> None:
+    def __init__(
+        self, adapter: str | None, system: str | None, open_knowledge: Callable[[], Knowledge] | None = None
+    ) -> None:
+        self._open_knowledge = open_knowledge
         self.adapter = adapter
         self._system = system
         self._model: Future[Model] = Future()
@@ -81,11 +92,13 @@ class Holding:
             self._chat.adapter = name
 
     def take_knowledge(self, knowledge: Knowledge | None) -> None:
-        """Answer from these documents from now on; those before are closed."""
+        """Answer from these documents from now on, None: from none; those before are closed."""
         old, self._knowledge, self.documents = self._knowledge, knowledge, ()
         if self._chat is not None:
             self._chat.knowledge = None
-        self._look()
+        if knowledge is None:
+            self._open_knowledge = None
+        self.look()
         if old is not None:
             old.close()
 
@@ -106,7 +119,16 @@ class Holding:
         if self._chat is not None:
             self._chat.system = text
 
-    def _look(self) -> None:
+    def reach(self) -> Knowledge:
+        """The documents; what could not be opened at the start is tried again, for its cause may be gone."""
+        if self._knowledge is None:
+            if self._open_knowledge is None:
+                raise KnowledgeError("this chat has no index for documents; /index NAME opens one")
+            self._knowledge = self._open_knowledge()
+            self.look()
+        return self._knowledge
+
+    def look(self) -> None:
         """See which documents there are; none at all must not silence the model."""
         if self._knowledge is not None and self._chat is not None:
             self.documents = tuple(self._knowledge.documents())

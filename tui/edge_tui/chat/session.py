@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, get_args
@@ -21,8 +22,9 @@ from edge.types import (
     Sampling,
     Usage,
 )
+from edge_tui.chat import shelving
+from edge_tui.chat.checked import checked
 from edge_tui.chat.events import (
-    Added,
     Event,
     Finished,
     Found,
@@ -48,10 +50,6 @@ Doing = Literal["answering", "adding", "adapting", "switching", "comparing"]
 _WITHOUT_MODEL = "No model is loaded: these are the documents' own words"
 
 
-class _Stopped(Exception):
-    """Thrown through `Knowledge.add` from its progress callback."""
-
-
 class Session(Holding):
     """One conversation with one model about one set of documents.
 
@@ -74,10 +72,9 @@ class Session(Holding):
         sampling: Sampling | None = None,
         openers: Openers | None = None,
     ) -> None:
+        super().__init__(adapter, system, open_knowledge)
         self._open_model = open_model
-        self._open_knowledge = open_knowledge
         self._first_documents = tuple(documents)
-        super().__init__(adapter, system)
         self._k = k
         self._prompt_passages = prompt_passages
         self._certainty = certainty
@@ -86,6 +83,8 @@ class Session(Holding):
         self._latest = 0
         self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
         self.switching = Switching(self, openers or Openers(), open_model)
+        self.report: AddReport | None = None
+        """What came of the last time that documents were added."""
         self.question = self.answer = ""
 
     # What the drawing thread calls -------------------------------------------------------------------------
@@ -100,10 +99,22 @@ class Session(Holding):
         return self._answer(question, self._job("answering"))
 
     def add(
-        self, paths: Iterable[str | Path], progress: Callable[[AddProgress], None] | None = None
+        self,
+        paths: Iterable[str | Path],
+        progress: Callable[[AddProgress], None] | None = None,
+        *,
+        again: bool = False,
     ) -> Iterator[Event]:
-        """Add files and folders to the documents; `progress` is called on the worker's thread."""
-        return self._add(tuple(paths), progress, self._job("adding"))
+        """Add files and folders, with `again` also what did not change; `progress` is called on the worker's thread."""
+        return shelving.add(self, tuple(paths), progress, self._job("adding"), again=again)
+
+    def remove(self, paths: Iterable[str]) -> Iterator[Event]:
+        """Take files, or all that lies in folders, out of the documents; the files stay where they are."""
+        return shelving.remove(self, tuple(paths), self._job("adding"))
+
+    def survey(self) -> Iterator[Event]:
+        """Look which documents are no longer what was read."""
+        return shelving.survey(self)
 
     def adapt(self, wanted: str | None) -> Iterator[Event]:
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
@@ -161,13 +172,12 @@ class Session(Holding):
         if self._open_knowledge is None:
             return
         try:
-            self._knowledge = self._open_knowledge()
+            self.reach()
         except EdgeError as error:
             yield Trouble(str(error))
             return
-        self._look()
         if self._first_documents:
-            yield from self._add(self._first_documents, progress, stopped)
+            yield from shelving.add(self, self._first_documents, progress, stopped)
 
     def clear(self) -> Iterator[Event]:
         """Begin a new conversation; documents and model stay."""
@@ -196,6 +206,15 @@ class Session(Holding):
         finally:
             self._doing = None
 
+    @contextmanager
+    def at(self, doing: Doing) -> Iterator[None]:
+        """While the worker is at something, `state` says so."""
+        self._doing = doing
+        try:
+            yield
+        finally:
+            self._doing = None
+
     def _job(self, doing: Doing) -> Callable[[], bool]:
         """A new job; the returned function tells whether it is to stop."""
         self._latest += 1
@@ -219,35 +238,6 @@ class Session(Holding):
                 yield Trouble(f"{error} Until then, documents that you /add can still be searched.")
         finally:
             self._doing = None
-
-    def _add(
-        self,
-        paths: tuple[str | Path, ...],
-        progress: Callable[[AddProgress], None] | None,
-        stopped: Callable[[], bool],
-    ) -> Iterator[Event]:
-        if self._knowledge is None:
-            yield Trouble("No documents can be added: this chat has no index; /index NAME opens one.")
-            return
-
-        def step(now: AddProgress) -> None:
-            if progress is not None:
-                progress(now)
-            if stopped():
-                raise _Stopped
-
-        self._doing = "adding"
-        try:
-            if stopped():
-                raise _Stopped
-            yield Added(self._knowledge.add(paths, progress=step))
-        except _Stopped:
-            yield Added(AddReport(), stopped=True)
-        except EdgeError as error:
-            yield Trouble(str(error))
-        finally:
-            self._doing = None
-            self._look()
 
     # What comparing needs, on the worker's thread ----------------------------------------------------------
 
@@ -356,6 +346,7 @@ class _Turn:
             sources,
             notes(answer, mark_own=own),
             self._session.speed,
+            checked(answer, sources) if own and answer.passages else (),
         )
 
     def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from edge.chat import Chat
-    from edge.types import Answer, Citation, Delta, Sampling
+    from edge.types import Answer, Delta, Sampling
     from edge_index import Index
     from edge_tui.chat.events import Source
 
@@ -137,43 +137,30 @@ def _stage(delta: Delta) -> str | None:
 
 def _print_support(answer: Answer, known: tuple[Source, ...]) -> None:
     """Which sentence stands on which source, and which are the model's own."""
+    from edge_tui.chat.checked import checked
     from edge_tui.chat.rendering import OWN, OWN_LEGEND, number_sources
 
     sources = number_sources(answer.citations, known)
-    marks = dict.fromkeys(answer.unsupported, f" {OWN} ")
-    cited = []
-    for citation in answer.citations:
-        source = next(source for source in sources if _holds(source, citation))
-        marks[citation.claim] = f"[{source.number}]"
-        if source not in cited:
-            cited.append(source)
+    sentences = checked(answer, sources)
     click.secho("Checked against the documents", bold=True)
-    for claim in sorted(marks, key=lambda claim: claim.start):
-        click.echo(f"  {marks[claim]} {_one_line(claim.text)}")
+    for each in sentences:
+        marks = " ".join(f"[{number}]" for number in each.numbers)
+        click.echo(f"  {marks or f' {OWN} '} {each.text}")
     if answer.unsupported:
         click.secho(f"  {OWN_LEGEND}", dim=True)
     click.echo()
-    _print_sources("Sources", cited)
-
-
-def _holds(source: Source, citation: Citation) -> bool:
-    inside = source.start <= citation.start and citation.end <= source.end
-    return inside and source.document == citation.document
+    cited = {number for each in sentences for number in each.numbers}
+    _print_sources("Sources", [source for source in sources if source.number in cited])
 
 
 def _print_sources(title: str, sources: Sequence[Source]) -> None:
+    from edge_tui.chat.checked import one_line
     from edge_tui.commands.output import short
 
     if not sources:
         return
     click.secho(title, bold=True)
     for source in sources:
-        click.echo(f"  [{source.number}] “{_one_line(source.quote)}”")
+        click.echo(f"  [{source.number}] “{one_line(source.quote)}”")
         click.secho(f"      {short(source.document)} · {source.place}", fg="cyan")
     click.echo()
-
-
-def _one_line(text: str) -> str:
-    from edge_tui.chat.events import printable
-
-    return " ".join(printable(text).split())

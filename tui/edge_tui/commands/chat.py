@@ -16,20 +16,25 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example: edge chat --docs manuals/")
 @answering
-def chat(**told: Any) -> None:
+@click.option("--plain", is_flag=True, help="Lines of text instead of the app: for screen readers and scripts.")
+def chat(plain: bool, **told: Any) -> int:
     """Talk with your documents in a terminal app.
 
     Sources stand beside every answer, Esc stops it, and documents can be added from inside. Without --docs
     and --index the index called default is used; it is made when documents are added.
+
+    With --plain questions and /commands are read line by line, from a pipe too; nothing is drawn or coloured.
+    Answers go to standard output, everything else to standard error.
     """
     from edge import library
     from edge.errors import UsageError
 
     request = Request.of(**told)
     # Textual reads standard input and draws on standard error.
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise UsageError('edge chat needs a terminal; without one use: edge ask "QUESTION"')
-    from edge_tui.chat.app import run
+    if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise UsageError(
+            'edge chat needs a terminal; without one use: edge ask "QUESTION", or edge chat --plain, which reads lines'
+        )
     from edge_tui.chat.session import Session
     from edge_tui.commands import opening
 
@@ -44,18 +49,26 @@ def chat(**told: Any) -> None:
     def open_knowledge() -> Index:
         return opening.open_index(path, request.settings, create=True)
 
-    run(
-        Session(
-            open_model,
-            open_knowledge,
-            documents=request.docs,
-            adapter=opening.adapter_name(request),
-            system=request.settings.system,
-            k=request.settings.k,
-            prompt_passages=request.settings.prompt_passages,
-            certainty=request.settings.certainty,
-            sampling=request.sampling(),
-            openers=opening.openers(request),
-        ),
-        theme=request.settings.theme,
+    session = Session(
+        open_model,
+        open_knowledge,
+        documents=request.docs,
+        adapter=opening.adapter_name(request),
+        system=request.settings.system,
+        k=request.settings.k,
+        prompt_passages=request.settings.prompt_passages,
+        certainty=request.settings.certainty,
+        sampling=request.sampling(),
+        openers=opening.openers(request),
     )
+    if plain:
+        from edge_tui.chat.plain import PlainChat
+
+        person = sys.stdin.isatty()
+        if not person:
+            getattr(sys.stdin, "reconfigure", lambda **_: None)(errors="replace")
+        return PlainChat(session, sys.stdin, sys.stdout, sys.stderr, invite=person).loop()
+    from edge_tui.chat.app import run
+
+    run(session, theme=request.settings.theme, welcome=True)
+    return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class Deed:
     """`name` is what stands behind the slash, `argument` what may follow it, as the help shows it.
 
     `do` gets the rest of the line; it must also make sense of an empty one, which is what the palette sends.
-    `complete` gives what may stand in the place of an argument that was begun.
+    `complete` gives what may stand in the place of an argument that was begun. It is called in a thread of its own:
+    it may look at the disk and must change nothing. `plain` is the deed in `edge chat --plain`; None: it needs the app.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Deed:
     what: str
     do: Callable[[ChatApp, str], Awaitable[None] | None]
     complete: Callable[[ChatApp, str], Sequence[str]] | None = None
+    plain: Callable[[PlainChat, str], None] | None = None
 
     @property
     def usage(self) -> str:
@@ -34,7 +37,7 @@ class Deed:
 
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, comparing, documents, leaving, steering
+    from edge_tui.chat.deeds import answering, beginning, comparing, documents, leaving, steering
 
-    groups = (documents, answering, steering, comparing, leaving)
+    groups = (documents, answering, steering, comparing, beginning, leaving)
     return {deed.name: deed for group in groups for deed in group.DEEDS}

@@ -10,6 +10,7 @@ from edge_tui.chat.deeds import Deed
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 
 def adapter(app: ChatApp, argument: str) -> None:
@@ -35,7 +36,15 @@ def copy(app: ChatApp, _argument: str) -> None:
     app.action_copy()
 
 
+def plain_adapter(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(chat.session.adapt(None if argument == OFF else argument))
+        return
+    for name in (OFF, *choices.adapter_names(chat.session.loaded())):
+        chat.say(f"{name}, in use" if name == (chat.session.adapter or OFF) else name)
+
+
 DEEDS = (
-    Deed("adapter", "[NAME|off]", "let another LoRA answer, or the plain base", adapter, adapters),
+    Deed("adapter", "[NAME|off]", "let another LoRA answer, or the plain base", adapter, adapters, plain_adapter),
     Deed("copy", "", "copy the last answer", copy),
 )

@@ -1,4 +1,4 @@
-"""/add, /docs, /sources: the documents and where answers stand in them."""
+"""/documents, /add, /remove, /reread, /sources: the documents and where answers stand in them."""
 
 from __future__ import annotations
 
@@ -6,24 +6,99 @@ from typing import TYPE_CHECKING
 
 from edge_tui.chat import slash
 from edge_tui.chat.deeds import Deed
-from edge_tui.chat.widgets.conversation import AddingNote, Note
+from edge_tui.chat.doctree import counts, line
+from edge_tui.chat.events import Surveyed
+from edge_tui.chat.typed_paths import fitting_last
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.events import Staleness
+    from edge_tui.chat.plain import PlainChat
+
+STALE = "stale"
+"""In the place of a path: everything that is no longer what was read."""
 
 
 async def add(app: ChatApp, argument: str) -> None:
     if not argument:
         app.action_add()
         return
-    view = AddingNote()
-    await app.conversation.say(view)
-    app.submit(app.session.add(slash.paths(argument), app.note_progress), view)
+    await app.add_documents(slash.paths(argument))
 
 
-async def docs(app: ChatApp, _argument: str) -> None:
-    names = "\n".join(document.path for document in app.session.documents)
-    await app.conversation.say(Note(names or "There are no documents yet; /add PATH adds some."))
+def plain_add(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(chat.session.add(slash.paths(argument), chat.note_progress))
+    else:
+        chat.fail("Which file or folder? /add PATH")
+
+
+def paths(_app: ChatApp, begun: str) -> list[str]:
+    return fitting_last(begun)
+
+
+def known(app: ChatApp, begun: str) -> list[str]:
+    """Documents by the beginning of their path."""
+    return [document.path for document in app.session.documents if document.path.startswith(begun)][:50]
+
+
+async def documents(app: ChatApp, _argument: str) -> None:
+    await app.action_documents()
+
+
+def plain_documents(chat: PlainChat, _argument: str) -> None:
+    stale = _survey(chat)
+    for document in chat.session.documents:
+        _, numbers, state = line(document, stale)
+        chat.say(f"{document.path}: {numbers}{', ' if state else ''}{state}")
+    if not chat.session.documents:
+        chat.say("There are no documents yet; /add PATH adds some.")
+        return
+    chat.say(f"{counts(chat.session.documents, stale)}.")
+    if stale:
+        chat.say("/reread stale reads those again that have changed.")
+
+
+async def remove(app: ChatApp, argument: str) -> None:
+    screen = await app.action_documents()
+    if screen is not None and argument:
+        screen.ask_to_remove([str(path) for path in slash.paths(argument)])
+
+
+def plain_remove(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(chat.session.remove(str(path) for path in slash.paths(argument)))
+    else:
+        chat.fail("Which document or folder? /remove PATH; /documents lists them")
+
+
+async def reread(app: ChatApp, argument: str) -> None:
+    if argument and argument != STALE:
+        await app.add_documents(slash.paths(argument), again=True)
+    elif (screen := await app.action_documents()) is not None:
+        screen.reread_stale()
+
+
+def plain_reread(chat: PlainChat, argument: str) -> None:
+    if argument and argument != STALE:
+        chat.run(chat.session.add(slash.paths(argument), chat.note_progress, again=True))
+        return
+    changed = [path for path, state in _survey(chat).items() if state == "changed"]
+    if changed:
+        chat.run(chat.session.add(changed, chat.note_progress, again=True))
+    else:
+        chat.say("No document has changed since it was read.")
+
+
+def _survey(chat: PlainChat) -> Mapping[str, Staleness]:
+    found = [event.stale for event in chat.run(chat.session.survey()) if isinstance(event, Surveyed)]
+    return found[0] if found else {}
+
+
+def stale_or_known(app: ChatApp, begun: str) -> list[str]:
+    return [*([STALE] if STALE.startswith(begun) else []), *known(app, begun)]
 
 
 def sources(app: ChatApp, argument: str) -> None:
@@ -34,8 +109,21 @@ def sources(app: ChatApp, argument: str) -> None:
     app.open_sources()
 
 
+def plain_sources(chat: PlainChat, argument: str) -> None:
+    from edge_tui.chat.plain import place
+
+    wanted = [each for each in chat.sources if not argument or str(each.number) == argument]
+    for source in wanted:
+        chat.say(f"[{source.number}] {place(source)}", f"{source.before}{source.quote}{source.after}".strip(), "")
+    if not wanted:
+        chat.say(f"The last answer has {len(chat.sources)} sources." if chat.sources else "There are no sources yet.")
+
+
 DEEDS = (
-    Deed("add", "PATH…", "add files or folders to the documents", add),
-    Deed("docs", "", "list the documents", docs),
-    Deed("sources", "[n]", "show the passage that source n stands on", sources),
+    Deed("add", "PATH…", "add files or folders to the documents", add, paths, plain_add),
+    Deed("documents", "", "see all documents; remove some, read some again", documents, plain=plain_documents),
+    Deed("docs", "", "short for /documents", documents, plain=plain_documents),
+    Deed("remove", "PATH…", "take documents or folders out; the files stay", remove, known, plain_remove),
+    Deed("reread", "[PATH…|stale]", "read documents again", reread, stale_or_known, plain_reread),
+    Deed("sources", "[n]", "show the passage that source n stands on", sources, plain=plain_sources),
 )

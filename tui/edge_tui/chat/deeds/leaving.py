@@ -10,6 +10,7 @@ from edge_tui.chat.widgets.conversation import HelpNote
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 
 async def new(app: ChatApp, _argument: str) -> None:
@@ -24,8 +25,23 @@ def quit_(app: ChatApp, _argument: str) -> None:
     app.exit()
 
 
+def plain_new(chat: PlainChat, _argument: str) -> None:
+    chat.run(chat.session.clear())
+    chat.sources = ()
+    chat.tell("A new conversation.")
+
+
+def plain_help(chat: PlainChat, _argument: str) -> None:
+    chat.say(*(f"{deed.usage}: {deed.what}" for deed in chat.deeds.values()))
+    chat.say("Anything else is a question. Ctrl+C stops an answer, Ctrl+D leaves.")
+
+
+def plain_quit(chat: PlainChat, _argument: str) -> None:
+    chat.leaving = True
+
+
 DEEDS = (
-    Deed("new", "", "begin a new conversation", new),
-    Deed("help", "", "show this", help_),
-    Deed("quit", "", "leave", quit_),
+    Deed("new", "", "begin a new conversation", new, plain=plain_new),
+    Deed("help", "", "show this", help_, plain=plain_help),
+    Deed("quit", "", "leave", quit_, plain=plain_quit),
 )

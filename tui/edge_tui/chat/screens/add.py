@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +10,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Label
+
+from edge_tui.chat.typed_paths import fitting
 
 
 class PathSuggester(Suggester):
@@ -27,23 +28,7 @@ class PathSuggester(Suggester):
 
 def complete(value: str) -> str | None:
     """`value` completed to the first entry of its folder that fits; a folder ends in a slash."""
-    typed = Path(value).expanduser()
-    folder, start = (typed, "") if value.endswith("/") else (typed.parent, typed.name)
-    if not value or (not start and not value.endswith("/")):
-        return None
-    try:
-        entry = min(
-            (each for each in folder.iterdir() if each.name.startswith(start) and _shown(each, start)), default=None
-        )
-        if entry is None:
-            return None
-        return value + entry.name[len(start) :] + ("/" if entry.is_dir() else "")
-    except OSError:
-        return None
-
-
-def _shown(entry: Path, start: str) -> bool:
-    return start.startswith(".") or not entry.name.startswith(".")
+    return next(iter(fitting(value, 1)), None)
 
 
 class AddScreen(ModalScreen[str]):

@@ -1,4 +1,7 @@
-"""The input: Enter sends, Ctrl+J begins a new line, up and down bring earlier lines back."""
+"""The input: Enter sends, Ctrl+J begins a new line, up and down bring earlier lines back.
+
+While a slash command is typed, a list completes it: Tab takes what is highlighted, up and down choose, Esc closes.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
+
+from edge_tui.chat.completing import wanted
+from edge_tui.chat.typed_paths import dropped
+from edge_tui.chat.widgets.completion import CompletionList
 
 
 class Prompt(TextArea):
@@ -28,17 +35,77 @@ class Prompt(TextArea):
             super().__init__()
             self.step = step
 
-    def __init__(self) -> None:
+    class Begun(Message):
+        """A slash command in the making; whoever hears it fills the list."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Dropped(Message):
+        """Text that looks like files that were dropped on the terminal was pasted; it is not in the input yet."""
+
+        def __init__(self, paths: tuple[str, ...], text: str) -> None:
+            super().__init__()
+            self.paths = paths
+            self.text = text
+
+    def __init__(self, completion: CompletionList | None = None) -> None:
         super().__init__(
             compact=True,
             highlight_cursor_line=False,
             placeholder="Ask your documents. /help shows what else you can do.",
         )
+        self._completion = completion or CompletionList()
+        self._settled = ""
+        """The text for which no list is to open: it was recalled, completed to its end, or the list was closed."""
 
     def replace_all(self, text: str) -> None:
         """Show `text` with the cursor at its end."""
+        self._settled = text
+        self._completion.offer(())
         self.text = text
         self.move_cursor(self.document.end)
+
+    def on_text_area_changed(self) -> None:
+        if self.text == self._settled or not wanted(self.text):
+            self._completion.offer(())
+        else:
+            self._settled = ""
+            self.post_message(self.Begun(self.text))
+
+    def complete(self) -> None:
+        """Take the highlighted line; what can follow it is offered next."""
+        chosen = self._completion.chosen
+        if chosen is None:
+            return
+        self.replace_all(chosen.line)
+        if not chosen.whole:
+            self._settled = ""
+
+    def _on_list_key(self, key: str) -> bool:
+        """What a key does while the list is open; whether it did anything."""
+        if key in ("up", "down"):
+            self._completion.move(-1 if key == "up" else 1)
+        elif key == "tab":
+            self.complete()
+        elif key == "escape":
+            self._settled = self.text
+            self._completion.offer(())
+        elif key == "enter" and self._completion.moved and (chosen := self._completion.chosen) is not None:
+            self.complete()
+            if chosen.whole:
+                self.post_message(self.Sent(self.text))
+        else:
+            return False
+        return True
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        paths = () if wanted(self.text) else dropped(event.text)
+        if paths:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Dropped(paths, event.text))
 
     def action_cursor_up(self, select: bool = False) -> None:
         if not select and self._row == 0:
@@ -53,6 +120,14 @@ class Prompt(TextArea):
             super().action_cursor_down(select)
 
     async def _on_key(self, event: events.Key) -> None:
+        if self._completion.is_open and self._on_list_key(event.key):
+            event.stop()
+            event.prevent_default()
+            return
+        if event.key == "tab" and wanted(self.text):  # nothing to complete is no reason to leave
+            event.stop()
+            event.prevent_default()
+            return
         if event.key not in ("enter", "ctrl+j"):
             return
         event.stop()

@@ -1,0 +1,70 @@
+"""What the app offers for what is being typed or pasted: completions, and to add files that were dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge.errors import EdgeError
+from edge_tui.chat.completing import completions
+from edge_tui.chat.events import printable
+from edge_tui.chat.typed_paths import Drop, look, named
+from edge_tui.chat.widgets.conversation import Note
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.deeds import Deed
+    from edge_tui.chat.widgets.prompt import Prompt
+
+
+async def complete(app: ChatApp, prompt: Prompt, text: str) -> None:
+    """Fill the list above the input for `text`, unless something else stands there by then."""
+
+    def arguments(deed: Deed, begun: str) -> Sequence[str]:
+        try:
+            return deed.complete(app, begun) if deed.complete is not None else ()
+        except (EdgeError, OSError):  # a list that cannot be made is none; sending the line tells why
+            return ()
+
+    found = await asyncio.to_thread(completions, text, app.deeds, arguments)
+    if prompt.text == text:
+        app.completion.offer(found)
+
+
+async def take_drop(app: ChatApp, prompt: Prompt, paths: Sequence[str], text: str) -> None:
+    """Offer to add what was dropped; text that only looked like it goes into the input."""
+    drop = await asyncio.to_thread(look, paths, text)
+    if not drop.certain:
+        prompt.insert(text)
+        return
+    if drop.missing:
+        await app.conversation.say(Note(_missing(drop), "error"))
+    if not drop.there:
+        return
+    if len(app.screen_stack) > 1:
+        return
+    from edge_tui.chat.screens.choose import ChooseScreen
+
+    async def chosen(what: str | None) -> None:
+        if what == "add":
+            await app.add_documents(drop.there)
+        elif what == "text":
+            prompt.insert(text)
+
+    lines = [("add", "Add to the documents"), ("text", "Put the text into the input")]
+    app.push_screen(ChooseScreen(_question(drop.there), lines, "add"), chosen)
+
+
+def _question(there: Sequence[Path]) -> str:
+    what = there[0].name or str(there[0])
+    first = f"Add {printable(what)}?" if len(there) == 1 else f"Add {len(there):,} files and folders?"
+    return "\n".join([first, *map(printable, named(there))])
+
+
+def _missing(drop: Drop) -> str:
+    one = len(drop.missing) == 1
+    first = "This path does not exist:" if one else f"{len(drop.missing):,} of the dropped paths do not exist:"
+    return "\n".join([first, *named(drop.missing), "Was it moved? Drop it again from where it is, or type /add PATH."])
