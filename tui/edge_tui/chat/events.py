@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.types import AddProgress, AddReport, Prefill
+
+if TYPE_CHECKING:
+    from edge_tui.chats.records import Turn
 
 State = Literal["loading", "ready", "answering", "adding", "adapting", "failed"]
 End = Literal["stop", "length", "cancelled"]
@@ -129,8 +132,24 @@ class Adapted:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """Another conversation takes the place of the one on the screen; `note` is a word about it."""
+
+    turns: tuple[Turn, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A word beside what is going on; `bad` when something went wrong that does not end it."""
+
+    note: str
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
-Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Idle
+Event = Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Adapted | Opened | Aside | Idle

@@ -32,6 +32,7 @@ from edge_tui.chat.events import (
     Finished,
     Found,
     Loaded,
+    Opened,
     Reading,
     Source,
     Speed,
@@ -40,6 +41,7 @@ from edge_tui.chat.events import (
     Words,
     printable,
 )
+from edge_tui.chat.keeping import Keeping
 from edge_tui.chat.rendering import notes, number_sources, to_markdown, with_context
 
 if TYPE_CHECKING:
@@ -76,6 +78,7 @@ class Session:
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
+    `keeping` keeps what is said.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Session:
         prompt_passages: int = 1,
         certainty: float = 0.5,
         sampling: Sampling | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         self._open_model = open_model
         self._open_knowledge = open_knowledge
@@ -112,6 +116,7 @@ class Session:
         self.documents: tuple[Document, ...] = ()
         self.speed = Speed()
         self.answer = ""
+        self.keeping = keeping or Keeping()
 
     # What the drawing thread calls -------------------------------------------------------------------------
 
@@ -119,9 +124,20 @@ class Session:
         """Open the documents and add those given at the start; what cannot be opened is told, the rest works."""
         return self._open(progress, self._job("adding"))
 
-    def ask(self, question: str) -> Iterator[Event]:
-        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early."""
-        return self._answer(question, self._job("answering"))
+    def ask(self, question: str, *, instead_of: int | None = None) -> Iterator[Event]:
+        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early.
+
+        With `instead_of` the turns from that one on, counted from 1, give way to it.
+        """
+        return self.keeping.told(question, self._answer(question, self._job("answering")), instead_of)
+
+    def kept(self, job: Iterator[Event]) -> Iterator[Event]:
+        """What `keeping` does with kept chats. Where that opens another one, its last answer is the last answer."""
+        for event in job:
+            if isinstance(event, Opened):
+                self.answer = event.turns[-1].answer.text if event.turns else ""
+                self.speed = Speed(limit=self.speed.limit)
+            yield event
 
     def add(
         self, paths: Iterable[str | Path], progress: Callable[[AddProgress], None] | None = None
@@ -189,6 +205,7 @@ class Session:
             prompt_passages=self._prompt_passages,
             certainty=self._certainty,
         )
+        yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
         if self._open_knowledge is None:
             return
         try:
@@ -210,6 +227,8 @@ class Session:
         """Begin a new conversation; documents and model stay."""
         if self._chat is not None:
             self._chat.clear()
+            self._chat.system = self._system
+        self.keeping.clear()
         self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
         yield from ()
@@ -217,6 +236,7 @@ class Session:
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
         self._chat = None
+        self.keeping.close()
         if self._model.done() and self._failure is None:
             self._model.result().close()
         if self._knowledge is not None:
@@ -330,7 +350,7 @@ class _Turn:
         self._text: list[str] = []
 
     def run(self, question: str, sampling: Sampling, stopped: Callable[[], bool]) -> Iterator[Event]:
-        stream = self._chat.stream(question, sampling=sampling)
+        stream = self._session.keeping.deltas(self._chat.stream(question, sampling=sampling))
         try:
             for delta in stream:
                 yield from self._events(delta)
