@@ -313,7 +313,7 @@ def test_a_lock_in_the_middle_of_an_answer_holds_no_word_up_twice(path: Path, mo
 def test_a_full_disk(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=768k", "tmpfs", str(disk)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
     if mounted.returncode:
         pytest.skip(f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): NOT tested")
     try:
@@ -323,16 +323,16 @@ def test_a_full_disk(tmp_path: Path) -> None:
         with (disk / "others").open("ab", buffering=0) as others, suppress(OSError):
             while True:
                 others.write(b"x" * 512)
-        events = asked(chat, "b" * 50_000)
+        events = asked(chat, "b" * 400_000)
         assert "free some space" in notes(events)
         assert of(Finished, events)[0].markdown == "two"
         assert stored(path) == [("a", "one")]
         (disk / "others").unlink()
         asked(chat, "c")
-        assert stored(path) == [("a", "one"), ("b" * 50_000, "two"), ("c", "one")]
+        assert stored(path) == [("a", "one"), ("b" * 400_000, "two"), ("c", "one")]
         list(chat.close())
     finally:
-        subprocess.run(["umount", str(disk)], check=True)
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_file_that_is_damaged_before_the_start_is_set_aside(path: Path) -> None:

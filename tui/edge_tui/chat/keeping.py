@@ -33,7 +33,7 @@ class Keeping:
 
     def __init__(self, path: Path | None = None, *, index: str | None = None, reopen: int | None = None) -> None:
         self._record = Record(path, index)
-        self._reopen = reopen
+        self.reopens = reopen
         self._chat: Chat | None = None
         self._who: Callable[[], tuple[str, str | None]] = lambda: ("", None)
         self._pieces: list[str] = []
@@ -71,10 +71,10 @@ class Keeping:
     def attach(self, chat: Chat, who: Callable[[], tuple[str, str | None]]) -> Iterator[Event]:
         """Begin to keep what is said in `chat`; `who` tells the names of model and adapter."""
         self._chat, self._who = chat, who
-        if self._record.attempted(lambda _store: None) and self._reopen is not None:
+        if self._record.attempted(lambda _store: None) and self.reopens is not None:
             told = chat.system
             try:
-                yield from self.reopen(self._reopen)
+                yield from self.reopen(self.reopens)
             except EdgeError as error:  # documents and model are opened all the same
                 yield Aside(str(error), bad=True)
             if told is not None:  # a system text that was asked for at the start counts more than the chat's own
@@ -137,7 +137,7 @@ class Keeping:
         chat = entry
         turns = tuple(self._record.attempt(lambda store: store.turns(chat.id)))
         self._record.begin(turns, entry)
-        yield self._opened(f"“{printable(entry.title)}”, of {entry.updated[:10]}.{self._other(entry)}")
+        yield self._opened(f"Back in “{printable(entry.title)}” of {entry.updated[:10]}.{self._other(entry)}")
 
     def fork(self, at: int | None = None) -> Iterator[Event]:
         """A new chat that begins as this one does, up to turn `at`, counted from 1; this one stays as it is."""

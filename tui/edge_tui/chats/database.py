@@ -19,8 +19,9 @@ _BUSY = 2.0
 """Seconds to wait for another process that writes. A word of an answer waits no longer."""
 
 # An answer that is being written has its words in `pieces`; they are joined to its text when it ends, or when the
-# file is opened the next time. `words` and `pairs` are the full text: the row of a message has its id, the row of a
-# chat's title has the chat's id below zero. `pairs` are those of neighbouring characters, see edge.words.grams.
+# file is opened the next time. `texts` is what is searched: the row of a message has its id, the row of a chat's title
+# has the chat's id below zero. `words` are stems, `starts` words as they stand, for one that is half typed: the stem
+# of "bicy" begins no stem. `pairs` are those of neighbouring characters, see edge.words.grams.
 # deleted, replaced: when, while that can still be undone.
 _SCHEMA = """
 CREATE TABLE chats (
@@ -63,17 +64,30 @@ CREATE TABLE pieces (
     text TEXT NOT NULL,
     PRIMARY KEY (message, number)
 ) WITHOUT ROWID;
-CREATE VIRTUAL TABLE words USING fts5(text, tokenize='porter unicode61 remove_diacritics 2');
+CREATE TABLE texts (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+CREATE VIRTUAL TABLE words USING fts5(
+    text, content='texts', content_rowid='id', tokenize='porter unicode61 remove_diacritics 2'
+);
+CREATE VIRTUAL TABLE starts USING fts5(
+    text, content='texts', content_rowid='id', tokenize='unicode61 remove_diacritics 2'
+);
 CREATE VIRTUAL TABLE pairs USING fts5(
     grams, tokenize="unicode61 remove_diacritics 0 categories 'L* N* Co M*'"
 );
-CREATE TRIGGER messages_delete AFTER DELETE ON messages BEGIN
-    DELETE FROM words WHERE rowid = old.id;
+CREATE TRIGGER texts_insert AFTER INSERT ON texts BEGIN
+    INSERT INTO words(rowid, text) VALUES (new.id, new.text);
+    INSERT INTO starts(rowid, text) VALUES (new.id, new.text);
+END;
+CREATE TRIGGER texts_delete AFTER DELETE ON texts BEGIN
+    INSERT INTO words(words, rowid, text) VALUES ('delete', old.id, old.text);
+    INSERT INTO starts(starts, rowid, text) VALUES ('delete', old.id, old.text);
     DELETE FROM pairs WHERE rowid = old.id;
 END;
+CREATE TRIGGER messages_delete AFTER DELETE ON messages BEGIN
+    DELETE FROM texts WHERE id = old.id;
+END;
 CREATE TRIGGER chats_delete AFTER DELETE ON chats BEGIN
-    DELETE FROM words WHERE rowid = -old.id;
-    DELETE FROM pairs WHERE rowid = -old.id;
+    DELETE FROM texts WHERE id = -old.id;
 END;
 """
 

@@ -10,15 +10,14 @@ from edge.words import grams, is_gram
 _AROUND = 50
 _WORD = re.compile(r"\w")
 _STEM = 5
-"""Letters from which on a word that is still being typed is also tried as a stem, see `_unfinished`."""
+"""Letters that a form of a word has in common with it, at least."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One thing that must be found: in the table `words` or `pairs` by `match`, or literally, where match is None."""
+    """One thing that must be found: by one of `matches`, (table, what it takes), or literally where there are none."""
 
-    table: str
-    match: str | None
+    matches: tuple[tuple[str, str], ...]
     literal: str
 
 
@@ -28,12 +27,11 @@ def terms(typed: str) -> tuple[Term, ...]:
     chunks = [chunk for chunk in typed.replace("\0", " ").split() if _WORD.search(chunk)]
     for number, chunk in enumerate(chunks, 1):
         found = grams(chunk).split()
-        for pair in found:
-            out.append(Term("pairs", f'"{pair}"' if len(pair) == 2 else None, pair))
+        out += [Term((("pairs", _quoted(pair)),) if len(pair) == 2 else (), pair) for pair in found]
         rest = "".join(" " if is_gram(letter) else letter for letter in chunk) if found else chunk
-        for word in rest.split():
-            if _WORD.search(word):
-                out.append(Term("words", _unfinished(word) if number == len(chunks) else _quoted(word), word))
+        for word in filter(_WORD.search, rest.split()):
+            half = (("starts", f"{_quoted(word)}*"),) if number == len(chunks) else ()
+            out.append(Term((("words", _quoted(word)), *half), word))
     return tuple(out)
 
 
@@ -57,9 +55,3 @@ def _place(text: str, word: str) -> int:
 
 def _quoted(word: str) -> str:
     return '"' + word.replace('"', '""') + '"'
-
-
-def _unfinished(word: str) -> str:
-    """The beginning of a word: as such, and as a stem with the beginning of an ending ("maintena" for "mainten")."""
-    stems = [word[:length] for length in range(len(word) - 1, _STEM - 1, -1)] if word.isalpha() else []
-    return " OR ".join([f"{_quoted(word)}*", *map(_quoted, stems)])

@@ -23,6 +23,14 @@ UNDO = timedelta(days=1)
 
 _TITLE = 72
 
+_HOLDING = """
+SELECT chat FROM {table} JOIN messages ON messages.id = {table}.rowid WHERE {table} MATCH ? AND replaced IS NULL
+UNION SELECT -rowid FROM {table} WHERE {table} MATCH ? AND rowid < 0
+"""
+_LITERALLY = """
+SELECT chat FROM messages WHERE replaced IS NULL AND instr(text, ?) UNION SELECT id FROM chats WHERE instr(title, ?)
+"""
+
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -248,35 +256,23 @@ class Store:
 
     def _index(self, row: int, text: str) -> None:
         text = rows.clean(text) or ""
-        for table, content in (("words", text), ("pairs", grams(text))):
-            self._db.execute(f"DELETE FROM {table} WHERE rowid = ?", (row,))
-            if content:
-                self._db.execute(f"INSERT INTO {table} (rowid, {_COLUMN[table]}) VALUES (?, ?)", (row, content))
+        pairs = grams(text)
+        self._db.execute("DELETE FROM texts WHERE id = ?", (row,))
+        self._db.execute("INSERT INTO texts VALUES (?, ?)", (row, text))
+        if pairs:
+            self._db.execute("INSERT INTO pairs (rowid, grams) VALUES (?, ?)", (row, pairs))
 
     def _holding(self, term: Term) -> set[int]:
         """Chats in which a word stands somewhere."""
-        if term.match is None:
-            found = self._read(
-                "SELECT chat FROM messages WHERE replaced IS NULL AND instr(text, ?)"
-                " UNION SELECT id FROM chats WHERE instr(title, ?)",
-                term.literal,
-                term.literal,
-            )
-        else:
-            found = self._read(
-                f"SELECT chat FROM {term.table} JOIN messages ON messages.id = {term.table}.rowid"
-                f" WHERE {term.table} MATCH ? AND replaced IS NULL"
-                f" UNION SELECT -rowid FROM {term.table} WHERE {term.table} MATCH ? AND rowid < 0",
-                term.match,
-                term.match,
-            )
+        queries = [(_HOLDING.format(table=table), match) for table, match in term.matches]
+        found = [row for sql, value in queries or [(_LITERALLY, term.literal)] for row in self._read(sql, value, value)]
         return {number for (number,) in found}
 
     def _best(self, wanted: Sequence[Term], chats: set[int]) -> dict[int, tuple[str, str]]:
         """Of each chat the role and an excerpt of the message that has most of the words."""
         best: dict[int, tuple[str, str]] = {}
-        for table in ("words", "pairs"):
-            match = " OR ".join(f"({term.match})" for term in wanted if term.table == table and term.match)
+        for table in ("words", "starts", "pairs"):
+            match = " OR ".join(query for term in wanted for name, query in term.matches if name == table)
             if not match:
                 continue
             found = self._read(
@@ -299,6 +295,3 @@ class Store:
     def _write(self, sql: str, *values: object) -> None:
         with translated(self.path):
             self._db.execute(sql, values)
-
-
-_COLUMN = {"words": "text", "pairs": "grams"}
