@@ -12,11 +12,15 @@ from edge_tui.commands.options import Request, answering
 if TYPE_CHECKING:
     from edge.model import Model
     from edge_index import Index
+    from edge_tui.chat.keeping import Keeping
 
 
 @click.command(epilog="Example: edge chat --docs manuals/")
 @answering
-def chat(**told: Any) -> None:
+@click.option("-c", "--continue", "last", is_flag=True, help="Go on with the last chat.")
+@click.option("--chat", "number", type=click.IntRange(1), metavar="ID", help="Go on with a chat (edge chats list).")
+@click.option("--keep/--no-keep", "keep_chats", default=None, help="Whether what is said is kept (default: yes).")
+def chat(last: bool, number: int | None, **told: Any) -> None:
     """Talk with your documents in a terminal app.
 
     Sources stand beside every answer, Esc stops it, and documents can be added from inside. Without --docs
@@ -25,11 +29,14 @@ def chat(**told: Any) -> None:
     from edge import library
     from edge.errors import UsageError
 
+    if last and number is not None:
+        raise click.UsageError("give either --continue or --chat, not both")
     request = Request.of(**told)
     # Textual reads standard input and draws on standard error.
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError('edge chat needs a terminal; without one use: edge ask "QUESTION"')
     from edge_tui.chat.app import run
+    from edge_tui.chat.keeping import LATEST
     from edge_tui.chat.session import Session
     from edge_tui.commands import opening
 
@@ -55,6 +62,25 @@ def chat(**told: Any) -> None:
             prompt_passages=request.settings.prompt_passages,
             certainty=request.settings.certainty,
             sampling=request.sampling(),
+            keeping=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
         ),
         theme=request.settings.theme,
     )
+
+
+def _keeping(wanted: bool, index: str, reopen: int | None) -> Keeping:
+    """What keeps the chat. Whether there is the one to go on with is known before the app runs."""
+    from edge import paths
+    from edge.errors import UsageError
+    from edge_tui.chat.keeping import LATEST, Keeping
+
+    if not wanted:
+        if reopen is not None:
+            raise UsageError("chats are not kept (keep_chats is off); add --keep to go on with one")
+        return Keeping()
+    if reopen not in (None, LATEST):
+        from edge_tui.chats.store import Store
+
+        with Store(paths.chats_file()) as store:
+            store.chat(reopen)
+    return Keeping(paths.chats_file(), index=index, reopen=reopen)
