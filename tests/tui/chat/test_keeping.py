@@ -175,6 +175,33 @@ def test_retry_and_edit_give_way_and_undo_brings_back(path: Path) -> None:
         asked(chat, "x", instead_of=9)
 
 
+def test_what_gave_way_comes_back_after_the_app_was_left(path: Path) -> None:
+    chat, _ = begun(path, "one", "two", "three")
+    asked(chat, "a", "b")
+    asked(chat, "c", instead_of=1)
+    chat, _ = begun(path, "four", reopen=LATEST)
+    assert texts(chat.keeping.turns) == [("c", "three")]
+    done(chat, chat.keeping.undo())
+    assert stored(path) == texts(chat.keeping.turns) == [("a", "one"), ("b", "two")]
+    assert "nothing to bring back" in notes(done(chat, chat.keeping.undo()))
+
+
+def test_a_retry_while_the_file_is_locked_is_kept_as_one_step_later(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "_BUSY", 0.01)
+    chat, _ = begun(path)
+    asked(chat, "a", "b")
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    assert of(Finished, asked(chat, "b", instead_of=2))[0].markdown == "three"
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert stored(path) == [("a", "one"), ("b", "two")]
+    list(chat.clear())
+    assert stored(path) == [("a", "one"), ("b", "three")]
+
+
 def test_a_fork_leaves_the_chat_as_it_is(path: Path) -> None:
     engine = ScriptedEngine(["one", "two", "three", "four"])
     chat, _ = begun(path, engine=engine)

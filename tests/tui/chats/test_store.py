@@ -155,9 +155,11 @@ def test_what_is_renamed_deleted_or_replaced_is_found_accordingly(path: Path) ->
         assert found(store, "old") == []
         assert found(store, "new") == ["new name"]
         ids = [put.question.id, put.answer.id]
-        store.replaced(ids)
+        store.replaced(dict.fromkeys(ids, now()))
         assert (found(store, "cucumber"), store.turns(number), store.chat(number).questions) == ([], [], 0)
-        store.replaced(ids, back=True)
+        assert [each.question.text for each in store.given_way(number)] == ["cucumber?"]
+        store.replaced(dict.fromkeys(ids))
+        assert store.given_way(number) == []
         assert found(store, "cucumber") == ["new name"]
         store.delete(number)
         assert (found(store, "cucumber"), store.chats()) == ([], [])

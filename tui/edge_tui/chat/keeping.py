@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError, StorageError, UsageError
 from edge.types import Delta
-from edge_tui.chat.events import Aside, End, Event, Finished, Found, Opened, Speed, Trouble, printable
+from edge_tui.chat.events import Aside, End, Event, Finished, Opened, Speed, printable
+from edge_tui.chat.noting import Noting
 from edge_tui.chat.record import Record
-from edge_tui.chats.records import ChatEntry, ChatMessage, Mark, State, Turn
-from edge_tui.chats.store import Store, now, title_of
+from edge_tui.chats.records import ChatEntry, ChatMessage, Mark, Turn
+from edge_tui.chats.store import Store, title_of
 
 if TYPE_CHECKING:
     from edge.chat import Chat
@@ -36,10 +37,7 @@ class Keeping:
         self.reopens = reopen
         self._chat: Chat | None = None
         self._who: Callable[[], tuple[str, str | None]] = lambda: ("", None)
-        self._pieces: list[str] = []
-        self._before = 0
-        self._whole = True
-        self._answer: Delta | None = None
+        self._noting = Noting(self._record)
         self._undo: list[tuple[int, int, tuple[Turn, ...]] | int] = []
 
     @property
@@ -71,6 +69,7 @@ class Keeping:
     def attach(self, chat: Chat, who: Callable[[], tuple[str, str | None]]) -> Iterator[Event]:
         """Begin to keep what is said in `chat`; `who` tells the names of model and adapter."""
         self._chat, self._who = chat, who
+        self._noting.attach(chat, who)
         if self._record.attempted(lambda _store: None) and self.reopens is not None:
             told = chat.system
             try:
@@ -79,7 +78,7 @@ class Keeping:
                 yield Aside(str(error), bad=True)
             if told is not None:  # a system text that was asked for at the start counts more than the chat's own
                 chat.system = told
-        yield from self._told()
+        yield from self._record.told()
 
     def told(self, question: str, events: Iterable[Event], instead_of: int | None = None) -> Iterator[Event]:
         """The events of an answer, each kept before it is passed on; nothing of it can be drawn before that.
@@ -91,29 +90,11 @@ class Keeping:
             return
         if instead_of is not None:
             self._give_way(instead_of)
-        self._begin(question)
-        yield from self._told()
-        try:
-            for event in events:
-                self._note(event)
-                yield from self._told()
-                yield event
-        finally:
-            _close(events)
-            if self.turns and self.turns[-1].answer.state == "partial":
-                self._sync()
+        yield from self._noting.told(question, events)
 
     def deltas(self, stream: Iterable[Delta]) -> Iterator[Delta]:
         """What the chat streams, each piece of text kept before it is passed on."""
-        try:
-            for delta in stream:
-                if delta.text:
-                    self._piece(delta.text)
-                if delta.answer is not None:
-                    self._answer = delta
-                yield delta
-        finally:
-            _close(stream)
+        return self._noting.deltas(stream)
 
     def clear(self) -> None:
         """A new conversation."""
@@ -147,7 +128,7 @@ class Keeping:
         self._leave()
         self._record.begin(turns, title=f"{title} (fork)")
         self._record.write(settle=True)
-        yield from self._told()
+        yield from self._record.told()
         yield self._opened(f"This is a new chat from here on; “{printable(title)}” stays as it is.")
 
     def rename(self, title: str) -> Iterator[Event]:
@@ -173,12 +154,12 @@ class Keeping:
 
     def undo(self) -> Iterator[Event]:
         """Bring back what was deleted, or what an edit or a retry replaced last."""
-        last = self._undo.pop() if self._undo else None
+        last = self._undo.pop() if self._undo else self._given_way()
         if isinstance(last, tuple):
             number, at, turns = last
             if number != self.number:
                 raise UsageError("what was replaced belongs to another chat; open that one first, with /chats")
-            self._record.cut(at)
+            self._record.cut(at, undone=True)
             self._record.bring_back(turns)
             self._record.write()
             yield self._opened("What was replaced is back.")
@@ -193,7 +174,7 @@ class Keeping:
         """Say of an answer, the last one unless told, that it is good or bad."""
         number, turn = self._at(at)
         self._change(number, replace(turn, answer=replace(turn.answer, mark=mark)))
-        yield from self._told()
+        yield from self._record.told()
         training = "; `edge chats export --training` takes it" if mark == "good" and self.on else ""
         yield Aside(f"Answer {number} is marked {mark}{training}.")
 
@@ -201,7 +182,7 @@ class Keeping:
         """Say what an answer, the last one unless told, should have been."""
         number, turn = self._at(at)
         self._change(number, replace(turn, answer=replace(turn.answer, correction=text)))
-        yield from self._told()
+        yield from self._record.told()
         yield Aside(f"Answer {number} should have been: {printable(text)}")
 
     def export(self, path: Path | None = None) -> Iterator[Event]:
@@ -220,76 +201,6 @@ class Keeping:
 
     # Inside -------------------------------------------------------------------------------------------------
 
-    def _told(self) -> Iterator[Event]:
-        while self._record.said:
-            yield self._record.said.pop(0)
-
-    def _begin(self, question: str) -> None:
-        assert self._chat is not None
-        self._pieces, self._answer = [], None
-        self._before = len(self._chat.history)
-        self._about()
-        moment = now()
-        asked = ChatMessage("user", question, moment)
-        self._record.add(Turn(asked, ChatMessage("assistant", "", moment, state="partial")))
-        self._whole = self._record.write()
-
-    def _piece(self, text: str) -> None:
-        self._pieces.append(text)
-        if len(self._pieces) == 1:
-            self._sync(sent=True)
-            self._whole = self._record.write()
-        elif self._whole:  # else the disk is asked again at the end: a stream is not held up by every piece
-            self._whole = self._record.append(len(self._pieces), text, self._sync)
-
-    def _sync(self, *, sent: bool = False) -> None:
-        """Bring the answer in hand up to date in memory, with `sent` what it answers, too."""
-        assert self._chat is not None
-        turn = self.turns[-1]
-        question = turn.question
-        if sent:
-            first, last = self._chat.prompt[0], self._chat.prompt[-1]
-            question = replace(question, sent=last.content, system=first.content if first.role == "system" else None)
-        model, adapter = self._who()
-        answer = replace(turn.answer, text="".join(self._pieces), model=model, adapter=adapter)
-        self._about()
-        self._record.change(len(self.turns) - 1, Turn(question, answer))
-
-    def _note(self, event: Event) -> None:
-        turn = self.turns[-1]
-        at = len(self.turns) - 1
-        if isinstance(event, Found):
-            answer = replace(turn.answer, sources=event.sources, found=len(event.sources))
-            self._record.change(at, replace(turn, answer=answer))
-            self._whole = self._record.write()
-        elif isinstance(event, Finished):
-            self._end("cancelled" if event.end == "cancelled" else "complete", event.notes, event)
-        elif isinstance(event, Trouble):
-            self._end("failed", (event.message,))
-
-    def _end(self, state: State, notes: tuple[str, ...], finished: Finished | None = None) -> None:
-        assert self._chat is not None
-        self._sync()
-        turn = self.turns[-1]
-        question, answer = turn.question, turn.answer
-        if len(self._chat.history) > self._before:
-            said, reply = self._chat.history[-2:]
-            question, answer = replace(question, sent=said.content), replace(answer, text=reply.content)
-        else:
-            question = replace(question, sent=None)
-        told = self._answer.answer if self._answer is not None else None
-        answer = replace(
-            answer,
-            state=state,
-            notes=notes,
-            shown=finished.markdown if finished else None,
-            sources=(finished.sources if finished else ()) or answer.sources,
-            usage=told.usage if told else None,
-            ledger=told.ledger if told else None,
-        )
-        self._record.change(len(self.turns) - 1, Turn(question, answer))
-        self._record.write(settle=True)
-
     def _give_way(self, at: int) -> None:
         assert self._chat is not None
         self._check(at)
@@ -298,6 +209,14 @@ class Keeping:
         if number is not None and number == self.number:
             self._undo.append((number, at - 1, gone))
         self._restore()
+
+    def _given_way(self) -> tuple[int, int, tuple[Turn, ...]] | None:
+        """What of this chat was replaced last, by this run of the app or one before it."""
+        number = self.number
+        turns = tuple(self._record.attempt(lambda store: store.given_way(number))) if number is not None else ()
+        if number is None or not turns:
+            return None
+        return number, sum(turn.question.id < turns[0].question.id for turn in self.turns), turns
 
     def _change(self, number: int, turn: Turn) -> None:
         self._record.change(number - 1, turn)
@@ -331,10 +250,6 @@ class Keeping:
             return f" It was answered by {name}; /adapter {name} brings that back."
         return ""
 
-    def _about(self) -> None:
-        model, adapter = self._who()
-        self._record.about(model, adapter, self._chat.system if self._chat is not None else None)
-
     def _entry(self) -> ChatEntry:
         """The chat on the screen as lists show it, kept or not."""
         model, adapter = self._who()
@@ -367,9 +282,3 @@ def finished(answer: ChatMessage) -> Finished:
     shown = answer.shown if answer.shown is not None else printable(answer.text)
     end: End = "stop" if answer.state == "complete" else "cancelled"
     return Finished(end=end, markdown=shown, sources=answer.sources, notes=notes, speed=Speed())
-
-
-def _close(iterator: object) -> None:
-    close = getattr(iterator, "close", None)
-    if close is not None:
-        close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +11,7 @@ from edge.errors import StorageError
 from edge_tui.chat.events import Aside, printable
 from edge_tui.chats.database import Damaged, Gone, set_aside
 from edge_tui.chats.records import ChatEntry, Turn
-from edge_tui.chats.store import Store, title_of
+from edge_tui.chats.store import UNDONE, Store, now, title_of
 
 Result = TypeVar("Result")
 
@@ -32,8 +32,15 @@ class Record:
         self.failing = False
         self._index = index
         self._unwritten: set[int] = set()
+        self._gone: dict[int, str | None] = {}
+        """When messages were cut, None for those that were brought back, where the disk does not know yet."""
         self._about: tuple[str, str | None, str | None] = ("", None, None)
         self._store: Store | None = None
+
+    def told(self) -> Iterator[Aside]:
+        """What a person is to be told, once."""
+        while self.said:
+            yield self.said.pop(0)
 
     def begin(self, turns: tuple[Turn, ...] = (), entry: ChatEntry | None = None, *, title: str = "") -> None:
         """Another conversation: the kept one `entry`, or a new one that begins with `turns`."""
@@ -56,21 +63,17 @@ class Record:
         self.turns = (*self.turns[:at], turn, *self.turns[at + 1 :])
         self._unwritten.add(at)
 
-    def cut(self, at: int) -> tuple[Turn, ...]:
-        """Take the turns from `at` on away; they are returned, and can be brought back for a day."""
+    def cut(self, at: int, *, undone: bool = False) -> tuple[Turn, ...]:
+        """Take the turns from `at` on away; they are returned, and can be brought back for a day, unless `undone`."""
         gone = self.turns[at:]
         self.turns = self.turns[:at]
         self._unwritten = {each for each in self._unwritten if each < at}
-        ids = _ids(gone)
-        if self.path is not None and ids:
-            self.attempt(lambda store: store.replaced(ids))
+        self._gone |= dict.fromkeys(_ids(gone), now() + (UNDONE if undone else ""))
         return gone
 
     def bring_back(self, turns: tuple[Turn, ...]) -> None:
         """Put turns that were cut behind those that are there."""
-        ids = _ids(turns)
-        if self.path is not None and ids:
-            self.attempt(lambda store: store.replaced(ids, back=True))
+        self._gone |= dict.fromkeys(_ids(turns), None)
         start = len(self.turns)
         self.turns += turns
         self._unwritten |= {start + at for at, turn in enumerate(turns) if not turn.answer.id}
@@ -141,11 +144,13 @@ class Record:
         with store.transaction():
             if number is None:
                 number = store.create(title, index=self._index)
+            store.replaced(self._gone)
             for at in sorted(self._unwritten):
                 turns[at] = store.put(number, turns[at])
             store.describe(number, model=model, adapter=adapter, system=system)
         self.turns, self.number, self.title = tuple(turns), number, title
         self._unwritten.clear()
+        self._gone.clear()
 
     def _reach(self) -> Store:
         if self._store is None:
@@ -171,6 +176,7 @@ class Record:
     def _forget(self) -> None:
         """Nothing of what is on the screen is on the disk any more."""
         self.number = None
+        self._gone.clear()
         self.turns = tuple(Turn(replace(turn.question, id=0), replace(turn.answer, id=0)) for turn in self.turns)
         self._unwritten = set(range(len(self.turns)))
 

@@ -96,7 +96,7 @@ def _example(messages: list[dict[str, str]]) -> str:
 
 def _answer(answer: ChatMessage) -> list[str]:
     shown = answer.shown if answer.shown is not None else answer.text
-    lines = [_MARK.sub(r"[\1]", printable(shown)), ""]
+    lines = [_MARK.sub(r"[\1]", printable(shown)), ""] if shown.strip() else []
     for source in answer.sources:
         quote = " ".join(source.quote.split())
         lines += [f"- [{source.number}] {quote} — {printable(source.document)}, {source.place}"]

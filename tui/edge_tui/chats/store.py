@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,6 +20,9 @@ from edge_tui.chats.records import ChatEntry, ChatMessage, Hit, Turn
 
 UNDO = timedelta(days=1)
 """How long a deleted chat, or an answer that was asked for again, can be brought back."""
+
+UNDONE = " undone"
+"""Behind the time at which a message was replaced, when what it had replaced came back."""
 
 _TITLE = 72
 
@@ -75,9 +78,15 @@ class Store:
 
     def turns(self, chat: int) -> list[Turn]:
         """A chat from its first question on; an answer that was not finished with the words that it has."""
-        found = self._read(
-            f"SELECT id, {rows.MESSAGE} FROM messages WHERE chat = ? AND replaced IS NULL ORDER BY id", chat
-        )
+        return self._turns("chat = ? AND replaced IS NULL", chat)
+
+    def given_way(self, chat: int) -> list[Turn]:
+        """What of a chat was replaced last."""
+        last = "(SELECT max(replaced) FROM messages WHERE chat = ? AND replaced NOT LIKE ?)"
+        return self._turns(f"chat = ? AND replaced = {last}", chat, chat, f"%{UNDONE}")
+
+    def _turns(self, where: str, *values: object) -> list[Turn]:
+        found = self._read(f"SELECT id, {rows.MESSAGE} FROM messages WHERE {where} ORDER BY id", *values)
         out: list[Turn] = []
         question: ChatMessage | None = None
         for number, *columns in found:
@@ -192,11 +201,12 @@ class Store:
         with translated(self.path):
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def replaced(self, messages: Iterable[int], *, back: bool = False) -> None:
-        """Take messages out of their chat because others come in their place; `back` undoes it."""
+    def replaced(self, messages: Mapping[int, str | None]) -> None:
+        """Take messages out of their chat because others come in their place, by id the time (`now`) at which that
+        was, with UNDONE behind it where they do not come back; None puts a message back."""
         with self.transaction():
-            for number in messages:
-                self._db.execute("UPDATE messages SET replaced = ? WHERE id = ?", (None if back else now(), number))
+            for number, moment in messages.items():
+                self._db.execute("UPDATE messages SET replaced = ? WHERE id = ?", (moment, number))
 
     def tidy(self) -> None:
         """Give answers that a kill cut off their text, and forget what cannot be undone any more.
