@@ -74,6 +74,8 @@ class Chat:
         self.certainty = certainty
         self.history: list[Message] = []
         """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid."""
+        self.prompt: tuple[Message, ...] = ()
+        """What the last question was sent as, system text first; known before its answer's first word."""
         self._sent_from = 0
 
     @property
@@ -90,6 +92,11 @@ class Chat:
     def clear(self) -> None:
         """Begin again, with the same model and knowledge."""
         self.history.clear()
+        self._sent_from = 0
+
+    def restore(self, history: Sequence[Message]) -> None:
+        """Go on where another Chat stood: `history` is a copy of the one it had, or the beginning of that."""
+        self.history[:] = history
         self._sent_from = 0
 
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
@@ -121,6 +128,7 @@ class Chat:
                 yield from self._not_told(question, evidence, told)
                 return
         prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], evidence, sampling)
+        self.prompt = tuple(prompt)
         judged = None
         if read:
             # Small models like to go on with a question of their own.
@@ -197,7 +205,8 @@ class Chat:
     def _not_told(
         self, question: str, evidence: tuple[Evidence, ...], told: float | None, usage: Usage | None = None
     ) -> Iterator[Delta]:
-        self.history += [Message("user", question), Message("assistant", NOT_TOLD)]
+        self.prompt = (*self._system(), Message("user", question))
+        self.history += [self.prompt[-1], Message("assistant", NOT_TOLD)]
         ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=NOT_TOLD)
         usage = usage or Usage()

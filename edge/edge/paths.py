@@ -38,6 +38,11 @@ def calibrations_dir() -> Path:
     return home() / "calibrations"
 
 
+def chats_file() -> Path:
+    """The SQLite file with every chat that is kept, see `edge_tui.chats`."""
+    return home() / "chats.sqlite"
+
+
 def cache_dir() -> Path:
     """Files that can be made again at any time: converted encoders, indexes of `--docs`."""
     return home() / "cache"

@@ -20,7 +20,7 @@ class Settings:
     that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
     "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
     "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml". `certainty`: the probability below which the
-    documents are said not to tell; 0 answers always.
+    documents are said not to tell; 0 answers always. `keep_chats`: whether `edge chat` keeps what is said.
     """
 
     model: str | None = None
@@ -39,6 +39,7 @@ class Settings:
     temperature: float = 0.0
     max_tokens: int = 512
     theme: str | None = None
+    keep_chats: bool = True
 
 
 def load_settings(
@@ -72,6 +73,8 @@ def load_settings(
 
 
 def _convert(key: str, value: object, kind: str, source: str) -> object:
+    if kind == "bool":
+        return _switch(key, value, source)
     convert = {"int": int, "float": float, "str": str}[kind]
     try:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
@@ -79,3 +82,12 @@ def _convert(key: str, value: object, kind: str, source: str) -> object:
     except ValueError:
         pass
     raise UsageError(f"{source}: {key} must be {'a text' if kind == 'str' else f'a number ({kind})'}, not {value!r}")
+
+
+def _switch(key: str, value: object, source: str) -> bool:
+    word = str(value).lower()
+    if word in ("true", "1", "yes", "on"):
+        return True
+    if word in ("false", "0", "no", "off"):
+        return False
+    raise UsageError(f"{source}: {key} must be true or false, not {value!r}")

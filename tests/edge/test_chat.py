@@ -303,3 +303,27 @@ def test_a_real_model_computes_only_the_new_tokens_of_a_second_turn(smollm: Mode
     # Template text that the model adds at the start (BOS) is the only thing a ledger does not see.
     ledger = second.ledger
     assert abs(ledger.system + ledger.history + ledger.passages + ledger.question - second.usage.prompt_tokens) <= 1
+
+
+def test_a_restored_chat_sends_what_the_first_one_would_have_sent() -> None:
+    first, engine = make("Rollo.", "In 911.", "Charles.", knowledge=Shelf(passage(1)))
+    first.ask("Who?")
+    first.ask("When?")
+    second = Chat(first.model, knowledge=first.knowledge, prompt_passages=2)
+    second.restore(first.history)
+    first.ask("To whom?")
+    second.ask("To whom?")
+    assert engine.prompts[-1] == engine.prompts[-2]
+    assert first.history[:4] == second.history[:4]
+
+
+def test_what_a_question_is_sent_as_is_known_before_the_first_word() -> None:
+    chat, engine = make(knowledge=Shelf(passage(1)))
+    for delta in chat.stream("Who?"):
+        if delta.text:
+            assert engine.render(chat.prompt) == engine.prompts[-1]
+            assert chat.prompt[0].role == "system"
+            break
+    chat, _ = make(knowledge=Shelf())
+    chat.ask("Who?")
+    assert chat.prompt[-1] == Message("user", "Who?")

@@ -37,3 +37,16 @@ def test_a_wrong_file_is_named(tmp_path: Path, text: str, word: str) -> None:
 def test_a_wrong_variable_is_named() -> None:
     with pytest.raises(UsageError, match="EDGE_K"):
         load_settings(environment={"EDGE_K": "many"})
+
+
+@pytest.mark.parametrize(("word", "kept"), [("false", False), ("0", False), ("Off", False), ("yes", True)])
+def test_a_switch_takes_the_words_that_people_write(tmp_path: Path, word: str, kept: bool) -> None:
+    assert load_settings(environment={"EDGE_KEEP_CHATS": word}).keep_chats is kept
+    config = tmp_path / "config.toml"
+    config.write_text(f"keep_chats = {str(kept).lower()}\n")
+    assert load_settings(environment={}, config=config).keep_chats is kept
+
+
+def test_a_switch_that_is_none_is_named() -> None:
+    with pytest.raises(UsageError, match="EDGE_KEEP_CHATS: keep_chats must be true or false"):
+        load_settings(environment={"EDGE_KEEP_CHATS": "perhaps"})

@@ -10,9 +10,12 @@ from typing import Any
 
 import pytest
 
+from edge import paths
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.types import Sampling
+from edge_tui.chat.keeping import LATEST
+from edge_tui.chats.store import Store
 from edge_tui.commands import opening
 from edge_tui.commands.main import _run
 
@@ -168,3 +171,40 @@ def test_an_index_that_another_encoder_made_is_refused_when_it_is_opened(
     assert at_terminal("chat") == (0, "")
     with pytest.raises(EncoderError, match="edge index redo"):
         handed_over["openers"].index("foreign")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reopen"), [((), None), (("-c",), LATEST), (("--continue",), LATEST), (("--chat", "1"), 1)]
+)
+def test_the_chat_to_go_on_with_reaches_the_app(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run, arguments: tuple[str, ...], reopen: int | None
+) -> None:
+    with Store(paths.chats_file()) as store:
+        store.create("Pumps")
+    assert at_terminal("chat", *arguments) == (0, "")
+    keeping = handed_over["keeping"]
+    assert (keeping.on, keeping.reopens) == (True, reopen)
+
+
+def test_a_chat_that_cannot_be_gone_on_with_is_told_before_the_app_runs(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run
+) -> None:
+    status, said = at_terminal("chat", "--chat", "9")
+    assert (status, "there is no chat 9" in said) == (1, True)
+    assert at_terminal("chat", "-c", "--chat", "1")[0] == 2
+    status, said = at_terminal("chat", "-c", "--no-keep")
+    assert (status, "--keep" in said) == (1, True)
+    assert handed_over == {}
+
+
+def test_chats_are_not_kept_where_a_flag_or_a_setting_says_so(
+    home: Path, handed_over: dict[str, Any], at_terminal: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert at_terminal("chat", "--no-keep") == (0, "")
+    assert not handed_over["keeping"].on
+    monkeypatch.setenv("EDGE_KEEP_CHATS", "false")
+    assert at_terminal("chat") == (0, "")
+    assert not handed_over["keeping"].on
+    assert at_terminal("chat", "--keep") == (0, "")
+    assert handed_over["keeping"].on
+    assert not (paths.home() / "chats.sqlite").exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
@@ -21,6 +21,7 @@ from edge_tui.chat.choices import Choice
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
+from edge_tui.chat.redrawing import REDRAWING, redraw
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.completion import CompletionList
 from edge_tui.chat.widgets.conversation import (
@@ -100,6 +101,7 @@ class ChatApp(App[None]):
         self._keys = KeyLine()
         self._recall = Recall()
         self.deeds = every()
+        self._instead: Callable[[str], Awaitable[None]] | None = None
         self._views: deque[View] = deque()
         self._prefill: Prefill | None = None
         self._loading = True
@@ -188,6 +190,10 @@ class ChatApp(App[None]):
                 await view.take(event)
         elif isinstance(event, events.Adapted | events.Switched):
             await self.conversation.say(Note(event.note))
+        elif isinstance(event, events.Aside):
+            await self.conversation.say(Note(event.note, "error" if event.bad else ""))
+        elif isinstance(event, events.Opened):
+            await redraw(self, event, self._answers())
         elif isinstance(view, AnswerView):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
@@ -246,13 +252,13 @@ class ChatApp(App[None]):
         if not text.strip():
             return
         command = slash.parse(text)
-        if command is None and self._answers():
-            self.notify("Still answering; Esc stops it.", timeout=3)
+        if command is None and self.busy():
             return
         self._recall.remember(text)
         self._prompt.replace_all("")
         if command is None:
-            await self._ask(text.strip())
+            instead, self._instead = self._instead, None
+            await (instead or self.ask)(text.strip())
         else:
             await self._obey(command)
 
@@ -283,18 +289,34 @@ class ChatApp(App[None]):
         """Those that are being written or wait for their turn."""
         return [view for view in self._views if isinstance(view, AnswerView) and not view.over]
 
+    def busy(self) -> bool:
+        """Whether an answer is on its way; the person is then told how to stop it."""
+        if self._answers():
+            self.notify("Still answering; Esc stops it.", timeout=3)
+        return bool(self._answers())
+
     def _stop_answers(self) -> None:
         self.session.stop("answering")
         for view in self._answers():
             view.over = True
 
-    async def _ask(self, question: str) -> None:
+    def write_instead(self, text: str, hint: str, then: Callable[[str], Awaitable[None]]) -> None:
+        """Put a text into the input; the next line that is sent goes to `then`, unless Esc takes that back."""
+        self._instead = then
+        self._prompt.replace_all(text)
+        self._prompt.focus()
+        self.notify(hint, timeout=6)
+
+    async def ask(self, question: str, *, instead_of: int | None = None) -> None:
+        """Ask; with `instead_of` in the place of that question, counted from 1, and of all that follow it."""
         view = AnswerView()
+        if instead_of is not None:
+            await self.conversation.cut(len(self.session.keeping.turns) + 1 - instead_of)
         await self.conversation.say(Question(question))
         await self.conversation.say(view)
         if self.session.state in ("loading", "adding"):
             view.note("Waiting until everything is loaded; Esc takes the question back.")
-        self.submit(self.session.ask(question), view)
+        self.submit(self.session.ask(question, instead_of=instead_of), view)
 
     def choose(
         self, title: str, lines: Callable[[], Sequence[Choice]], now: str, chosen: Callable[[str], None]
@@ -367,7 +389,10 @@ class ChatApp(App[None]):
     def action_stop(self) -> None:
         """Esc: end what is running; else leave the sources."""
         answers = self._answers()
-        if answers:
+        if self._instead is not None and not answers:
+            self._instead = None
+            self._prompt.replace_all("")
+        elif answers:
             self._stop_answers()
             for view in answers:
                 view.note("Stopping" if view is self._views[0] else "Stopped")
@@ -402,6 +427,8 @@ class ChatApp(App[None]):
 
     async def action_new(self) -> None:
         self._stop_answers()
+        self._instead = None
+        self.workers.cancel_group(self, REDRAWING)
         await self.conversation.restart()
         self.sources.show(())
         self.submit(self.session.clear(), None)

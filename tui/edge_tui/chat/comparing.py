@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelTooLarge, UsageError
 from edge_tui.chat.choices import Choice, adapter_names
-from edge_tui.chat.events import Event, Finished, Sided, Speed, Trouble, printable
+from edge_tui.chat.events import Aside, Event, Finished, Sided, Speed, Trouble, printable
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -111,7 +111,7 @@ class Comparing:
         self._session = session
         self.question = question
         self.sides = two
-        self._answered: dict[int, Session] = {}
+        self._answered: dict[int, tuple[Session, Finished]] = {}
         self.repeated = False
         """Whether the conversation's last turn asked the same; an answer that is kept takes its place."""
 
@@ -143,10 +143,21 @@ class Comparing:
                     other.close()
 
     def keep(self, number: int) -> Iterator[Event]:
-        """Let the conversation go on with the answer of that side."""
-        if number in self._answered:
-            self._session.adopt(self._answered[number])
-        yield from ()
+        """Let the conversation go on with the answer of that side, which is kept as one of its own."""
+        if number not in self._answered:
+            return
+        beside, finished = self._answered[number]
+        session = self._session
+
+        def adopted() -> Iterator[Event]:
+            session.adopt(beside)
+            yield finished
+
+        turns = len(session.keeping.turns)
+        instead = turns if self.repeated and turns else None
+        for event in session.keeping.told(self.question, adopted(), instead):
+            if isinstance(event, Aside):
+                yield event
 
     def _other(self, side: Side, stopped: Stopped) -> Model | None:
         if side.model is None or _is_loaded(side.model, self._session):
@@ -162,7 +173,7 @@ class Comparing:
         began = perf_counter()
         for event in beside.ask(self.question):
             if isinstance(event, Finished):
-                self._answered[number] = beside
+                self._answered[number] = beside, event
             yield Sided(number, event, perf_counter() - began)
             if stopped():
                 beside.stop("answering")

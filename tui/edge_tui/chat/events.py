@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from edge.types import AddProgress, AddReport, Prefill
+
+if TYPE_CHECKING:
+    from edge_tui.chats.records import Turn
 
 State = Literal["loading", "ready", "answering", "adding", "adapting", "switching", "comparing", "failed"]
 End = Literal["stop", "length", "cancelled"]
@@ -172,6 +175,14 @@ class Switched:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened:
+    """Another conversation takes the place of the one on the screen; `note` is a word about it."""
+
+    turns: tuple[Turn, ...]
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
 class Sided:
     """Something that happened on one side of a comparison, 0 or 1, and the `seconds` since its question was asked."""
 
@@ -181,13 +192,21 @@ class Sided:
 
 
 @dataclass(frozen=True, slots=True)
+class Aside:
+    """A word beside what is going on; `bad` when something went wrong that does not end it."""
+
+    note: str
+    bad: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
 Event = (
     Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
-    | Brought | Adapted | Switched | Sided | Idle
+    | Brought | Adapted | Switched | Sided | Opened | Aside | Idle
 )  # fmt: skip
 
 

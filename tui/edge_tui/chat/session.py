@@ -29,6 +29,7 @@ from edge_tui.chat.events import (
     Finished,
     Found,
     Loaded,
+    Opened,
     Reading,
     Source,
     Speed,
@@ -38,6 +39,7 @@ from edge_tui.chat.events import (
     printable,
 )
 from edge_tui.chat.holding import Holding, Knowledge
+from edge_tui.chat.keeping import Keeping
 from edge_tui.chat.rendering import notes, number_sources, to_markdown, with_context
 from edge_tui.chat.switching import Openers, Stopped, Switching, told
 
@@ -55,7 +57,8 @@ class Session(Holding):
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
-    `openers` open what is switched to later. `sampling` and `system` count from the next question on.
+    `openers` open what is switched to later. `sampling` and `system` count from the next question on. `keeping` keeps
+    what is said.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Session(Holding):
         certainty: float = 0.5,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         super().__init__(adapter, system, open_knowledge)
         self._open_model = open_model
@@ -83,6 +87,7 @@ class Session(Holding):
         self._latest = 0
         self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
         self.switching = Switching(self, openers or Openers(), open_model)
+        self.keeping = keeping or Keeping()
         self.report: AddReport | None = None
         """What came of the last time that documents were added."""
         self.question = self.answer = ""
@@ -93,10 +98,22 @@ class Session(Holding):
         """Open the documents and add those given at the start; what cannot be opened is told, the rest works."""
         return self._open(progress, self._job("adding"))
 
-    def ask(self, question: str) -> Iterator[Event]:
-        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early."""
+    def ask(self, question: str, *, instead_of: int | None = None) -> Iterator[Event]:
+        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early.
+
+        With `instead_of` the turns from that one on, counted from 1, give way to it.
+        """
         self.question = question
-        return self._answer(question, self._job("answering"))
+        return self.keeping.told(question, self._answer(question, self._job("answering")), instead_of)
+
+    def kept(self, job: Iterator[Event]) -> Iterator[Event]:
+        """What `keeping` does with kept chats. Where that opens another one, its last answer is the last answer."""
+        for event in job:
+            if isinstance(event, Opened):
+                last = event.turns[-1] if event.turns else None
+                self.question, self.answer = (last.question.text, last.answer.text) if last else ("", "")
+                self.speed = Speed(limit=self.speed.limit)
+            yield event
 
     def add(
         self,
@@ -169,6 +186,7 @@ class Session(Holding):
             prompt_passages=self._prompt_passages,
             certainty=self._certainty,
         )
+        yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
         if self._open_knowledge is None:
             return
         try:
@@ -183,6 +201,8 @@ class Session(Holding):
         """Begin a new conversation; documents and model stay."""
         if self._chat is not None:
             self._chat.clear()
+            self._chat.system = self._system
+        self.keeping.clear()
         self.question = self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
         yield from ()
@@ -190,6 +210,7 @@ class Session(Holding):
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
         self._chat = None
+        self.keeping.close()
         if self._model.done() and self._failure is None:
             self._model.result().close()
         if self._knowledge is not None:
@@ -301,7 +322,7 @@ class _Turn:
         self._text: list[str] = []
 
     def run(self, question: str, sampling: Sampling, stopped: Callable[[], bool]) -> Iterator[Event]:
-        stream = self._chat.stream(question, sampling=sampling)
+        stream = self._session.keeping.deltas(self._chat.stream(question, sampling=sampling))
         try:
             for delta in stream:
                 yield from self._events(delta)

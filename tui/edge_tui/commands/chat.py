@@ -12,12 +12,16 @@ from edge_tui.commands.options import Request, answering
 if TYPE_CHECKING:
     from edge.model import Model
     from edge_index import Index
+    from edge_tui.chat.keeping import Keeping
 
 
 @click.command(epilog="Example: edge chat --docs manuals/")
 @answering
+@click.option("-c", "--continue", "last", is_flag=True, help="Go on with the last chat.")
+@click.option("--chat", "number", type=click.IntRange(1), metavar="ID", help="Go on with a chat (edge chats list).")
+@click.option("--keep/--no-keep", "keep_chats", default=None, help="Whether what is said is kept (default: yes).")
 @click.option("--plain", is_flag=True, help="Lines of text instead of the app: for screen readers and scripts.")
-def chat(plain: bool, **told: Any) -> int:
+def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     """Talk with your documents in a terminal app.
 
     Sources stand beside every answer, Esc stops it, and documents can be added from inside. Without --docs
@@ -29,12 +33,15 @@ def chat(plain: bool, **told: Any) -> int:
     from edge import library
     from edge.errors import UsageError
 
+    if last and number is not None:
+        raise click.UsageError("give either --continue or --chat, not both")
     request = Request.of(**told)
     # Textual reads standard input and draws on standard error.
     if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
             'edge chat needs a terminal; without one use: edge ask "QUESTION", or edge chat --plain, which reads lines'
         )
+    from edge_tui.chat.keeping import LATEST
     from edge_tui.chat.session import Session
     from edge_tui.commands import opening
 
@@ -60,6 +67,7 @@ def chat(plain: bool, **told: Any) -> int:
         certainty=request.settings.certainty,
         sampling=request.sampling(),
         openers=opening.openers(request),
+        keeping=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
     )
     if plain:
         from edge_tui.chat.plain import PlainChat
@@ -72,3 +80,21 @@ def chat(plain: bool, **told: Any) -> int:
 
     run(session, theme=request.settings.theme, welcome=True)
     return 0
+
+
+def _keeping(wanted: bool, index: str, reopen: int | None) -> Keeping:
+    """What keeps the chat. Whether there is the one to go on with is known before the app runs."""
+    from edge import paths
+    from edge.errors import UsageError
+    from edge_tui.chat.keeping import LATEST, Keeping
+
+    if not wanted:
+        if reopen is not None:
+            raise UsageError("chats are not kept (keep_chats is off); add --keep to go on with one")
+        return Keeping()
+    if reopen not in (None, LATEST):
+        from edge_tui.chats.store import Store
+
+        with Store(paths.chats_file()) as store:
+            store.chat(reopen)
+    return Keeping(paths.chats_file(), index=index, reopen=reopen)

@@ -19,6 +19,7 @@ from edge.errors import EdgeError
 COMMANDS = {
     "ask": "Answer one question from your documents.",
     "chat": "Talk with your documents in a terminal app.",
+    "chats": "List, show, search, export and remove kept chats.",
     "index": "Build and search indexes of your documents.",
     "models": "List, show, fetch, import and remove models.",
     "adapters": "List, keep, show and remove LoRA adapters.",

@@ -8,7 +8,7 @@ import click
 @click.command(epilog="Example: EDGE_HOME=/mnt/usb/edge edge paths")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def paths(as_json: bool) -> None:
-    """Show where edge keeps its models, indexes, cache and settings.
+    """Show where edge keeps its models, indexes, chats, cache and settings.
 
     EDGE_HOME puts all of them into another folder.
     """
@@ -19,6 +19,7 @@ def paths(as_json: bool) -> None:
         "home": str(places.home()),
         "models": str(places.models_dir()),
         "indexes": str(places.indexes_dir()),
+        "chats": str(places.chats_file()),
         "cache": str(places.cache_dir()),
         "config": str(places.config_file()),
     }

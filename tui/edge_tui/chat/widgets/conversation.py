@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from textwrap import shorten
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from edge_tui.chat.events import Added, Finished, Source, printable
 
 if TYPE_CHECKING:
     from markdown_it import MarkdownIt
+    from textual.widget import Widget
     from textual.widgets import Markdown
     from textual.widgets.markdown import MarkdownStream
 
@@ -56,10 +58,25 @@ class Conversation(VerticalScroll, can_focus=False):
         await self._log.mount(widget)
         self.anchor()
 
-    async def restart(self) -> None:
-        await self._log.remove_children()
-        await self._log.mount(welcome())
+    async def restart(self, keep: Sequence[Widget] = ()) -> None:
+        """Begin anew; what is to be kept stays, each with the question before it."""
+        children = list(self._log.children)
+        stay = {child for child, after in zip_longest(children, children[1:]) if child in keep or after in keep}
+        await self._log.remove_children([child for child in children if child not in stay])
+        if not stay:
+            await self._log.mount(welcome())
         self.anchor()
+
+    async def put_first(self, *widgets: Widget) -> None:
+        """Put something before all the rest."""
+        await self._log.query(".welcome").remove()
+        await self._log.mount(*widgets, before=0 if self._log.children else None)
+
+    async def cut(self, count: int) -> None:
+        """Take the last `count` questions away, and all that followed."""
+        children = list(self._log.children)
+        starts = [at for at, child in enumerate(children) if isinstance(child, Question)]
+        await self._log.remove_children(children[starts[-count] :] if 0 < count <= len(starts) else [])
 
 
 class Question(Static):
