@@ -284,6 +284,17 @@ def test_reread_by_name(shelf: Path) -> None:
     drive(on(shelf), play)
 
 
+def test_a_name_that_no_file_can_have_is_told(shelf: Path) -> None:
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await send(pilot, f"/add /{'x' * 300}")
+        await until(pilot, lambda: "cannot be reached: File name too long" in " ".join(screen_text(app).split()))
+        await send(pilot, "/add /nul\0l")
+        await until(pilot, lambda: "/nul\ufffdl" in screen_text(app))
+        assert app.session.state == "ready"
+
+    drive(on(shelf), play, (160, 50))
+
+
 def test_a_session_removes_and_looks_after_documents() -> None:
     books = Shelf(MANUAL, MANUAL)
     chat = session(knowledge=books)

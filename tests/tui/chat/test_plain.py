@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from edge.engines.scripted import ScriptedEngine
-from edge.errors import ModelError
+from edge.errors import EncoderError, ModelError
 from edge.model import Model
 from edge_tui.chat.plain import PlainChat
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, session
@@ -276,3 +276,21 @@ def test_without_models_a_script_gets_a_reason_and_exit_code_1(tmp_path: Path) -
     assert done.returncode == 1
     assert "edge models pull starter" in done.stderr
     assert done.stdout == ""
+
+
+def test_documents_that_cannot_be_opened_are_not_called_none(tmp_path: Path) -> None:
+    def closed() -> Shelf:
+        raise EncoderError("there is no text encoder; run: edge models pull starter")
+
+    out, err = io.StringIO(), io.StringIO()
+    chat = session()
+    chat._open_knowledge = closed
+    assert PlainChat(chat, io.StringIO("/docs\n/reread\n"), out, err, invite=False).loop() == 1
+    assert out.getvalue() == ""
+    assert err.getvalue().count("no text encoder") == 3
+
+
+def test_the_first_steps_are_told_in_lines(edge_home: Path) -> None:
+    _, out, _ = talk("/welcome")
+    assert "No model is here yet; run: edge models pull starter" in out
+    assert "edge opens no network connection" in out

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from textual import work
 from textual.app import App, ComposeResult, SystemCommand
@@ -36,9 +36,6 @@ from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
 from edge_tui.chat.worker import Worker
-
-if TYPE_CHECKING:
-    from edge_tui.chat.screens.documents import DocumentsScreen
 
 
 @runtime_checkable
@@ -348,28 +345,14 @@ class ChatApp(App[None]):
         await self.conversation.say(view)
         self.submit(self.session.add(paths, self.note_progress, again=again), view)
 
-    async def greet(self) -> None:
-        """Show what is on this machine and how to begin."""
-        from edge_tui.chat.screens.welcome import WelcomeScreen
-
-        if len(self.screen_stack) == 1:
-            await self.push_screen(WelcomeScreen())
-
     async def _greet_once(self) -> None:
         """At the start, and not over the head of somebody who types already."""
         if self._welcome and not self._prompt.text:
-            await self.greet()
+            await offers.greet(self)
         self._welcome = False
 
-    async def action_documents(self) -> DocumentsScreen | None:
-        """Show all documents; the screen, unless another one stands in the way."""
-        from edge_tui.chat.screens.documents import DocumentsScreen
-
-        if len(self.screen_stack) == 1:
-            screen = DocumentsScreen()
-            await self.push_screen(screen)
-            return screen
-        return None
+    async def action_documents(self) -> None:
+        await offers.show_documents(self)
 
     def action_add(self) -> None:
         from edge_tui.chat.screens.add import AddScreen

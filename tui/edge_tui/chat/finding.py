@@ -5,6 +5,7 @@ No document is opened, no folder is read, nothing is fetched.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,7 @@ def _folders() -> Iterator[Path]:
         likely.append(here)
     seen = set()
     for folder in likely:
-        if folder.is_dir() and folder.resolve() not in seen:
-            seen.add(folder.resolve())
+        real = os.path.realpath(folder)
+        if os.path.isdir(folder) and real not in seen:
+            seen.add(real)
             yield folder

@@ -1,4 +1,4 @@
-"""What the app offers for what is being typed or pasted: completions, and to add files that were dropped."""
+"""What the app offers: completions of what is typed, to add what was dropped, the documents, the first steps."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edge_tui.chat.app import ChatApp
     from edge_tui.chat.deeds import Deed
+    from edge_tui.chat.screens.documents import DocumentsScreen
     from edge_tui.chat.widgets.prompt import Prompt
 
 
@@ -56,6 +57,25 @@ async def take_drop(app: ChatApp, prompt: Prompt, paths: Sequence[str], text: st
 
     lines = [("add", "Add to the documents"), ("text", "Put the text into the input")]
     app.push_screen(ChooseScreen(_question(drop.there), lines, "add"), chosen)
+
+
+async def show_documents(app: ChatApp) -> DocumentsScreen | None:
+    """Show all documents; the screen, unless another one stands in the way."""
+    from edge_tui.chat.screens.documents import DocumentsScreen
+
+    if len(app.screen_stack) > 1:
+        return None
+    screen = DocumentsScreen()
+    await app.push_screen(screen)
+    return screen
+
+
+async def greet(app: ChatApp) -> None:
+    """Show what is on this machine and how to begin."""
+    from edge_tui.chat.screens.welcome import WelcomeScreen
+
+    if len(app.screen_stack) == 1:
+        await app.push_screen(WelcomeScreen())
 
 
 def _question(there: Sequence[Path]) -> str:

@@ -51,6 +51,9 @@ def add(
             yield Added(AddReport(), stopped=True)
         except EdgeError as error:
             yield Trouble(str(error))
+        except OSError as error:
+            where = error.filename or "A path"
+            yield Trouble(f"{where} cannot be reached: {error.strerror}. Correct it, or see to its permissions.")
 
 
 def remove(session: Session, paths: Sequence[str], stopped: Callable[[], bool]) -> Iterator[Event]:

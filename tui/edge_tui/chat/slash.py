@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,11 +43,11 @@ def parse(line: str) -> Command | None:
 
 def paths(argument: str) -> tuple[Path, ...]:
     """The paths of a line: as a whole if that exists, else split as a shell does, `~` expanded."""
-    whole = Path(argument).expanduser()
-    if whole.exists():
+    whole = Path(os.path.expanduser(argument))
+    if os.path.exists(whole):  # Path.exists raises for names that are too long
         return (whole.absolute(),)
     try:
         words = shlex.split(argument)
     except ValueError:  # an odd apostrophe in a name
         words = argument.split()
-    return tuple(Path(from_url(word)).expanduser().absolute() for word in words)
+    return tuple(Path(os.path.expanduser(from_url(word))).absolute() for word in words)

@@ -123,15 +123,15 @@ def look(paths: Sequence[str], text: str) -> Drop:
     """Which of the dropped paths exist. Looks at the disk."""
     there, missing = [], []
     for each in paths:
-        path = Path(each).expanduser()
+        path = Path(os.path.expanduser(each))
         try:
-            found = os.path.lexists(path)
-        except (OSError, ValueError):
-            found = False
-        if found:
+            os.lstat(path)
+        except PermissionError:  # adding it tells so
             there.append(path.absolute())
-        else:
+        except (OSError, ValueError):
             missing.append(each)
+        else:
+            there.append(path.absolute())
     return Drop(tuple(there), tuple(missing), text)
 
 

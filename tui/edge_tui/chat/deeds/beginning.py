@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 async def welcome(app: ChatApp, _argument: str) -> None:
-    await app.greet()
+    from edge_tui.chat.offers import greet
+
+    await greet(app)
 
 
 def plain_welcome(chat: PlainChat, _argument: str) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
     from edge_tui.chat.events import Staleness
     from edge_tui.chat.plain import PlainChat
+    from edge_tui.chat.screens.documents import DocumentsScreen
 
 STALE = "stale"
 """In the place of a path: everything that is no longer what was read."""
@@ -44,12 +45,20 @@ def known(app: ChatApp, begun: str) -> list[str]:
     return [document.path for document in app.session.documents if document.path.startswith(begun)][:50]
 
 
+async def show_documents(app: ChatApp) -> DocumentsScreen | None:
+    from edge_tui.chat import offers
+
+    return await offers.show_documents(app)
+
+
 async def documents(app: ChatApp, _argument: str) -> None:
-    await app.action_documents()
+    await show_documents(app)
 
 
 def plain_documents(chat: PlainChat, _argument: str) -> None:
     stale = _survey(chat)
+    if stale is None:
+        return
     for document in chat.session.documents:
         _, numbers, state = line(document, stale)
         chat.say(f"{document.path}: {numbers}{', ' if state else ''}{state}")
@@ -62,7 +71,7 @@ def plain_documents(chat: PlainChat, _argument: str) -> None:
 
 
 async def remove(app: ChatApp, argument: str) -> None:
-    screen = await app.action_documents()
+    screen = await show_documents(app)
     if screen is not None and argument:
         screen.ask_to_remove([str(path) for path in slash.paths(argument)])
 
@@ -77,7 +86,7 @@ def plain_remove(chat: PlainChat, argument: str) -> None:
 async def reread(app: ChatApp, argument: str) -> None:
     if argument and argument != STALE:
         await app.add_documents(slash.paths(argument), again=True)
-    elif (screen := await app.action_documents()) is not None:
+    elif (screen := await show_documents(app)) is not None:
         screen.reread_stale()
 
 
@@ -85,16 +94,20 @@ def plain_reread(chat: PlainChat, argument: str) -> None:
     if argument and argument != STALE:
         chat.run(chat.session.add(slash.paths(argument), chat.note_progress, again=True))
         return
-    changed = [path for path, state in _survey(chat).items() if state == "changed"]
+    stale = _survey(chat)
+    if stale is None:
+        return
+    changed = [path for path, state in stale.items() if state == "changed"]
     if changed:
         chat.run(chat.session.add(changed, chat.note_progress, again=True))
     else:
         chat.say("No document has changed since it was read.")
 
 
-def _survey(chat: PlainChat) -> Mapping[str, Staleness]:
+def _survey(chat: PlainChat) -> Mapping[str, Staleness] | None:
+    """Which documents are stale; None where they cannot be looked at, which has been told."""
     found = [event.stale for event in chat.run(chat.session.survey()) if isinstance(event, Surveyed)]
-    return found[0] if found else {}
+    return found[0] if found else None
 
 
 def stale_or_known(app: ChatApp, begun: str) -> list[str]:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from edge_tui.chat import slash
 from edge_tui.chat.deeds import Deed, every
-from edge_tui.chat.widgets.conversation import HelpNote
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -18,6 +17,8 @@ async def new(app: ChatApp, _argument: str) -> None:
 
 
 async def help_(app: ChatApp, _argument: str) -> None:
+    from edge_tui.chat.widgets.conversation import HelpNote
+
     await app.conversation.say(HelpNote([(deed.usage, deed.what) for deed in every().values()], slash.KEYS))
 
 

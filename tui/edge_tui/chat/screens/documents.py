@@ -13,7 +13,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.widgets import Input, Static, Tree
+from textual.widgets import Input, Static
 
 from edge.types import AddProgress, Document, Failure
 from edge_tui.chat import events, slash
@@ -21,7 +21,7 @@ from edge_tui.chat.doctree import Folder, counts
 from edge_tui.chat.events import Staleness, printable
 from edge_tui.chat.screens.add import PathSuggester
 from edge_tui.chat.typed_paths import dropped, look
-from edge_tui.chat.widgets.documents import Branch, DocumentTree
+from edge_tui.chat.widgets.documents import DocumentTree
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -104,14 +104,18 @@ class DocumentsScreen(Screen[None]):
         what = counts(known, self._stale) if known else "none yet; a adds some, or drop them here"
         self._title.update(Content.assemble(("Documents", "bold"), f"  {what}"))
         self._tree.show(known, self._stale, session.report.failed if session.report else ())
+        self.call_after_refresh(self._show_detail)
 
     def _say(self, text: str, *, error: bool = False) -> None:
         self._yes = None
         self._message.update(Content(printable(text)))
         self._message.set_class(error, "-error")
 
-    def on_tree_node_highlighted(self, event: Tree.NodeHighlighted[Branch]) -> None:
-        data = event.node.data
+    def on_tree_node_highlighted(self) -> None:
+        self._show_detail()
+
+    def _show_detail(self) -> None:
+        data = self._tree.chosen
         told = data.path if isinstance(data, Document | Folder) else data.reason if isinstance(data, Failure) else ""
         self._detail.update(Content(printable(told)))
 
