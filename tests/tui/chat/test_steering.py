@@ -238,9 +238,9 @@ def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Pa
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+r")
         await until(pilot, lambda: "Write a question first" in screen_text(app))
-        await pilot.press(*"first?", "ctrl+t")
+        await pilot.press(*"first?", "ctrl+r")
         await until(pilot, picking(app))
         assert "with | without documents" in screen_text(app)
         await pilot.press("enter")
@@ -251,7 +251,7 @@ def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Pa
         await pilot.press("enter")
         await until(pilot, lambda: "Three." in screen_text(app))
         await answered(app, pilot)
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+r")
         await until(pilot, picking(app))
         await pilot.press(*"without", "enter")
         await compared(app, pilot)
@@ -259,7 +259,7 @@ def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Pa
         await until(pilot, lambda: "It counts instead of the answer before." in screen_text(app))
         assert "Four." in screen_text(app)
         assert not any("Three." in text for text in engine.prompts)
-        await pilot.press(*"second?", "ctrl+t")
+        await pilot.press(*"second?", "ctrl+r")
         await until(pilot, picking(app))
         await pilot.press("enter")
         await compared(app, pilot)
@@ -297,7 +297,7 @@ def test_nothing_is_compared_while_an_answer_is_written() -> None:
         await ready(app, pilot)
         await send(pilot, "go")
         await until(pilot, lambda: "alpha" in screen_text(app))
-        await pilot.press("ctrl+t")
+        await pilot.press("ctrl+r")
         await until(pilot, lambda: "Still answering" in screen_text(app))
         assert len(app.screen_stack) == 1
         await pilot.press("escape")

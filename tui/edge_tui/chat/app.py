@@ -73,7 +73,7 @@ class ChatApp(App[None]):
         Binding("ctrl+o", "sources", priority=True),
         Binding("ctrl+l", "add", priority=True),
         Binding("ctrl+y", "copy", priority=True),
-        Binding("ctrl+t", "compare"),
+        Binding("ctrl+r", "compare"),
         Binding("ctrl+q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", system=True),
     ]

@@ -85,7 +85,7 @@ class Holding:
         old, self._knowledge, self.documents = self._knowledge, knowledge, ()
         if self._chat is not None:
             self._chat.knowledge = None
-        self._look()
+        self.look()
         if old is not None:
             old.close()
 
@@ -106,7 +106,7 @@ class Holding:
         if self._chat is not None:
             self._chat.system = text
 
-    def _look(self) -> None:
+    def look(self) -> None:
         """See which documents there are; none at all must not silence the model."""
         if self._knowledge is not None and self._chat is not None:
             self.documents = tuple(self._knowledge.documents())

@@ -21,6 +21,7 @@ from edge.types import (
     Sampling,
     Usage,
 )
+from edge_tui.chat.choices import adapter_names
 from edge_tui.chat.events import (
     Added,
     Event,
@@ -109,6 +110,10 @@ class Session(Holding):
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
         return self.run("adapting", lambda stopped: self.switching.adapter(wanted, stopped))
 
+    def adapters(self) -> tuple[str, ...]:
+        """The names of those that can be asked for: loaded ones and those of the library."""
+        return tuple(adapter_names(self.loaded()))
+
     def run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
         """The events of a job that changes or uses what this session has; it is told when it is to stop."""
         return self._run(doing, job, self._job(doing))
@@ -165,7 +170,7 @@ class Session(Holding):
         except EdgeError as error:
             yield Trouble(str(error))
             return
-        self._look()
+        self.look()
         if self._first_documents:
             yield from self._add(self._first_documents, progress, stopped)
 
@@ -247,7 +252,7 @@ class Session(Holding):
             yield Trouble(str(error))
         finally:
             self._doing = None
-            self._look()
+            self.look()
 
     # What comparing needs, on the worker's thread ----------------------------------------------------------
 

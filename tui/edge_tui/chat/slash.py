@@ -14,7 +14,7 @@ KEYS = (
     ("Ctrl+O", "go to the sources: 1–9, ← and → choose, Esc leads back"),
     ("Ctrl+L", "add documents"),
     ("Ctrl+Y", "copy the last answer"),
-    ("Ctrl+T", "put the question to two sides"),
+    ("Ctrl+R", "put the question to two sides"),
     ("Ctrl+P", "everything, by name"),
     ("Ctrl+Q", "leave"),
 )
