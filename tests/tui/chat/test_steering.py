@@ -259,6 +259,13 @@ def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Pa
         await until(pilot, lambda: "It counts instead of the answer before." in screen_text(app))
         assert "Four." in screen_text(app)
         assert not any("Three." in text for text in engine.prompts)
+        await pilot.press(*"second?", "ctrl+r")
+        await until(pilot, picking(app))
+        await pilot.press("enter")
+        await compared(app, pilot)
+        await pilot.press("1")
+        await until(pilot, lambda: app.session.question == "second?")
+        assert prompt(app).text == "", "it has been asked"
 
     drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
 

@@ -78,7 +78,7 @@ class ChatApp(App[None]):
         Binding("ctrl+l", "add", priority=True),
         Binding("ctrl+t", "documents"),
         Binding("ctrl+y", "copy", priority=True),
-        Binding("ctrl+r", "compare", priority=True),
+        Binding("ctrl+r", "compare"),
         Binding("ctrl+q", "quit", priority=True),
         Binding("ctrl+c", "interrupt", system=True),
     ]

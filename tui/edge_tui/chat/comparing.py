@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelTooLarge, UsageError
-from edge_tui.chat.choices import Choice, adapter_names
+from edge_tui.chat.choices import Choice
 from edge_tui.chat.events import Aside, Event, Finished, Sided, Speed, Trouble, printable
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def sides(words: str, session: Session) -> tuple[Side, Side]:
 def pairs(session: Session) -> list[Choice]:
     """What can be compared here, the likeliest wish first."""
     found = []
-    adapters = adapter_names(session.loaded())
+    adapters = session.adapters()
     for name in sorted(adapters, key=lambda name: name != session.adapter):
         found.append(Choice(f"{BASE}|{name}", f"base | {printable(name)}", "the plain base and the adapter"))
     if session.adapter is not None:
@@ -84,12 +84,12 @@ def _side(word: str, session: Session) -> Side:
         if not documents:
             raise UsageError("there are no documents to compare with; /add PATH adds some, /index NAME brings others")
         return Side("with documents", session.adapter, documents=True)
-    if word in adapter_names(session.loaded()):
+    if word in session.adapters():
         return Side(printable(word), word, documents)
     try:
         path = library.find_model(word or "?")
     except ModelError:
-        adapters = ", ".join(adapter_names(session.loaded())) or "none"
+        adapters = ", ".join(session.adapters()) or "none"
         models = ", ".join(entry.name for entry in library.models()) or "none"
         raise UsageError(
             f"{printable(word) or 'nothing'} is no side to compare; write two of these with | between them: "

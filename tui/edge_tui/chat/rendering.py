@@ -93,7 +93,7 @@ def notes(answer: Answer, *, mark_own: bool = True) -> tuple[str, ...]:
         for item in answer.ledger.dropped
     )
     if answer.finish == "length":
-        out.append(f"Cut off after {answer.usage.completion_tokens} tokens; ask it to go on, or raise EDGE_MAX_TOKENS")
+        out.append(f"Cut off after {answer.usage.completion_tokens} tokens; ask it to go on, or /sampling max_tokens=…")
     if answer.finish == "cancelled":
         out.append("Stopped")
     return tuple(out)

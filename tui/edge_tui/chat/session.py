@@ -24,6 +24,7 @@ from edge.types import (
 )
 from edge_tui.chat import shelving
 from edge_tui.chat.checked import checked
+from edge_tui.chat.choices import adapter_names
 from edge_tui.chat.events import (
     Event,
     Finished,
@@ -136,6 +137,10 @@ class Session(Holding):
     def adapt(self, wanted: str | None) -> Iterator[Event]:
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
         return self.run("adapting", lambda stopped: self.switching.adapter(wanted, stopped))
+
+    def adapters(self) -> tuple[str, ...]:
+        """The names of those that can be asked for: loaded ones and those of the library."""
+        return tuple(adapter_names(self.loaded()))
 
     def run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
         """The events of a job that changes or uses what this session has; it is told when it is to stop."""

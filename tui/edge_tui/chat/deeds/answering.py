@@ -21,15 +21,14 @@ def adapter(app: ChatApp, argument: str) -> None:
     def chosen(name: str) -> None:
         adapter(app, name)
 
-    model = app.session.loaded()
-    if not choices.adapter_names(model):
+    if not app.session.adapters():
         app.notify("There is no adapter yet; /adapter PATH takes one, `edge adapters add PATH` keeps it.", timeout=5)
     else:
         app.choose("Who answers?", lambda: choices.adapters(app.session.loaded()), app.session.adapter or OFF, chosen)
 
 
 def adapters(app: ChatApp, begun: str) -> list[str]:
-    return [name for name in (OFF, *choices.adapter_names(app.session.loaded())) if name.startswith(begun)]
+    return [name for name in (OFF, *app.session.adapters()) if name.startswith(begun)]
 
 
 def copy(app: ChatApp, _argument: str) -> None:

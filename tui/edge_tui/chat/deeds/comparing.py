@@ -10,6 +10,7 @@ from edge_tui.chat import comparing
 from edge_tui.chat.comparing import Comparing
 from edge_tui.chat.deeds import Deed
 from edge_tui.chat.widgets.conversation import AnswerView, Note, Question
+from edge_tui.chat.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -51,6 +52,9 @@ async def _begin(app: ChatApp, words: str, question: str) -> None:
     async def left(number: int | None) -> None:
         if number is None or number < 0:
             return
+        prompt = app.query_one(Prompt)
+        if prompt.text.strip() == question:
+            prompt.replace_all("")
         pane = screen.panes[number]
         finished = pane.finished
         assert finished is not None, "only an answer can be kept"
