@@ -301,6 +301,20 @@ def test_a_long_chat_is_drawn_from_its_end_and_can_be_left_meanwhile(path: Path)
     drive(keeping(path, reopen=LATEST), play)
 
 
+def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
+    with Store(path) as store:
+        number = store.create("long")
+        for at in range(60):
+            asked = ChatMessage("user", f"question {at}?", now())
+            store.put(number, Turn(asked, ChatMessage("assistant", f"answer **{at}**", now())))
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await until(pilot, lambda: app.query(Question))
+        await pilot.press("ctrl+q")
+
+    drive(keeping(path, reopen=LATEST), play)
+
+
 def test_a_locked_file_is_told_in_the_app_and_the_chat_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY", 0.01)
 
