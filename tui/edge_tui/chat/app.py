@@ -271,6 +271,7 @@ class ChatApp(App[None]):
         self.submit(self.session.ask(question, instead_of=instead_of), view)
 
     async def _obey(self, command: slash.Command) -> None:
+        self._instead = None
         deed = self.deeds.get(command.name)
         if deed is not None:
             done = deed.do(self, command.argument)
