@@ -306,6 +306,22 @@ def test_a_long_chat_is_drawn_from_its_end_and_can_be_left_meanwhile(path: Path)
     drive(keeping(path, reopen=LATEST), play)
 
 
+def test_an_edit_while_a_long_chat_is_drawn(path: Path) -> None:
+    with Store(path) as store:
+        number = store.create("long")
+        for at in range(1, 41):
+            asked = ChatMessage("user", f"question {at}?", now())
+            store.put(number, Turn(asked, ChatMessage("assistant", f"answer **{at}**", now())))
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await until(pilot, lambda: app.query(Question) and app.session.state == "ready")
+        await app.ask("at last?", instead_of=4)
+        await shows(app, pilot, "question 1?", "answer 1", "question 2?", "question 3?", "at last?", "one")
+        assert len(app.query(Question)) == 4
+
+    drive(keeping(path, reopen=LATEST), play)
+
+
 def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
     with Store(path) as store:
         number = store.create("long")
