@@ -178,7 +178,8 @@ def test_edit_retry_and_undo(path: Path) -> None:
         await shows(app, pilot, "alpha?", "one", "beta?", "three", "What was replaced is back.", gone=("gamma",))
         await send(pilot, "/edit 2")
         await until(pilot, lambda: prompt(app).text == "beta?")
-        await pilot.press("escape")
+        prompt(app).replace_all("")
+        await send(pilot, "/docs")  # whoever does something else does not edit any more
         await ask(app, pilot, "delta?")
         await shows(app, pilot, "alpha?", "one", "beta?", "three", "delta?", "five")
 
@@ -232,23 +233,27 @@ def test_good_bad_correct_and_export(path: Path, tmp_path: Path, monkeypatch: py
         assert [(turn.answer.mark, turn.approved) for turn in store.turns(1)] == [("bad", None), ("good", "2.5")]
 
 
-def test_nothing_of_it_disturbs_an_answer_that_is_being_written(path: Path) -> None:
+def test_nothing_of_it_disturbs_an_answer_that_is_being_written(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         await send(pilot, "go")
         await until(pilot, lambda: "alpha" in screen_text(app))
-        for line in ("/retry", "/edit", "/fork", "/continue", "/undo", "/good", "/correct x"):
-            prompt(app).replace_all("")
-            await send(pilot, line)
+        monkeypatch.setattr(app, "notify", lambda message, **_: said.append(message))
+        for name, argument in (("retry", ""), ("edit", ""), ("fork", ""), ("continue", ""), ("undo", ""), ("good", "")):
+            done = app.deeds[name].do(app, argument)
+            if done is not None:
+                await done
+            assert said.pop() == "Still answering; Esc stops it."
             assert len(app.screen_stack) == 1
-        await shows(app, pilot, "Still answering; Esc stops it.")
         assert app.session.state == "answering"
         await send(pilot, "/chats")
         await until(pilot, lambda: app.screen.query_one(OptionList).option_count == 1)
         await pilot.press("enter")
         await pilot.press("escape")
 
-    engine = ScriptedEngine(["alpha " * 5000], delay=0.005)
+    engine = ScriptedEngine(["alpha " * 5000], delay=0.05)
     drive(keeping(path, engine=engine, sampling=Sampling(max_tokens=10_000)), play)
     with Store(path) as store:
         (turn,) = store.turns(1)
@@ -283,20 +288,50 @@ def test_a_question_asked_while_another_chat_is_opened_stays(path: Path) -> None
 def test_a_long_chat_is_drawn_from_its_end_and_can_be_left_meanwhile(path: Path) -> None:
     with Store(path) as store:
         number = store.create("long")
-        for at in range(200):
+        for at in range(80):
             asked = ChatMessage("user", f"question {at}?", now())
             store.put(number, Turn(asked, ChatMessage("assistant", f"answer **{at}**", now())))
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        await shows(app, pilot, "question 199?", "answer 199")
-        assert len(app.query(Question)) < 200
+        await shows(app, pilot, "question 79?", "answer 79")
+        assert len(app.query(Question)) < 80
         await pilot.press(*"typing")
         assert prompt(app).text == "typing"
         prompt(app).replace_all("")
         await send(pilot, "/new")
-        await shows(app, pilot, "Ask a question", gone=("question 1",))
+        await shows(app, pilot, "Ask a question", gone=("question 7",))
         await pilot.pause()
         assert not app.query(Question)
+
+    drive(keeping(path, reopen=LATEST), play)
+
+
+def test_an_edit_while_a_long_chat_is_drawn(path: Path) -> None:
+    with Store(path) as store:
+        number = store.create("long")
+        for at in range(1, 41):
+            asked = ChatMessage("user", f"question {at}?", now())
+            store.put(number, Turn(asked, ChatMessage("assistant", f"answer **{at}**", now())))
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await until(pilot, lambda: app.query(Question) and app.session.state == "ready")
+        await app.ask("at last?", instead_of=4)
+        await shows(app, pilot, "question 1?", "answer 1", "question 2?", "question 3?", "at last?", "one")
+        assert len(app.query(Question)) == 4
+
+    drive(keeping(path, reopen=LATEST), play)
+
+
+def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
+    with Store(path) as store:
+        number = store.create("long")
+        for at in range(60):
+            asked = ChatMessage("user", f"question {at}?", now())
+            store.put(number, Turn(asked, ChatMessage("assistant", f"answer **{at}**", now())))
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await until(pilot, lambda: app.query(Question))
+        await pilot.press("ctrl+q")
 
     drive(keeping(path, reopen=LATEST), play)
 

@@ -129,6 +129,11 @@ def test_deleting_and_bringing_back(path: Path) -> None:
         await listed(host, pilot, "日本語", "Bicycles [b]", "Pumps")
         await pilot.press("ctrl+z")
         await until(pilot, lambda: "nothing to bring back" in screen_text(host))
+        await pilot.press(*"pum")
+        await listed(host, pilot, "Pumps")
+        await pilot.press("ctrl+d")
+        await listed(host, pilot)
+        await until(pilot, lambda: "“Pumps” is deleted" in screen_text(host))
 
     drive(ChatsScreen(lambda: Store(path), "", deleted), play)
 

@@ -255,6 +255,20 @@ def test_marks_and_corrections(path: Path) -> None:
         assert [hit.chat.id for hit in store.search("uno")] == [1]
 
 
+def test_a_mark_leaves_who_answered_as_it_was(path: Path) -> None:
+    chat, _ = begun(path, "one", system="Be brief.")
+    asked(chat, "a")
+    list(chat.close())
+    with Store(path) as store:
+        before = store.chat(1)
+    chat = Session(lambda: Model(ScriptedEngine(["x"]), name="other"), keeping=Keeping(path, reopen=LATEST))
+    opened(chat)
+    done(chat, chat.keeping.mark("good"))
+    with Store(path) as store:
+        after = store.chat(1)
+    assert (after.model, after.system) == (before.model, before.system) == ("tiny", "Be brief.")
+
+
 def test_a_chat_is_written_to_a_file(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chat, _ = begun(path)
@@ -318,6 +332,20 @@ def test_a_locked_file_is_told_once_and_everything_is_kept_when_it_is_free(
     assert stored(path) == [("a", "one two three")]
     assert "kept again" in notes(asked(chat, "d"))
     assert stored(path) == [("a", "one two three"), ("b", "four five"), ("c", "six"), ("d", "one two three")]
+
+
+def test_what_could_not_be_kept_when_the_chat_was_left_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "_BUSY", 0.01)
+    chat, _ = begun(path)
+    asked(chat, "a")
+    lock = sqlite3.connect(path, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    asked(chat, "b")
+    assert "What was said last in “a” could not be kept." in notes(chat.clear())
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert "kept again" in notes(asked(chat, "c"))
+    assert stored(path, 2) == [("c", "three")]
 
 
 def test_a_lock_in_the_middle_of_an_answer_holds_no_word_up_twice(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,8 +179,20 @@ def test_removing_leaves_no_word_in_the_file(path: Path) -> None:
         number = kept(store, turn("cucumber?", "Zucchini."), title="Gherkin")
         other = kept(store, turn())
         store.remove([number])
+        file = b"".join(each.read_bytes() for each in path.parent.iterdir()).lower()
+        assert b"how often" in file
+        assert not [word for word in (b"cucumber", b"zucchini", b"gherkin") if word in file]
         assert found(store, "cucumber") == found(store, "gherkin") == []
         assert [entry.id for entry in store.chats()] == [other]
+
+
+def test_removing_works_while_another_app_reads(path: Path) -> None:
+    with Store(path) as store, Store(path) as other:
+        number = kept(store, turn("cucumber?"))
+        other._db.execute("BEGIN")
+        assert other.chats()
+        store.remove([number])
+        assert store.chats() == []
 
 
 def test_what_cannot_be_undone_any_more_is_forgotten(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

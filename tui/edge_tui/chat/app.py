@@ -21,7 +21,7 @@ from edge_tui.chat.choices import Choice
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
-from edge_tui.chat.redrawing import REDRAWING, redraw
+from edge_tui.chat.redrawing import REDRAWING, cut, redraw
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.completion import CompletionList
 from edge_tui.chat.widgets.conversation import (
@@ -308,7 +308,7 @@ class ChatApp(App[None]):
         """Ask; with `instead_of` in the place of that question, counted from 1, and of all that follow it."""
         view = AnswerView()
         if instead_of is not None:
-            await self.conversation.cut(len(self.session.keeping.turns) + 1 - instead_of)
+            await cut(self, instead_of)
         await self.conversation.say(Question(question))
         await self.conversation.say(view)
         if self.session.state in ("loading", "adding"):
@@ -325,6 +325,7 @@ class ChatApp(App[None]):
             self.push_screen(ChooseScreen(title, lines, now), lambda key: chosen(key) if key else None)
 
     async def _obey(self, command: slash.Command) -> None:
+        self._instead = None
         deed = self.deeds.get(command.name)
         if deed is not None:
             done = deed.do(self, command.argument)

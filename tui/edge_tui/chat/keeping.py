@@ -96,10 +96,11 @@ class Keeping:
         """What the chat streams, each piece of text kept before it is passed on."""
         return self._noting.deltas(stream)
 
-    def clear(self) -> None:
+    def clear(self) -> Iterator[Event]:
         """A new conversation."""
         self._leave()
         self._record.begin()
+        yield from self._record.told()
 
     def close(self) -> None:
         self._leave()
@@ -118,6 +119,7 @@ class Keeping:
         chat = entry
         turns = tuple(self._record.attempt(lambda store: store.turns(chat.id)))
         self._record.begin(turns, entry)
+        yield from self._record.told()
         yield self._opened(f"Back in “{printable(entry.title)}” of {entry.updated[:10]}.{self._other(entry)}")
 
     def fork(self, at: int | None = None) -> Iterator[Event]:
@@ -223,9 +225,10 @@ class Keeping:
         self._record.write(settle=True)
 
     def _leave(self) -> None:
-        """Try once more to write what could not be written."""
-        if self.on and self.turns:
-            self._record.write()
+        """Try once more to write what could not be written; it is told where that fails."""
+        if self.on and self.turns and not self._record.write():
+            what = f"What was said last in “{printable(self._title())}” could not be kept."
+            self._record.said.append(Aside(what, bad=True))
 
     def _found(self, store: Store, number: int) -> ChatEntry | None:
         if number != LATEST:

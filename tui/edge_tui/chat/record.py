@@ -47,6 +47,8 @@ class Record:
         self.turns = turns
         self.number = entry.id if entry else None
         self.title = entry.title if entry else title
+        if entry is not None:
+            self._about = (entry.model, entry.adapter, entry.system)
         self._unwritten = set() if entry else set(range(len(turns)))
         if entry is None:
             self._forget()
@@ -136,7 +138,7 @@ class Record:
             self._store = None
 
     def _write(self, store: Store) -> None:
-        if not self.turns:
+        if not self.turns or not (self._unwritten or self._gone):
             return
         model, adapter, system = self._about
         turns, number = list(self.turns), self.number

@@ -27,6 +27,17 @@ async def redraw(app: ChatApp, opened: Opened, waiting: Sequence[AnswerView]) ->
     app.run_worker(_draw(app.conversation, opened.turns), group=REDRAWING)
 
 
+async def cut(app: ChatApp, at: int) -> None:
+    """Take the turns from `at` on, counted from 1, off the screen; also those that are only about to be drawn."""
+    turns = app.session.keeping.turns
+    if any(worker.group == REDRAWING and not worker.is_finished for worker in app.workers):
+        app.workers.cancel_group(app, REDRAWING)
+        await app.conversation.restart()
+        app.run_worker(_draw(app.conversation, turns[: at - 1]), group=REDRAWING)
+    else:
+        await app.conversation.cut(len(turns) + 1 - at)
+
+
 async def _draw(conversation: Conversation, turns: Sequence[Turn]) -> None:
     for turn in reversed(turns):
         view = AnswerView()

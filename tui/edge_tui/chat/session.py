@@ -207,10 +207,9 @@ class Session(Holding):
         if self._chat is not None:
             self._chat.clear()
             self._chat.system = self._system
-        self.keeping.clear()
         self.question = self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
-        yield from ()
+        yield from self.keeping.clear()
 
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +11,7 @@ from textwrap import shorten
 from types import TracebackType
 from typing import Any
 
-from edge.errors import UsageError
+from edge.errors import StorageError, UsageError
 from edge.words import grams
 from edge_tui.chats import rows
 from edge_tui.chats.database import Damaged, Gone, connect, transaction, translated
@@ -194,11 +194,14 @@ class Store:
         return self.chat(found[0][0])
 
     def remove(self, chats: Iterable[int]) -> None:
-        """Delete chats for good."""
+        """Delete chats for good: their words do not stay in free pages either, unless another process is in the way."""
         with self.transaction():
             for number in chats:
                 self._db.execute("DELETE FROM chats WHERE id = ?", (number,))
-        with translated(self.path):
+        with suppress(StorageError), translated(self.path):
+            for table in ("words", "starts", "pairs"):
+                self._db.execute(f"INSERT INTO {table}({table}) VALUES ('optimize')")
+            self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def replaced(self, messages: Mapping[int, str | None]) -> None:

@@ -39,7 +39,7 @@ def plain_adapter(chat: PlainChat, argument: str) -> None:
     if argument:
         chat.run(chat.session.adapt(None if argument == OFF else argument))
         return
-    for name in (OFF, *choices.adapter_names(chat.session.loaded())):
+    for name in (OFF, *chat.session.adapters()):
         chat.say(f"{name}, in use" if name == (chat.session.adapter or OFF) else name)
 
 

@@ -143,18 +143,18 @@ def _numbers(app: ChatApp, begun: str) -> list[str]:
 
 
 DEEDS = (
-    Deed("chats", "", "show the chats that are kept: open, rename, delete", chats),
-    Deed("search", "WORDS", "search the chats that are kept", chats),
-    Deed("continue", "", "go on with the chat before this one", continue_),
+    Deed("chats", "", "list the kept chats", chats),
+    Deed("search", "WORDS", "search the kept chats", chats),
+    Deed("continue", "", "go on with the chat before this", continue_),
     Deed("rename", "[NAME]", "give this chat another name", rename),
-    Deed("delete", "", "delete this chat; /undo brings it back", delete),
-    Deed("undo", "", "bring back what was deleted, edited or asked again", undo),
-    Deed("edit", "[n]", "edit question n and ask it again from there", edit, _numbers),
+    Deed("delete", "", "delete this chat", delete),
+    Deed("undo", "", "bring back what was deleted or replaced", undo),
+    Deed("edit", "[n]", "ask question n again, edited", edit, _numbers),
     Deed("retry", "", "ask the last question once more", retry),
-    Deed("fork", "[n]", "go on after question n in a chat of its own", fork, _numbers),
-    Deed("good", "[n]", "mark an answer good: an example to learn from", marked("good"), _numbers),
+    Deed("fork", "[n]", "go on from question n in a new chat", fork, _numbers),
+    Deed("good", "[n]", "mark an answer good, to learn from", marked("good"), _numbers),
     Deed("bad", "[n]", "mark an answer bad", marked("bad"), _numbers),
-    Deed("correct", "[TEXT]", "say what the last answer should have been", correct),
-    Deed("export", "[FILE]", "write this chat to a file: FILE.md or FILE.json", export),
+    Deed("correct", "[TEXT]", "say how the answer should have been", correct),
+    Deed("export", "[FILE]", "write this chat to FILE.md or .json", export),
     Deed("save", "[FILE]", "the same as /export", export),
 )

@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 _MOST = 500
 """Chats in the list; older ones are found by searching."""
 
-_KEYS = "↑ ↓ choose · Enter opens · Ctrl+R renames · Ctrl+D deletes · Ctrl+Z undoes · Esc leaves"
+_KEYS = "↑ ↓ choose · Enter opens · ^R renames · ^D deletes · ^Z undoes · Esc leaves"
 _RENAMING = "Enter gives the chat this name · Esc leaves it as it was"
 
 
@@ -56,6 +56,7 @@ class ChatsScreen(ModalScreen[int | None]):
         self._deleted = deleted
         self._entries: dict[int, ChatEntry] = {}
         self._renaming: int | None = None
+        self._said = False
         self._title = Label("Chats", id="chats-title", markup=False)
         self._input = Input(placeholder="search", compact=True)
         self._list = OptionList(markup=False, compact=True)
@@ -172,16 +173,16 @@ class ChatsScreen(ModalScreen[int | None]):
         self._list.add_options([Option(_row(hit), id=str(hit.chat.id)) for hit in hits])
         if hits:
             self._list.highlighted = next((at for at, hit in enumerate(hits) if hit.chat.id == chosen), 0)
-        elif words.strip():
-            self._say("No chat holds all these words.")
-        else:
-            self._say("No chat is kept yet; every first question begins one.")
+        elif not self._said:
+            none = "No chat is kept yet; every first question begins one."
+            self._say("No chat holds all these words." if words.strip() else none)
 
     def _with(self, do: Callable[[Store], Result]) -> Result:
         with self._visit() as store:
             return do(store)
 
     def _say(self, text: str, *, bad: bool = False) -> None:
+        self._said = bool(text)
         self._note.update(Content(text))
         self._note.set_class(bad, "-error")
 
