@@ -6,7 +6,7 @@ import asyncio
 import html
 import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -15,6 +15,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError
 from edge.model import Model
 from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
+from edge_tui.chat.events import Stale
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.prompt import Prompt
 
@@ -45,6 +46,7 @@ class Shelf:
         self.wait = wait
         self.closed = False
         self.threads: set[int] = set()
+        self.outdated: dict[str, Stale] = {}
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
         self.threads.add(threading.get_ident())
@@ -87,6 +89,9 @@ class Shelf:
         if document not in self.texts:
             raise KnowledgeError(f"{document} is not in the index")
         return self.texts[document]
+
+    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Stale]:
+        return {path: how for path, how in self.outdated.items() if documents is None or path in set(documents)}
 
     def close(self) -> None:
         self.closed = True

@@ -6,14 +6,16 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.types import AddProgress, AddReport, Prefill
+from edge.types import AddProgress, AddReport, Ledger, Prefill
 
 State = Literal["loading", "ready", "answering", "adding", "adapting", "failed"]
 End = Literal["stop", "length", "cancelled"]
+Stale = Literal["changed", "gone"]
 
-# Tab and newline stay. Every other control character could steer the terminal that shows it.
-_BLANK = re.compile(r"[\r\x0b\x0c\x85]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+# Tab and newline stay. Every other control character could steer the terminal that shows it, and so could the two that
+# turn the direction of what follows, letter by letter; the marks that Urdu or Arabic text needs are not among them.
+_BLANK = re.compile(r"[\r\x0b\x0c\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202d\u202e]")
 
 
 def printable(text: str) -> str:
@@ -26,7 +28,8 @@ class Source:
     """A span of a document that an answer stands on, with the text around it.
 
     `number` counts from 1 within one answer. `before + quote + after` stand in the document in this order,
-    literally but for control characters; `start:end` is the quote's place in the extracted text.
+    literally but for control characters; `start:end` is the quote's place in the extracted text. `stale` tells that the
+    file is no longer what was read.
     """
 
     number: int
@@ -38,6 +41,7 @@ class Source:
     end: int
     before: str = ""
     after: str = ""
+    stale: Stale | None = None
 
     @property
     def name(self) -> str:
@@ -90,7 +94,8 @@ class Words:
 class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
-    `notes` are short sentences to stand below: the legend, what was left out, why it ended early.
+    `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `ledger` is None
+    where no model was asked.
     """
 
     end: End
@@ -98,6 +103,7 @@ class Finished:
     sources: tuple[Source, ...]
     notes: tuple[str, ...]
     speed: Speed
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,9 @@ class _Reader:
         self._at += 1
         return str(self._tokens[self._at - 1])
 
-    def _peek(self) -> str:
-        return str(self._tokens[self._at]) if self._at < len(self._tokens) else ""
+    def _peek(self, further: int = 0) -> str:
+        at = self._at + further
+        return str(self._tokens[at]) if at < len(self._tokens) else ""
 
     def _argument(self) -> str:
         """A group in braces, or the next token."""
@@ -172,6 +173,8 @@ class _Reader:
         if isinstance(known, str):
             # A letter next to the name of a function would read as one word: sin x, not sinx.
             apart = known.isalpha() and len(known) > 1 and (self._peek().isalnum() or self._peek()[:1] == "\\")
+            if len(known) == 1 and known.isalpha() and self._peek().isspace() and self._peek(1).isalnum():
+                self._at += 1  # the space only ended the name
             return f"{known} " if apart else known
         return known(self._argument())
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from edge.errors import EdgeError, KnowledgeError, ModelError
+from edge.errors import EdgeError, ModelError
 from edge.types import (
     Adapter,
     AddProgress,
@@ -35,12 +35,14 @@ from edge_tui.chat.events import (
     Reading,
     Source,
     Speed,
+    Stale,
     State,
     Trouble,
     Words,
     printable,
 )
-from edge_tui.chat.rendering import notes, number_sources, to_markdown, with_context
+from edge_tui.chat.passages import in_context
+from edge_tui.chat.rendering import notes, number_sources, to_markdown
 
 if TYPE_CHECKING:
     from edge.chat import Chat
@@ -63,6 +65,8 @@ class Knowledge(Protocol):
     def documents(self) -> list[Document]: ...
 
     def text(self, document: str) -> str: ...
+
+    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Stale]: ...
 
     def close(self) -> None: ...
 
@@ -296,16 +300,8 @@ class Session:
             self._look()
 
     def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        """The sources with the text around them, where the index still has it. On the worker's thread."""
-        if self._knowledge is None:
-            return sources
-        texts: dict[str, str] = {}
-        for name in {source.document for source in sources if not source.before and not source.after}:
-            try:
-                texts[name] = self._knowledge.text(name)
-            except KnowledgeError:  # removed by another process meanwhile: the quote alone still stands
-                continue
-        return tuple(with_context(each, texts[each.document]) if each.document in texts else each for each in sources)
+        """The sources with the text around them and whether it still stands so in the file. On the worker's thread."""
+        return sources if self._knowledge is None else in_context(self._knowledge, sources)
 
 
 def _announced(adapter: Adapter | None) -> str:
@@ -375,6 +371,7 @@ class _Turn:
             sources,
             notes(answer, mark_own=own),
             self._session.speed,
+            answer.ledger if answer.ledger.limit else None,
         )
 
     def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:

@@ -6,18 +6,6 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-KEYS = (
-    ("Enter", "send; Ctrl+J begins a new line"),
-    ("↑ ↓", "bring earlier lines back"),
-    ("PgUp PgDn", "scroll the conversation"),
-    ("Esc", "stop the answer, or take a waiting question back"),
-    ("Ctrl+O", "go to the sources: 1–9, ← and → choose, Esc leads back"),
-    ("Ctrl+L", "add documents"),
-    ("Ctrl+Y", "copy the last answer"),
-    ("Ctrl+P", "everything, by name"),
-    ("Ctrl+Q", "leave"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Command:

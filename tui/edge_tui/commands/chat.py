@@ -57,4 +57,5 @@ def chat(**told: Any) -> None:
             sampling=request.sampling(),
         ),
         theme=request.settings.theme,
+        keys=request.settings.keys,
     )

@@ -34,6 +34,6 @@ class Deed:
 
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, documents, leaving
+    from edge_tui.chat.deeds import answering, documents, leaving, reading
 
-    return {deed.name: deed for group in (documents, answering, leaving) for deed in group.DEEDS}
+    return {deed.name: deed for group in (documents, answering, reading, leaving) for deed in group.DEEDS}
