@@ -58,3 +58,18 @@ def _rgb(colour: Any) -> Colour:
 def _strips(app: Any) -> list[Any]:
     """Filters (dim, no colours) are applied already: they are part of what the widgets give."""
     return list(app.screen._compositor.render_strips(app.size))
+
+
+def inked(app: Any) -> list[list[str]]:
+    """The colours and the weight of every cell, as one word each."""
+    out = []
+    for strip in _strips(app):
+        row: list[str] = []
+        for segment in strip:
+            style = segment.style
+            colours = (style.color, style.bgcolor) if style else ()
+            named = " on ".join("#{:02x}{:02x}{:02x}".format(*_rgb(each)) for each in colours if each is not None)
+            held = [word for word in ("bold", "italic", "underline", "reverse") if style and getattr(style, word)]
+            row.extend([" ".join([named, *held])] * cell_len(segment.text))
+        out.append(row)
+    return out
