@@ -22,6 +22,7 @@ from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.ledger import LedgerBar
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.status import StatusLine
+from edge_tui.chat.widgets.words import Code, Words
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, screen_text, send, session, until
 from tui.chat.looks import rows, widths
 from tui.chat.test_app import answered, drive, marked, ready
@@ -83,6 +84,27 @@ def test_code_is_copied_by_a_key_and_by_its_number() -> None:
         assert app.clipboard == "print($x^2$)"
 
     drive(session(CODE), play)
+
+
+def test_long_code_gets_its_colours_when_it_is_whole() -> None:
+    """Colouring hundreds of lines anew with every piece would hold up the keys; what is short is coloured at once."""
+    words = Words()
+
+    async def look(_app: App[None]) -> None:
+        await words.grow("```python\nx = 1\n")
+        assert words.query_one(Code)._content.spans
+        await words.grow("y = 'two'\n" * 100)
+        assert words.query_one(Code).code.count("two") == 100
+        assert not words.query_one(Code)._content.spans
+        await words.grow("```\n\nDone.")
+        assert words.query_one(Code)._content.spans
+        whole = words.query_one(Code)
+        await words.settle(words.source)
+        assert words.query_one(Code) is whole
+        await words.settle(f"{words.source} [1]")
+        assert words.query_one(Code)._content.spans
+
+    host(words, look, (80, 24))
 
 
 def test_tables_and_formulas_are_on_the_screen() -> None:
