@@ -16,7 +16,7 @@ from textual.pilot import Pilot
 
 import edge_tui.chat.app
 from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.conversation import AnswerView
+from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.commands.main import main

@@ -20,7 +20,8 @@ class Settings:
     that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
     "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
     "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml". `certainty`: the probability below which the
-    documents are said not to tell; 0 answers always. `keep_chats`: whether `edge chat` keeps what is said.
+    documents are said not to tell; 0 answers always. `keep_chats`: whether `edge chat` keeps what is said. `keys`: the
+    table of that name, (action of the app, key) each.
     """
 
     model: str | None = None
@@ -40,6 +41,7 @@ class Settings:
     max_tokens: int = 512
     theme: str | None = None
     keep_chats: bool = True
+    keys: tuple[tuple[str, str], ...] = ()
 
 
 def load_settings(
@@ -53,16 +55,18 @@ def load_settings(
     Raises UsageError for an unknown key, a value of the wrong type or a config.toml that is no TOML.
     """
     environment = os.environ if environment is None else environment
-    names = {field.name: str(field.type).split(" | ")[0] for field in fields(Settings)}
+    names = {field.name: str(field.type).split(" | ")[0] for field in fields(Settings) if field.name != "keys"}
     merged: dict[str, Any] = {}
     if config is not None and config.is_file():
         try:
             written = tomllib.loads(config.read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
             raise UsageError(f"{config} cannot be read: {error}; correct it or delete it") from error
+        if "keys" in written:
+            merged["keys"] = _keys(written.pop("keys"), str(config))
         for key, value in written.items():
             if key not in names:
-                raise UsageError(f"{config}: unknown setting {key!r}; known: {', '.join(names)}")
+                raise UsageError(f"{config}: unknown setting {key!r}; known: {', '.join(names)}, [keys]")
             merged[key] = _convert(key, value, names[key], str(config))
     for key, kind in names.items():
         raw = environment.get(f"EDGE_{key.upper()}")
@@ -70,6 +74,15 @@ def load_settings(
             merged[key] = _convert(key, raw, kind, f"EDGE_{key.upper()}")
     merged.update({key: value for key, value in (flags or {}).items() if value is not None})
     return replace(Settings(), **merged)
+
+
+def _keys(table: object, source: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(table, dict):
+        raise UsageError(f'{source}: keys must be a table: [keys] and below it lines like copy = "ctrl+y"')
+    for action, key in table.items():
+        if not isinstance(key, str):
+            raise UsageError(f'{source}: [keys] {action} must be a text like "ctrl+y", not {key!r}')
+    return tuple(table.items())
 
 
 def _convert(key: str, value: object, kind: str, source: str) -> object:

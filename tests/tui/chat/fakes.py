@@ -15,6 +15,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError
 from edge.model import Model
 from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
+from edge_tui.chat.events import Staleness
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.prompt import Prompt
 
@@ -46,6 +47,7 @@ class Shelf:
         self.closed = False
         self.outdated: dict[str, str] = {}
         self.threads: set[int] = set()
+        self.outdated: dict[str, Staleness] = {}
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
         self.threads.add(threading.get_ident())
@@ -93,9 +95,6 @@ class Shelf:
             del self.texts[name]
         return len(gone)
 
-    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Any]:
-        return dict(self.outdated)
-
     def documents(self) -> list[Document]:
         return [Document(name, "0" * 64, len(text), len(text), 1, None) for name, text in self.texts.items()]
 
@@ -103,6 +102,9 @@ class Shelf:
         if document not in self.texts:
             raise KnowledgeError(f"{document} is not in the index")
         return self.texts[document]
+
+    def stale(self, documents: Iterable[str] | None = None) -> dict[str, Staleness]:
+        return {path: how for path, how in self.outdated.items() if documents is None or path in set(documents)}
 
     def close(self) -> None:
         self.closed = True

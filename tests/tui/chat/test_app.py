@@ -19,7 +19,7 @@ from edge.model import Model
 from edge.types import Sampling
 from edge_tui.chat.app import ChatApp
 from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.conversation import AnswerView
+from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, screen_text, send, session, until

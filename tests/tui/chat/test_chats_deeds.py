@@ -17,7 +17,8 @@ from edge_tui.chat.app import ChatApp
 from edge_tui.chat.events import Event
 from edge_tui.chat.keeping import CUT_OFF, LATEST, Keeping
 from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.conversation import AnswerView, Question
+from edge_tui.chat.widgets.answer import AnswerView
+from edge_tui.chat.widgets.conversation import Question
 from edge_tui.chats import database
 from edge_tui.chats.records import ChatMessage, Turn
 from edge_tui.chats.store import Store, now

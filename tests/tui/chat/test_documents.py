@@ -169,7 +169,7 @@ def test_the_screen_shows_what_is_stale(shelf: Path) -> None:
     (shelf / "docs/deep/old.md").unlink()
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        await pilot.press("ctrl+t")
+        await pilot.press("f2")
         await until(pilot, lambda: "2 stale" in screen_text(app))
         text = screen_text(app)
         assert "Documents  3 documents" in text
@@ -257,7 +257,7 @@ def test_progress_stands_on_the_screen_and_keys_stay_free() -> None:
     books = Shelf(MANUAL, wait=gate)
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        await pilot.press("ctrl+t")
+        await pilot.press("f2")
         await until(pilot, lambda: "pump-1.md" in screen_text(app))
         await pilot.press("a")
         app.screen.query_one(Input).value = "/x/a.md /x/b.md"

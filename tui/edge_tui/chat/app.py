@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar, Protocol, runtime_checkable
@@ -16,22 +17,17 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from edge.types import AddProgress, Prefill
-from edge_tui.chat import events, offers, slash
+from edge_tui.chat import events, markdown, offers, slash, themes
+from edge_tui.chat import keys as keyboard
 from edge_tui.chat.choices import Choice
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.redrawing import REDRAWING, cut, redraw
 from edge_tui.chat.session import Session
+from edge_tui.chat.widgets.answer import AnswerView, ShowSource
 from edge_tui.chat.widgets.completion import CompletionList
-from edge_tui.chat.widgets.conversation import (
-    AddingNote,
-    AnswerView,
-    Conversation,
-    Note,
-    Question,
-    ShowSource,
-)
+from edge_tui.chat.widgets.conversation import AddingNote, Conversation, Note, Question
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
@@ -57,13 +53,16 @@ _FRAMES = 25
 _PATIENCE = 3.0
 
 
-def run(session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
+def run(
+    session: Session, *, theme: str | None = None, keys: Sequence[tuple[str, str]] = (), welcome: bool = False
+) -> None:
     """Run the app on this terminal until the person leaves; then model and documents are closed.
 
-    The terminal is Textual's: it reads standard input and draws on standard error. `theme` is the name of
-    one of Textual's; an unknown one is passed over. `welcome` shows the first-run screen where something is missing.
+    The terminal is Textual's: it reads standard input and draws on standard error. `theme` is dark, light, contrast
+    or the name of one of Textual's; an unknown one is passed over. `keys`: (action, key), see keys.py; raises
+    UsageError for one that cannot be. `welcome` shows the first-run screen where something is missing.
     """
-    app = ChatApp(session, theme=theme, welcome=welcome)
+    app = ChatApp(session, theme=theme, keymap=keyboard.keymap(dict(keys)), welcome=welcome)
     app.run()
     app.worker.join(_PATIENCE)
 
@@ -73,29 +72,34 @@ class ChatApp(App[None]):
     TITLE = "edge"
     HORIZONTAL_BREAKPOINTS = _BREAKPOINTS
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "stop"),
-        Binding("ctrl+o", "sources", priority=True),
-        Binding("ctrl+l", "add", priority=True),
-        Binding("ctrl+t", "documents"),
-        Binding("ctrl+y", "copy", priority=True),
-        Binding("ctrl+r", "compare"),
-        Binding("ctrl+q", "quit", priority=True),
-        Binding("ctrl+c", "interrupt", system=True),
+        Binding(key.default, key.action, key.what, id=key.name, priority=key.first, show=False)
+        for key in keyboard.of("app")
     ]
 
-    def __init__(self, session: Session, *, theme: str | None = None, welcome: bool = False) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        session: Session,
+        *,
+        theme: str | None = None,
+        keymap: Mapping[str, str] | None = None,
+        welcome: bool = False,
+    ) -> None:
+        colourless = bool(os.environ.get("NO_COLOR"))
+        super().__init__(ansi_color=True if colourless else None)
+        for own in themes.OWN:
+            self.register_theme(own)
+        self.keymap = keyboard.keymap({}) if keymap is None else dict(keymap)
         self.session = session
         self.worker = Worker()
-        self._wanted_theme = theme
+        self._wanted_theme = themes.COLOURLESS if colourless else themes.named(theme)
         self._welcome = welcome
         self.conversation = Conversation()
         self.sources = SourcesPane()
         self._body = Horizontal(self.conversation, self.sources, id="body")
         self._status = StatusLine()
         self.completion = CompletionList()
-        self._prompt = Prompt(self.completion)
-        self._keys = KeyLine()
+        self._prompt = Prompt(self.completion, self.keymap)
+        self._keys = KeyLine(self.keymap)
         self._recall = Recall()
         self.deeds = every()
         self._instead: Callable[[str], Awaitable[None]] | None = None
@@ -114,8 +118,8 @@ class ChatApp(App[None]):
         yield self._keys
 
     def on_mount(self) -> None:
-        if self._wanted_theme in self.available_themes:
-            self.theme = self._wanted_theme
+        self.theme = self._wanted_theme if self._wanted_theme in self.available_themes else themes.DARK.name
+        self.set_keymap(self.keymap)
         self._timer = self.set_interval(1 / _FRAMES, self._frame, pause=True)
         self._prompt.focus()
         self.submit(self.session.open(self.note_progress), None)
@@ -392,7 +396,7 @@ class ChatApp(App[None]):
         elif self._prompt.text:
             self._prompt.replace_all("")
         else:
-            self.notify("Ctrl+Q leaves.", timeout=3)
+            self.notify(f"{keyboard.label(self.keymap['quit'])} leaves.", timeout=3)
 
     def action_sources(self) -> None:
         if len(self.screen_stack) > 1:
@@ -408,6 +412,25 @@ class ChatApp(App[None]):
             self.notify("Copied the last answer.", timeout=3)
         else:
             self.notify("There is no answer yet.", timeout=3)
+
+    def action_code(self, number: int = 0) -> None:
+        """Copy block of code `number` of the last answer, counted from 1; 0 is the last."""
+        blocks = markdown.code_blocks(self.session.answer)
+        if not blocks:
+            self.notify("The last answer has no block of code.", timeout=3)
+        elif number > len(blocks):
+            self.notify(f"The last answer has the blocks of code 1 to {len(blocks)}.", timeout=3)
+        else:
+            self.copy_to_clipboard(printable(blocks[number - 1]))
+            which = "the block of code" if len(blocks) == 1 else f"block {number or len(blocks)} of {len(blocks)}"
+            self.notify(f"Copied {which}.", timeout=3)
+
+    async def action_context(self) -> None:
+        views = [view for view in self.query(AnswerView) if view.over]
+        if views and await views[-1].toggle_context():
+            self.conversation.anchor()
+        else:
+            self.notify("No model was asked: there is no context to show.", timeout=3)
 
     async def action_new(self) -> None:
         self._stop_answers()

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from edge.types import AddProgress, AddReport, Prefill
+from edge.types import AddProgress, AddReport, Ledger, Prefill
 
 if TYPE_CHECKING:
     from edge_tui.chats.records import Turn
@@ -16,9 +16,10 @@ State = Literal["loading", "ready", "answering", "adding", "adapting", "switchin
 End = Literal["stop", "length", "cancelled"]
 Staleness = Literal["changed", "gone"]
 
-# Tab and newline stay. Every other control character could steer the terminal that shows it.
-_BLANK = re.compile(r"[\r\x0b\x0c\x85]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]")
+# Tab and newline stay. Every other control character could steer the terminal that shows it, and so could the two that
+# turn the direction of what follows, letter by letter; the marks that Urdu or Arabic text needs are not among them.
+_BLANK = re.compile(r"[\r\x0b\x0c\x85\u2028\u2029]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202d\u202e]")
 
 
 def printable(text: str) -> str:
@@ -31,7 +32,8 @@ class Source:
     """A span of a document that an answer stands on, with the text around it.
 
     `number` counts from 1 within one answer. `before + quote + after` stand in the document in this order,
-    literally but for control characters; `start:end` is the quote's place in the extracted text.
+    literally but for control characters; `start:end` is the quote's place in the extracted text. `stale` tells that the
+    file is no longer what was read.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Source:
     end: int
     before: str = ""
     after: str = ""
+    stale: Staleness | None = None
 
     @property
     def name(self) -> str:
@@ -106,7 +109,7 @@ class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
     `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
-    sentences of an answer that was held against documents.
+    sentences of an answer that was held against documents. `ledger` is None where no model was asked.
     """
 
     end: End
@@ -115,6 +118,7 @@ class Finished:
     notes: tuple[str, ...]
     speed: Speed
     checked: tuple[Checked, ...] = ()
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True)

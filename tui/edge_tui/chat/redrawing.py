@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from edge_tui.chat.events import Opened
 from edge_tui.chat.keeping import finished
-from edge_tui.chat.widgets.conversation import AnswerView, Conversation, Note, Question
+from edge_tui.chat.widgets.answer import AnswerView
+from edge_tui.chat.widgets.conversation import Conversation, Note, Question
 from edge_tui.chats.records import Turn
 
 if TYPE_CHECKING:

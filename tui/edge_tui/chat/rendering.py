@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from edge.types import Answer, Citation, Evidence
+from edge_tui.chat import markdown
 from edge_tui.chat.events import Source, printable
 
 OWN = "°"
@@ -65,16 +66,17 @@ def to_markdown(answer: Answer, sources: tuple[Source, ...], *, mark_own: bool =
         if number is not None and number not in marks:
             marks.append(number)
     inserts: list[tuple[int, int, str]] = []
-    fences = _fences(text)
+    fences, formulas = _fences(text), markdown.formulas(text)
     for (start, end), found in numbers.items():
         marks_text = " ".join(f"[\\[{number}\\]](#source-{number})" for number in sorted(found))
-        inserts.append(_mark(text, fences, start, end, f" {marks_text}"))
+        inserts.append(_mark(text, fences, formulas, start, end, f" {marks_text}"))
     for claim in answer.unsupported if mark_own else ():
         body = text[claim.start : claim.end].rstrip()
         if not body.strip():
             continue
-        at, order, mark = _mark(text, fences, claim.start, claim.end, OWN)
-        if _PLAIN.fullmatch(body) and not any(low <= claim.start < high for low, high in fences):
+        at, order, mark = _mark(text, fences, formulas, claim.start, claim.end, OWN)
+        inside = any(low <= claim.start < high for low, high in (*fences, *formulas))
+        if _PLAIN.fullmatch(body) and not inside:
             inserts.append((claim.start, 1, "*"))
             mark += "*"
         inserts.append((at, order, mark))
@@ -106,9 +108,12 @@ def _number(span: Evidence | Citation, sources: Iterable[Source]) -> int | None:
     return None
 
 
-def _mark(text: str, fences: list[tuple[int, int]], start: int, end: int, mark: str) -> tuple[int, int, str]:
-    """Where a sentence's mark goes: at its end, behind a block of code, or inside a table's last cell."""
+def _mark(
+    text: str, fences: list[tuple[int, int]], formulas: list[tuple[int, int]], start: int, end: int, mark: str
+) -> tuple[int, int, str]:
+    """Where a sentence's mark goes: at its end, behind a block of code or a formula, or inside a table's last cell."""
     end = start + len(text[start:end].rstrip())
+    end = next((high for low, high in formulas if low < end < high), end)
     for low, high in fences:
         if low < end <= high:
             return high, 0, f"\n\nThe block above: {mark.strip()}\n\n"

@@ -13,7 +13,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, get_args
 
-from edge.errors import EdgeError, KnowledgeError, ModelError
+from edge.errors import EdgeError, ModelError
 from edge.types import (
     AddProgress,
     AddReport,
@@ -41,7 +41,8 @@ from edge_tui.chat.events import (
 )
 from edge_tui.chat.holding import Holding, Knowledge
 from edge_tui.chat.keeping import Keeping
-from edge_tui.chat.rendering import notes, number_sources, to_markdown, with_context
+from edge_tui.chat.passages import in_context
+from edge_tui.chat.rendering import notes, number_sources, to_markdown
 from edge_tui.chat.switching import Openers, Stopped, Switching, told
 
 if TYPE_CHECKING:
@@ -301,16 +302,8 @@ class Session(Holding):
             self.question, self.answer, self.speed = side.question, side.answer, side.speed
 
     def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        """The sources with the text around them, where the index still has it. On the worker's thread."""
-        if self._knowledge is None:
-            return sources
-        texts: dict[str, str] = {}
-        for name in {source.document for source in sources if not source.before and not source.after}:
-            try:
-                texts[name] = self._knowledge.text(name)
-            except KnowledgeError:  # removed by another process meanwhile: the quote alone still stands
-                continue
-        return tuple(with_context(each, texts[each.document]) if each.document in texts else each for each in sources)
+        """The sources with the text around them and whether it still stands so in the file. On the worker's thread."""
+        return sources if self._knowledge is None else in_context(self._knowledge, sources)
 
 
 class _Turn:
@@ -372,6 +365,7 @@ class _Turn:
             notes(answer, mark_own=own),
             self._session.speed,
             checked(answer, sources) if own and answer.passages else (),
+            answer.ledger if answer.ledger.limit else None,
         )
 
     def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:

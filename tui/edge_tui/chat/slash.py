@@ -9,21 +9,6 @@ from pathlib import Path
 
 from edge_tui.chat.typed_paths import from_url
 
-KEYS = (
-    ("Enter", "send; Ctrl+J begins a new line"),
-    ("Tab", "complete what begins with a slash"),
-    ("↑ ↓", "bring earlier lines back"),
-    ("PgUp PgDn", "scroll the conversation"),
-    ("Esc", "stop the answer, or take a waiting question back"),
-    ("Ctrl+O", "go to the sources: 1–9, ← and → choose, Esc leads back"),
-    ("Ctrl+L", "add documents"),
-    ("Ctrl+T", "all documents: read again, remove"),
-    ("Ctrl+Y", "copy the last answer"),
-    ("Ctrl+R", "put the question to two sides"),
-    ("Ctrl+P", "everything, by name"),
-    ("Ctrl+Q", "leave"),
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Command:

@@ -78,7 +78,7 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         return PlainChat(session, sys.stdin, sys.stdout, sys.stderr, invite=person).loop()
     from edge_tui.chat.app import run
 
-    run(session, theme=request.settings.theme, welcome=True)
+    run(session, theme=request.settings.theme, keys=request.settings.keys, welcome=True)
     return 0
 
 

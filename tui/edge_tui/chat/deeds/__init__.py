@@ -37,7 +37,7 @@ class Deed:
 
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, beginning, chats, comparing, documents, leaving, steering
+    from edge_tui.chat.deeds import answering, beginning, chats, comparing, documents, leaving, reading, steering
 
-    groups = (documents, answering, steering, comparing, chats, beginning, leaving)
+    groups = (documents, answering, reading, steering, comparing, chats, beginning, leaving)
     return {deed.name: deed for group in groups for deed in group.DEEDS}

@@ -9,7 +9,8 @@ from edge.errors import UsageError
 from edge_tui.chat import comparing
 from edge_tui.chat.comparing import Comparing
 from edge_tui.chat.deeds import Deed
-from edge_tui.chat.widgets.conversation import AnswerView, Note, Question
+from edge_tui.chat.widgets.answer import AnswerView
+from edge_tui.chat.widgets.conversation import Note, Question
 from edge_tui.chat.widgets.prompt import Prompt
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_tui.chat import slash
+from edge_tui.chat import keys
 from edge_tui.chat.deeds import Deed, every
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ async def new(app: ChatApp, _argument: str) -> None:
 async def help_(app: ChatApp, _argument: str) -> None:
     from edge_tui.chat.widgets.conversation import HelpNote
 
-    await app.conversation.say(HelpNote([(deed.usage, deed.what) for deed in every().values()], slash.KEYS))
+    await app.conversation.say(HelpNote([(deed.usage, deed.what) for deed in every().values()], keys.lines(app.keymap)))
 
 
 def quit_(app: ChatApp, _argument: str) -> None:

@@ -13,7 +13,8 @@ from textual.widgets import Static
 
 from edge_tui.chat import events
 from edge_tui.chat.events import printable
-from edge_tui.chat.widgets.conversation import Question, ShowSource
+from edge_tui.chat.widgets.answer import ShowSource
+from edge_tui.chat.widgets.conversation import Question
 from edge_tui.chat.widgets.side import SidePane
 from edge_tui.chat.widgets.status import WIDE
 

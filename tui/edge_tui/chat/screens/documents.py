@@ -33,7 +33,7 @@ class DocumentsScreen(Screen[None]):
     """Everything that takes time is a job of the app's worker; its events come in by `see`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,ctrl+t", "leave", "Back"),
+        Binding("escape,f2", "leave", "Back"),
         Binding("a", "add", "Add"),
         Binding("d,delete", "remove", "Remove"),
         Binding("r", "reread", "Read again"),

@@ -1,10 +1,11 @@
-"""The input: Enter sends, Ctrl+J begins a new line, up and down bring earlier lines back.
+"""The input: Enter sends, Ctrl+J begins a new line, up and down bring earlier lines back; a pasted book is one word.
 
 While a slash command is typed, a list completes it: Tab takes what is highlighted, up and down choose, Esc closes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from textual import events
@@ -12,15 +13,16 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from edge_tui.chat import keys
 from edge_tui.chat.completing import wanted
+from edge_tui.chat.pasted import Pasted
 from edge_tui.chat.typed_paths import dropped
 from edge_tui.chat.widgets.completion import CompletionList
 
 
 class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("pageup", "app.page(-1)", show=False),
-        Binding("pagedown", "app.page(1)", show=False),
+        *(Binding(key.default, key.action, key.what, id=key.name, show=False) for key in keys.of("input")),
     ]
 
     class Sent(Message):
@@ -50,7 +52,7 @@ class Prompt(TextArea):
             self.paths = paths
             self.text = text
 
-    def __init__(self, completion: CompletionList | None = None) -> None:
+    def __init__(self, completion: CompletionList | None = None, chosen: Mapping[str, str] | None = None) -> None:
         super().__init__(
             compact=True,
             highlight_cursor_line=False,
@@ -59,12 +61,16 @@ class Prompt(TextArea):
         self._completion = completion or CompletionList()
         self._settled = ""
         """The text for which no list is to open: it was recalled, completed to its end, or the list was closed."""
+        self._pasted = Pasted()
+        chosen = keys.keymap({}) if chosen is None else chosen
+        self._send, self._newline = (chosen[name].split(",") for name in ("send", "newline"))
 
     def replace_all(self, text: str) -> None:
-        """Show `text` with the cursor at its end."""
-        self._settled = text
+        """Show `text` with the cursor at its end; a long one as its summary."""
+        shown = self._pasted.summary(text)
+        self._settled = shown
         self._completion.offer(())
-        self.text = text
+        self.text = shown
         self.move_cursor(self.document.end)
 
     def on_text_area_changed(self) -> None:
@@ -100,13 +106,6 @@ class Prompt(TextArea):
             return False
         return True
 
-    async def _on_paste(self, event: events.Paste) -> None:
-        paths = () if wanted(self.text) else dropped(event.text)
-        if paths:
-            event.stop()
-            event.prevent_default()
-            self.post_message(self.Dropped(paths, event.text))
-
     def action_cursor_up(self, select: bool = False) -> None:
         if not select and self._row == 0:
             self.post_message(self.Recall(-1))
@@ -119,7 +118,28 @@ class Prompt(TextArea):
         else:
             super().action_cursor_down(select)
 
+    @property
+    def whole(self) -> str:
+        """The text with everything that was pasted."""
+        return self._pasted.whole(self.text)
+
+    async def _on_paste(self, event: events.Paste) -> None:
+        """What looks like dropped files is offered; a long text stands as its summary, for laying it out, row by row,
+        would hold up everything."""
+        paths = () if wanted(self.text) else dropped(event.text)
+        if paths:
+            event.stop()
+            event.prevent_default()
+            self.post_message(self.Dropped(paths, event.text))
+            return
+        summary = self._pasted.summary(event.text)
+        if summary != event.text:
+            event.stop()
+            event.prevent_default()
+            self.insert(summary)
+
     async def _on_key(self, event: events.Key) -> None:
+        """What sends and what begins a new line; Enter is no text here even where another key sends."""
         if self._completion.is_open and self._on_list_key(event.key):
             event.stop()
             event.prevent_default()
@@ -128,13 +148,13 @@ class Prompt(TextArea):
             event.stop()
             event.prevent_default()
             return
-        if event.key not in ("enter", "ctrl+j"):
+        if event.key not in ("enter", *self._send, *self._newline):
             return
         event.stop()
         event.prevent_default()
-        if event.key == "enter":
-            self.post_message(self.Sent(self.text))
-        else:
+        if event.key in self._send:
+            self.post_message(self.Sent(self.whole))
+        elif event.key in self._newline:
             self.insert("\n")
 
     @property

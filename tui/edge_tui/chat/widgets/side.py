@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edge_tui.chat import events
-from edge_tui.chat.widgets.conversation import AnswerView
+from edge_tui.chat.widgets.answer import AnswerView
 
 
 class SidePane(Vertical):

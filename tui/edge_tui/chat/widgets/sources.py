@@ -10,7 +10,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from edge_tui.chat import keys
 from edge_tui.chat.events import Source, printable
+from edge_tui.chat.passages import STALE
 
 
 class SourcesPane(Vertical):
@@ -54,8 +56,7 @@ class SourcesPane(Vertical):
 
 class Passage(VerticalScroll, can_focus=True):
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left,p", "move(-1)", "Previous"),
-        Binding("right,n", "move(1)", "Next"),
+        *(Binding(key.default, key.action, key.what, id=key.name) for key in keys.of("sources")),
         *(Binding(str(number), f"jump({number})", show=False) for number in range(1, 10)),
     ]
 
@@ -69,12 +70,12 @@ class Passage(VerticalScroll, can_focus=True):
 
     def blank(self, hint: str) -> None:
         self._source = None
-        self._text.update(Content.styled(hint, "dim"))
+        self._text.update(Content.styled(hint, "$text-muted"))
 
     def show(self, source: Source) -> None:
         self._source = source
-        style = self.app.theme_variables
-        mark = f"bold {style['text']} on {style['accent']} 35%"
+        # Where colours are not wanted the quote stands in reverse.
+        mark = "bold reverse" if self.app.no_color else "bold $text on $accent 30%"
         self._text.update(Content.assemble(source.before.lstrip("\n"), (source.quote, mark), source.after.rstrip()))
         self.call_after_refresh(self._to_quote)
 
@@ -103,9 +104,11 @@ class Passage(VerticalScroll, can_focus=True):
 
 def _title(source: Source, count: int) -> Content:
     lines = [
-        Content.assemble((f"[{source.number}]", "bold $accent"), f" of {count}  ", (source.name, "bold")),
-        Content.styled(source.place, "dim"),
+        Content.assemble((f"[{source.number}]", "bold $text-accent"), f" of {count}  ", (source.name, "bold")),
+        Content.styled(source.place, "$text-muted"),
     ]
     if source.heading:
-        lines.append(Content.styled(printable(source.heading), "dim italic"))
+        lines.append(Content.styled(printable(source.heading), "italic $text-muted"))
+    if source.stale:
+        lines.append(Content.styled(f"{STALE[source.stale]}; this is what was read".capitalize(), "$text-warning"))
     return Content("\n").join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from time import monotonic
 
 from rich.cells import cell_len
@@ -9,6 +10,8 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edge.types import AddProgress, Prefill
+from edge_tui.chat import keys
+from edge_tui.chat.context import meter
 from edge_tui.chat.events import Speed, State
 
 WIDE = 100
@@ -40,7 +43,8 @@ class StatusLine(Static):
         else:
             doing = _doing(state, model, adding)
         left = f"{mark} {doing}"
-        right = " · ".join((*_cost(speed, narrow=self.app.size.width < WIDE), _count(documents)))
+        narrow = self.app.size.width < WIDE
+        right = " · ".join((*_cost(speed, narrow=narrow), _count(documents, narrow=narrow)))
         if (left, right) != (self._left, self._right):
             self._left, self._right = left, right
             self._draw()
@@ -79,33 +83,46 @@ def _cost(speed: Speed, *, narrow: bool) -> list[str]:
     if speed.first_token is not None:
         parts.append(f"first {'' if narrow else 'word '}{speed.first_token:.2f} s")
     if speed.limit:
-        cached = f", {speed.cached:,} cached" if speed.cached and not narrow else ""
-        parts.append(f"{'' if narrow else 'context '}{speed.used:,}/{speed.limit:,}{cached}")
+        if speed.cached:
+            parts.append(f"{_short(speed.cached) if narrow else f'{speed.cached:,}'} cached")
+        bar = meter(speed.used, speed.limit)
+        if narrow:
+            parts.append(f"{bar} {_short(speed.used)}/{_short(speed.limit)}")
+        else:
+            parts.append(f"context {bar} {speed.used:,}/{speed.limit:,}")
     return parts
 
 
-def _count(documents: int) -> str:
-    return "1 document" if documents == 1 else f"{documents or 'no'} documents"
+def _short(count: int) -> str:
+    """12345 as 12.3k: for a row that has no room."""
+    return str(count) if count < 10_000 else f"{count / 1000:.1f}".removesuffix(".0") + "k"
+
+
+def _count(documents: int, *, narrow: bool) -> str:
+    word = "doc" if narrow else "document"
+    return f"1 {word}" if documents == 1 else f"{documents or 'no'} {word}s"
 
 
 class KeyLine(Static):
     """The keys that do something here, on one row."""
 
-    _INPUT = (
-        ("Enter", "send"),
-        ("Esc", "stop"),
-        ("^O", "sources"),
-        ("^L", "add documents"),
-        ("^Y", "copy"),
-        ("^Q", "quit"),
-        ("/help", ""),
-    )
-    _SOURCES = (("← →", "previous, next"), ("1–9", "choose"), ("↑ ↓", "scroll"), ("Esc", "back"), ("^O", "close"))
+    def __init__(self, chosen: Mapping[str, str] | None = None) -> None:
+        super().__init__("")
+        self._chosen = keys.keymap({}) if chosen is None else chosen
 
     def on_mount(self) -> None:
         self.show(in_sources=False)
 
     def show(self, *, in_sources: bool) -> None:
-        keys = self._SOURCES if in_sources else self._INPUT
-        parts = [Content.assemble((key, "bold"), (f" {what}" if what else "", "dim")) for key, what in keys]
+        if in_sources:
+            turn = f"{self._label('previous-source')} {self._label('next-source')}"
+            shown = [(turn, "previous, next"), ("1–9", "choose"), ("↑ ↓", "scroll")]
+            shown += [(self._label("stop"), "back"), (self._label("sources"), "close")]
+        else:
+            shown = [(self._label(key.name), key.short) for key in keys.KEYS if key.short]
+            shown.append(("/help", ""))
+        parts = [Content.assemble((key, "bold"), (f" {what}" if what else "", "$text-muted")) for key, what in shown]
         self.update(Content("  ").join(parts))
+
+    def _label(self, name: str) -> str:
+        return keys.label(self._chosen[name].split(",")[0], short=True)
