@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge import paths
-from edge_tui.chats.records import ChatMessage, Turn
-from edge_tui.chats.store import Store, now
+from edge_tui.chats.records import ChatMessage, Turn, now
+from edge_tui.chats.store import Store
 from edge_tui.commands.main import _run, cli
 
 

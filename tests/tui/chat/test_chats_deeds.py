@@ -20,8 +20,8 @@ from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.conversation import Question
 from edge_tui.chats import database
-from edge_tui.chats.records import ChatMessage, Turn
-from edge_tui.chats.store import Store, now
+from edge_tui.chats.records import ChatMessage, Turn, now
+from edge_tui.chats.store import Store
 from tui.chat.fakes import MANUAL, SEAL, TYPE, Shelf, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 

@@ -13,8 +13,8 @@ from textual.widgets import Input, OptionList
 
 from edge.errors import StorageError
 from edge_tui.chat.screens.chats import ChatsScreen
-from edge_tui.chats.records import ChatMessage, Turn
-from edge_tui.chats.store import Store, now
+from edge_tui.chats.records import ChatMessage, Turn, now
+from edge_tui.chats.store import Store
 from tui.chat.fakes import screen_text, until
 
 

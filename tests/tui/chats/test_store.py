@@ -15,10 +15,10 @@ from edge.errors import StorageError, UsageError
 from edge.types import Dropped, Ledger, Message, Usage
 from edge_tui.chat.events import Source
 from edge_tui.chats import database
-from edge_tui.chats.database import Damaged, Gone, set_aside
+from edge_tui.chats.database import set_aside
 from edge_tui.chats.query import excerpt, terms
-from edge_tui.chats.records import ChatMessage, Turn
-from edge_tui.chats.store import Store, now, title_of
+from edge_tui.chats.records import ChatMessage, Damaged, Gone, Turn, now, title_of
+from edge_tui.chats.store import Store
 
 SOURCE = Source(1, "Close both valves.", "/manual.md", 12, "Maintenance", 10, 28, "before ", " after")
 

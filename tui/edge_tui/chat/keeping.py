@@ -15,11 +15,11 @@ from edge.types import Delta
 from edge_tui.chat.events import Aside, End, Event, Finished, Opened, Speed, printable
 from edge_tui.chat.noting import Noting
 from edge_tui.chat.record import Record
-from edge_tui.chats.records import ChatEntry, ChatMessage, Mark, Turn
-from edge_tui.chats.store import Store, title_of
+from edge_tui.chats.records import ChatEntry, ChatMessage, Mark, Turn, title_of
 
 if TYPE_CHECKING:
     from edge.chat import Chat
+    from edge_tui.chats.store import Store
 
 CUT_OFF = "This answer was cut off when its app ended; /retry asks once more"
 LATEST = 0

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from edge.types import Delta
 from edge_tui.chat.events import Event, Finished, Found, Trouble
 from edge_tui.chat.record import Record
-from edge_tui.chats.records import ChatMessage, State, Turn
-from edge_tui.chats.store import now
+from edge_tui.chats.records import ChatMessage, State, Turn, now
 
 if TYPE_CHECKING:
     from edge.chat import Chat

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import StorageError
 from edge_tui.chat.events import Aside, printable
-from edge_tui.chats.database import Damaged, Gone, set_aside
-from edge_tui.chats.records import ChatEntry, Turn
-from edge_tui.chats.store import UNDONE, Store, now, title_of
+from edge_tui.chats.records import UNDONE, ChatEntry, Damaged, Gone, Turn, now, title_of
+
+if TYPE_CHECKING:
+    from edge_tui.chats.store import Store
 
 Result = TypeVar("Result")
 
@@ -128,6 +129,8 @@ class Record:
 
     def visit(self) -> Store:
         """A store of one's own, for another thread. Raises StorageError."""
+        from edge_tui.chats.store import Store
+
         if self.path is None:
             raise StorageError("chats are not kept (keep_chats is off); start without --no-keep to have them kept")
         return Store(self.path)
@@ -155,6 +158,8 @@ class Record:
         self._gone.clear()
 
     def _reach(self) -> Store:
+        from edge_tui.chats.store import Store
+
         if self._store is None:
             if self.path is None:
                 raise StorageError("chats are not kept (keep_chats is off); start without --no-keep to have them kept")
@@ -163,6 +168,8 @@ class Record:
         return self._store
 
     def _renew(self, error: Damaged) -> None:
+        from edge_tui.chats.database import set_aside
+
         self.close()
         assert self.path is not None
         aside = set_aside(self.path)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge.errors import StorageError
 from edge.paths import ensure_dir
+from edge_tui.chats.records import Damaged, Gone
 
 VERSION = 1
 
@@ -90,14 +91,6 @@ CREATE TRIGGER chats_delete AFTER DELETE ON chats BEGIN
     DELETE FROM texts WHERE id = -old.id;
 END;
 """
-
-
-class Damaged(StorageError):
-    """The file is no database, or a part of it is broken."""
-
-
-class Gone(StorageError):
-    """What was to be written to is not there any more: another process removed it."""
 
 
 def connect(path: Path) -> sqlite3.Connection:

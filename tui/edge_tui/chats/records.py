@@ -1,16 +1,24 @@
-"""What is kept of a chat, as frozen records; their field names are also the keys of `--json`."""
+"""What is kept of a chat, as frozen records; their field names are also the keys of `--json`. Nothing heavy here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from textwrap import shorten
 from typing import Literal
 
+from edge.errors import StorageError
 from edge.types import Ledger, Message, Usage
 from edge_tui.chat.events import Source
 
 Role = Literal["user", "assistant"]
 State = Literal["complete", "partial", "cancelled", "failed"]
 Mark = Literal["good", "bad"]
+
+UNDONE = " undone"
+"""Behind the time at which a message was replaced, when what it had replaced came back."""
+
+_TITLE = 72
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +101,20 @@ class Hit:
     chat: ChatEntry
     role: str
     excerpt: str
+
+
+class Damaged(StorageError):
+    """The file is no database, or a part of it is broken."""
+
+
+class Gone(StorageError):
+    """What was to be written to is not there any more: another process removed it."""
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def title_of(question: str) -> str:
+    """What a chat is called until somebody gives it a name."""
+    return shorten(question[:2000], _TITLE, placeholder=" …") or "…"

@@ -14,17 +14,12 @@ from typing import Any
 from edge.errors import StorageError, UsageError
 from edge.words import grams
 from edge_tui.chats import rows
-from edge_tui.chats.database import Damaged, Gone, connect, transaction, translated
+from edge_tui.chats.database import connect, transaction, translated
 from edge_tui.chats.query import Term, excerpt, terms
-from edge_tui.chats.records import ChatEntry, ChatMessage, Hit, Turn
+from edge_tui.chats.records import UNDONE, ChatEntry, ChatMessage, Damaged, Gone, Hit, Turn, now
 
 UNDO = timedelta(days=1)
 """How long a deleted chat, or an answer that was asked for again, can be brought back."""
-
-UNDONE = " undone"
-"""Behind the time at which a message was replaced, when what it had replaced came back."""
-
-_TITLE = 72
 
 _HOLDING = """
 SELECT chat FROM {table} JOIN messages ON messages.id = {table}.rowid WHERE {table} MATCH ? AND replaced IS NULL
@@ -33,15 +28,6 @@ UNION SELECT -rowid FROM {table} WHERE {table} MATCH ? AND rowid < 0
 _LITERALLY = """
 SELECT chat FROM messages WHERE replaced IS NULL AND instr(text, ?) UNION SELECT id FROM chats WHERE instr(title, ?)
 """
-
-
-def now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def title_of(question: str) -> str:
-    """What a chat is called until somebody gives it a name."""
-    return shorten(question[:2000], _TITLE, placeholder=" …") or "…"
 
 
 class Store:
