@@ -1,13 +1,14 @@
 """What tuning on some examples will take on this machine, before it begins: an estimate from sizes and one rate.
 
 Arithmetic: 2 operations a parameter and token forwards; as many backwards through the frozen weights, whose own
-gradients nobody needs; and the forward pass once more where activations are computed again instead of kept (gradient
-checkpointing; Chen et al. 2016). Kaplan et al. 2020, section 2.1, for the attention's share.
+gradients nobody needs; and the forward pass once more where activations would take more than half of the free memory
+and are computed again instead of kept (gradient checkpointing; Chen et al. 2016). For the attention's share see
+Kaplan et al. 2020, section 2.1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -16,14 +17,14 @@ from edge_converters.examples_base import Count, Shapes
 EPOCHS, BATCH, RANK = 3, 8, 16
 """What is assumed where nothing is said: times through the data, examples a step, rank of the LoRA."""
 
-_BYTES, _PACKED = 4, 0.5625  # of a weight: float32; NF4 with its scales
+_BYTES, _PACKED = 4, 0.53  # of a weight: float32; NF4 with the constants of its blocks
 _TRAINED = 16  # of a parameter that is learnt: itself, its gradient, two moments of Adam
-_FIXED = 700_000_000  # torch, transformers and peft themselves
-_KEPT = 12  # numbers of the model's width that one layer keeps of a token for its backward pass, attention included
-_LOGITS = 3  # of the vocabulary's width: logits, their float32 copy, their gradient
-# What share of the rate of large products a step reaches, measured with the stand-in on two cores; and how many weights
-# a second are unpacked from four bits, three times a step, which is a guess on the careful side.
-_SHARE, _UNPACKED = 0.4, 3e8
+_PROCESS = 800_000_000  # Python with torch, transformers, PEFT and TRL before a weight is read
+_WIDTHS, _INNER = 14, 5  # numbers that a layer keeps of a token: times its width, times its inner width
+_LOGITS, _AT_A_TIME = 3, 256  # logits, their copy and their gradient, of so many tokens at a time
+_ROW = 1024  # tokens that pass at a time at least, where there are so many
+# What share of a product's rate a step reaches, measured with the stand-in on two cores; how much longer NF4 takes.
+_SHARE, _UNPACKING = 0.45, 1.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +74,8 @@ def estimate(
     from edge.machine import available_memory
 
     lengths = [min(count.all, context) if context else count.all for count in counts]
-    longest = max(lengths, default=0)
-    rate = rate if rate is not None else measured_rate()
+    rate = rate if rate is not None else measured_rate(shapes)
     free = available_memory()
-    ways: tuple[Way, ...] = ()
-    if shapes is not None and shapes.parameters:
-        work = epochs * sum(_operations(shapes, length) for length in lengths) / (rate * _SHARE)
-        memory = {name: _memory(shapes, longest, rank, size) for name, size in (("LoRA", _BYTES), ("QLoRA", _PACKED))}
-        unpacking = 3 * epochs * len(counts) * sum(rows * columns for rows, columns in shapes.linear) / _UNPACKED
-        seconds = {"LoRA": work, "QLoRA": work + unpacking}
-        ways = tuple(Way(name, round(seconds[name], 1), need, need <= free) for name, need in memory.items())
     return Cost(
         examples=len(counts),
         tokens=sum(count.all for count in counts),
@@ -94,37 +87,51 @@ def estimate(
         steps=-int(-len(counts) * epochs // batch),
         rate=rate,
         available_bytes=free,
-        ways=ways,
+        ways=() if shapes is None or not shapes.parameters else tuple(_ways(shapes, lengths, epochs, rank, rate, free)),
     )
 
 
-def measured_rate() -> float:
-    """Operations a second of a large float32 product on this machine, the best of some tries."""
+def measured_rate(shapes: Shapes | None = None) -> float:
+    """Operations a second of a float32 product on this machine, of the model's own shape, the best of some tries."""
     import numpy as np
 
-    size = 1024
-    left = np.random.default_rng(0).standard_normal((size, size), np.float32)
+    width, forward = (shapes.width, shapes.forward) if shapes is not None else (1024, 4096)
+    random = np.random.default_rng(0)
+    left = random.standard_normal((256, width), np.float32)
+    right = random.standard_normal((width, forward), np.float32)
     seconds = []
-    for _ in range(5):
+    for _ in range(8):
         begun = perf_counter()
-        left @ left
+        for _ in range(4):
+            left @ right
         seconds.append(perf_counter() - begun)
-    return 2 * size**3 / min(seconds)
+    return 4 * 2 * 256 * width * forward / min(seconds)
 
 
-def _operations(shapes: Shapes, length: int) -> float:
-    """Of one example forwards, backwards and forwards once more."""
+def _ways(shapes: Shapes, lengths: Sequence[int], epochs: float, rank: int, rate: float, free: int) -> Iterator[Way]:
+    tokens = max(max(lengths, default=0), min(_ROW, sum(lengths)))
+    for name, size, slower in (("LoRA", _BYTES, 1.0), ("QLoRA", _PACKED, _UNPACKING)):
+        again = _memory(shapes, tokens, rank, size, again=False) > free / 2
+        memory = _memory(shapes, tokens, rank, size, again=again)
+        operations = epochs * sum(_forwards(shapes, length) for length in lengths) * (3 if again else 2)
+        yield Way(name, round(operations * slower / (rate * _SHARE), 1), memory, memory <= free)
+
+
+def _forwards(shapes: Shapes, length: int) -> float:
+    """Operations of one example's forward pass."""
     matrices = sum(rows * columns for rows, columns in shapes.linear) + shapes.vocabulary * shapes.width
     attention = shapes.layers * shapes.width * length  # causal: half of the square
-    return 3.0 * length * 2 * (matrices + attention)
+    return 2.0 * length * (matrices + attention)
 
 
-def _memory(shapes: Shapes, longest: int, rank: int, size: float) -> int:
-    """At the peak, with one example of the longest at a time and activations kept between layers only."""
+def _memory(shapes: Shapes, tokens: int, rank: int, size: float, *, again: bool) -> int:
+    """At the peak, with so many tokens at a time; `again` keeps what lies between layers only and computes the rest
+    a second time.
+    """
     linear = sum(rows * columns for rows, columns in shapes.linear)
     weights = linear * size + (shapes.parameters - linear) * _BYTES
     learnt = sum(rank * (rows + columns) for rows, columns in shapes.linear) * _TRAINED
-    layer = _KEPT * shapes.width + 4 * shapes.forward
-    activations = longest * 4 * (shapes.layers * shapes.width + layer + _LOGITS * shapes.vocabulary)
-    unpacked = max((rows * columns for rows, columns in shapes.linear), default=0) * _BYTES if size < 1 else 0
-    return int(weights + learnt + activations + unpacked + _FIXED)
+    layer = 4 * (_WIDTHS * shapes.width + _INNER * shapes.forward)
+    kept = shapes.layers * 4 * shapes.width + 2 * layer if again else shapes.layers * layer
+    head = 4 * _LOGITS * shapes.vocabulary * min(tokens, _AT_A_TIME)
+    return int(_PROCESS + weights + learnt + tokens * kept + head)

@@ -56,7 +56,7 @@ def test_check_names_a_few_of_a_kind_and_all_when_asked(tmp_path: Path) -> None:
     source = write(tmp_path / "a.jsonl", [*pairs(50), *pairs(9)])
     said = run("data", "check", source).stdout
     assert said.count("is the same as") == 5
-    assert "and 4 more of this kind (duplicate)" in said
+    assert "and 4 more (duplicate)" in said
     assert run("data", "check", source, "--all").stdout.count("is the same as") == 9
 
 

@@ -30,7 +30,7 @@ def data() -> None:
 
     \b
     Formats, told by their first record:
-      chat               {"messages": [{"role": …, "content": …}, …]}: OpenAI, Azure, edge chats export --training
+      chat               {"messages": [{"role": …, "content": …}, …]}: OpenAI, Azure, edge chats export
       prompt-completion  {"prompt": …, "completion": …}, also with lists of messages
       conversations      {"conversations": [{"from": "human", "value": …}, …]}: ShareGPT
       alpaca             {"instruction": …, "input": …, "output": …}

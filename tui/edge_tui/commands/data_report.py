@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from edge_converters.examples_write import Split
 
 _OF_A_KIND = 5
+_INDENT = 9
 _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
@@ -72,13 +76,20 @@ def _print_findings(findings: Sequence[Finding], everything: bool) -> None:
         shown[key] += 1
         if everything or shown[key] <= _OF_A_KIND:
             click.secho(f"{finding.severity:<8} ", fg=_COLOURS[finding.severity], nl=False)
-            click.echo(_line(finding))
+            click.echo(_folded(_line(finding), _INDENT))
         if not everything and shown[key] == totals[key] > _OF_A_KIND:
-            click.echo(
-                f"{'':<8} … and {totals[key] - _OF_A_KIND:,} more of this kind ({finding.kind}); --all lists them"
-            )
+            click.echo(f"{'':<{_INDENT}}… and {totals[key] - _OF_A_KIND:,} more ({finding.kind}); --all lists them")
     if findings:
         click.echo()
+
+
+def _folded(text: str, indent: int) -> str:
+    """On a terminal, cut at words and set in under the first line; elsewhere one line, for tools that read lines."""
+    if not sys.stdout.isatty():
+        return text
+    width = max(40, shutil.get_terminal_size().columns - indent)
+    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    return f"\n{'':<{indent}}".join(lines)
 
 
 def _line(finding: Finding) -> str:
