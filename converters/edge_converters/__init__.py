@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from edge_converters.adapter import to_adapter
     from edge_converters.encoder import to_encoder
     from edge_converters.encoder_directory import convert_encoder
+    from edge_converters.examples import read_examples
+    from edge_converters.examples_check import check_examples
+    from edge_converters.examples_write import convert_examples, split_examples
     from edge_converters.gguf import to_gguf
     from edge_converters.onnx import to_onnx
     from edge_converters.parity import Parity, check_parity
@@ -19,9 +22,13 @@ __all__ = [
     "AdapterSource",
     "Export",
     "Parity",
+    "check_examples",
     "check_parity",
     "convert_encoder",
+    "convert_examples",
     "merge",
+    "read_examples",
+    "split_examples",
     "to_adapter",
     "to_encoder",
     "to_gguf",
@@ -32,8 +39,12 @@ _ROOMS = {
     "AdapterSource": "publish",
     "Export": "publish",
     "Parity": "parity",
+    "check_examples": "examples_check",
     "check_parity": "parity",
     "convert_encoder": "encoder_directory",
+    "convert_examples": "examples_write",
+    "read_examples": "examples",
+    "split_examples": "examples_write",
     "to_adapter": "adapter",
     "to_encoder": "encoder",
     "to_gguf": "gguf",

@@ -13,6 +13,7 @@ EdgeError                     one root; its message says what happened, to what,
 ├── KnowledgeError            an index that cannot be opened or used
 │   ├── DocumentError         one file that cannot be read; the others of its folder still can
 │   └── EncoderError          the text encoder cannot be loaded or does not fit the index
+├── DataError                 training examples that cannot be read or used
 ├── ConversionError           weights that cannot be turned into another format
 │   └── ParityError           an export that does not behave as its original does
 └── DownloadError             `edge models pull` could not finish
@@ -88,6 +89,10 @@ class DocumentError(KnowledgeError):
 
 
 class EncoderError(KnowledgeError):
+    pass
+
+
+class DataError(EdgeError):
     pass
 
 

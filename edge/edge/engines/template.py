@@ -49,8 +49,8 @@ class ChatTemplate:
         longest_first = sorted((s for s in self.specials if len(s) > 1), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt up to where the assistant begins to speak.
+    def render(self, messages: Sequence[Message], *, reply: bool = True) -> str:
+        """The prompt up to where the assistant begins to speak; with `reply` False, up to the end of the last turn.
 
         Some templates drop the system role (early Phi-3) or refuse it (Gemma, Mistral): then the system text
         goes in front of the first user message. Raises ModelError when the template refuses the messages.
@@ -58,13 +58,13 @@ class ChatTemplate:
         clean = [Message(message.role, self._defuse(message.content)) for message in messages]
         systems = [message.content for message in clean if message.role == "system"]
         try:
-            text = self._fill(clean)
+            text = self._fill(clean, reply)
             if all(system.strip() in text for system in systems):
                 return text
         except _Refusal:
             if not systems:
                 raise
-        return self._fill(_fold_system(clean))
+        return self._fill(_fold_system(clean), reply)
 
     @property
     def keeps_system(self) -> bool:
@@ -75,11 +75,11 @@ class ChatTemplate:
         except _Refusal:
             return False
 
-    def _fill(self, messages: Sequence[Message]) -> str:
+    def _fill(self, messages: Sequence[Message], reply: bool = True) -> str:
         from edge.engines.sandbox import Stopped, render
 
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
-        values = {"messages": turns, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
+        values = {"messages": turns, "add_generation_prompt": reply, "bos_token": self.bos, "eos_token": self.eos}
         template = self._template
         try:
             return render(template, values)

@@ -24,6 +24,7 @@ COMMANDS = {
     "models": "List, show, fetch, import and remove models.",
     "adapters": "List, keep, show and remove LoRA adapters.",
     "convert": "Turn base models and LoRAs into GGUF and ONNX, with proof.",
+    "data": "Check, convert and split examples to train on.",
     "doctor": "Look whether everything is in place.",
     "paths": "Show where edge keeps its files.",
 }

@@ -1,0 +1,196 @@
+"""`edge data`: is it fit to train on, in one format, and parted for a test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edge_tui.commands.options import ANY_PATH
+
+if TYPE_CHECKING:
+    from edge_converters.examples_base import Base
+
+_FORMATS = ("chat", "prompt-completion", "conversations", "alpaca", "pairs", "text")
+
+_files = click.argument("files", nargs=-1, required=True, type=ANY_PATH, metavar="FILE…")
+_format = click.option("--format", type=click.Choice(_FORMATS), help="What the files are, where it is guessed wrong.")
+_base = click.option(
+    "--base", metavar="MODEL", help="The model to tune: a folder, a GGUF file or a name (edge models list)."
+)
+_skip = click.option("--skip-broken", is_flag=True, help="Leave out what cannot be used, and say so.")
+_force = click.option("--force", is_flag=True, help="Replace files that are there already.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+@click.group()
+def data() -> None:
+    """Check, convert and split examples to train on.
+
+    \b
+    Formats, told by their first record:
+      chat               {"messages": [{"role": …, "content": …}, …]}: OpenAI, Azure, edge chats export
+      prompt-completion  {"prompt": …, "completion": …}, also with lists of messages
+      conversations      {"conversations": [{"from": "human", "value": …}, …]}: ShareGPT
+      alpaca             {"instruction": …, "input": …, "output": …}
+      text               {"text": …}: AutoTrain; --base MODEL splits it by that model's template
+      pairs              two columns such as question and answer
+    JSON lines, JSON arrays, CSV and TSV.
+    """
+
+
+@data.command(epilog="Example: edge data check train.jsonl --test test.jsonl --base phi-3-mini --context 2048")
+@_files
+@click.option("--test", multiple=True, type=ANY_PATH, metavar="FILE", help="Examples for the test; repeatable.")
+@_base
+@click.option("--context", type=click.IntRange(16), metavar="N", help="Tokens of the longest example.")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), metavar="N", help="Times through them (default 3).")
+@click.option("--batch", type=click.IntRange(1), metavar="N", help="Examples a step (default 8).")
+@click.option("--rank", type=click.IntRange(1), metavar="N", help="Rank of the LoRA (default 16).")
+@_format
+@click.option("--all", "everything", is_flag=True, help="List every finding, not five of a kind.")
+@_json
+def check(
+    files: tuple[Path, ...],
+    test: tuple[Path, ...],
+    base: str | None,
+    context: int | None,
+    epochs: float | None,
+    batch: int | None,
+    rank: int | None,
+    format: str | None,
+    everything: bool,
+    as_json: bool,
+) -> None:
+    """Look for everything that makes tuning fail, by file and line; exit code 1 when there are errors.
+
+    With --base also: tokens, examples that are too long, what that model's chat template does with them, and what
+    training will take on this machine.
+    """
+    from edge_converters.examples_check import check_examples
+    from edge_tui.commands.data_report import print_check
+    from edge_tui.commands.output import plain, print_json, stages
+
+    opened = _opened(base)
+    with stages() as show:
+        found = check_examples(
+            files,
+            test=test,
+            format=format,
+            base=opened,
+            context=context,
+            epochs=epochs,
+            batch=batch,
+            rank=rank,
+            progress=show,
+        )
+    if as_json:
+        print_json(plain(found) | {"passed": found.passed})
+    else:
+        print_check(found, everything)
+    if not found.passed:
+        raise click.exceptions.Exit(1)
+
+
+@data.command(epilog="Example: edge data convert faq.csv old.json -o train.jsonl")
+@_files
+@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="OUT.jsonl", help="What to write.")
+@click.option(
+    "--to", default="chat", type=click.Choice(["chat", "prompt-completion", "alpaca"]), help="Its format (chat)."
+)
+@_base
+@_format
+@_skip
+@_force
+@_json
+def convert(
+    files: tuple[Path, ...],
+    out: Path,
+    to: str,
+    base: str | None,
+    format: str | None,
+    skip_broken: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write examples of all formats as JSON lines of one."""
+    from edge_converters.examples_write import convert_examples
+    from edge_tui.commands.data_report import print_files, warn_of
+    from edge_tui.commands.output import print_json, short
+
+    opened = _opened(base)
+    done = convert_examples(
+        files,
+        out,
+        to=to,
+        format=format,
+        template=None if opened is None else opened.template,
+        skip_broken=skip_broken,
+        force=force,
+    )
+    if as_json:
+        print_json(done)
+        return
+    warn_of(done.left_out)
+    print_files(done.files)
+    click.echo(f"{done.examples:,} examples written as {done.format}: {short(done.path)}")
+
+
+@data.command(epilog="Example: edge data split all.jsonl -o data/ --test 0.1")
+@_files
+@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="DIR", help="Where train.jsonl and test.jsonl go.")
+@click.option("--test", default=0.1, metavar="SHARE", help="How much is for the test (default 0.1).")
+@click.option("--seed", default=7, metavar="N", help="Another number, other examples in the test (default 7).")
+@_base
+@_format
+@_skip
+@_force
+@_json
+def split(
+    files: tuple[Path, ...],
+    out: Path,
+    test: float,
+    seed: int,
+    base: str | None,
+    format: str | None,
+    skip_broken: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Part examples into train.jsonl and test.jsonl.
+
+    Examples that ask the same and those that are nearly the same stay on one side, so that the test shows skill and
+    not memory. The same examples and seed give the same parts.
+    """
+    from edge_converters.examples_write import split_examples
+    from edge_tui.commands.data_report import print_split, warn_of
+    from edge_tui.commands.output import print_json
+
+    opened = _opened(base)
+    done = split_examples(
+        files,
+        out,
+        test=test,
+        seed=seed,
+        format=format,
+        template=None if opened is None else opened.template,
+        skip_broken=skip_broken,
+        force=force,
+    )
+    if as_json:
+        print_json(done)
+        return
+    warn_of(done.left_out)
+    print_split(done, test)
+
+
+def _opened(base: str | None) -> Base | None:
+    """A model's vocabulary and sizes, by path or library name."""
+    if base is None:
+        return None
+    from edge import library
+    from edge_converters.examples_base import open_base
+
+    path = Path(base).expanduser()
+    return open_base(path if path.exists() else Path(library.find_entry(base).path))
