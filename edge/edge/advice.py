@@ -10,7 +10,18 @@ from typing import Literal
 from edge.compare_metrics import METRICS
 from edge.compare_statistics import LEAST, MARGIN
 from edge.compare_types import Comparison, Difference, Question
-from edge.compare_verdict import NAMES, candidates, capital, figure, lost_skills, number, share, skill_counts, told
+from edge.compare_verdict import (
+    NAMES,
+    candidates,
+    capital,
+    counted,
+    figure,
+    lost_skills,
+    number,
+    share,
+    skill_counts,
+    told,
+)
 from edge.errors import UsageError
 
 Recommendation = Literal["rag", "tune", "both", "prompt", "improve", "ask more", "try"]
@@ -204,7 +215,10 @@ def _why_try(f: Facts) -> list[str]:
 def _why_more(f: Facts) -> list[str]:
     assert f.comparison is not None
     if len(f.choices) < 2:
-        return [f"{len(f.choices)} way was tried; it takes the base and one other at least."]
+        return [
+            f"{counted(len(f.choices), 'way')} of choice: {', '.join(f.choices) or 'none'}; "
+            "it takes the base and one other at least."
+        ]
     asked = len(f.comparison.asked)
     ds = [d for way in f.choices if way != "base" and (d := f.between(way, "base")) is not None]
     said = [f"{capital(NAMES[d.way])} against the base, as asked: {told(d)}." for d in ds]
@@ -316,7 +330,7 @@ def _forgotten(f: Facts) -> list[str]:
 def _of_data(f: Facts) -> list[str]:
     if f.data is None:
         return []
-    told_of = f"The data has {f.data.examples:,} examples, {f.data.different:,} of them different"
+    told_of = f"The data has {counted(f.data.examples, 'example')}, {f.data.different:,} of them different"
     if f.data.different < ENOUGH_TO_TUNE:
         return [f"{told_of}: fewer than {ENOUGH_TO_TUNE} teach a form at best; show them few-shot, or write more."]
     return [f"{told_of}, with {f.data.reply_words:,.0f} words a reply: enough to try `edge tune`."]
@@ -325,7 +339,7 @@ def _of_data(f: Facts) -> list[str]:
 def _of_index(f: Facts) -> list[str]:
     if f.index is None:
         return []
-    said = f"The index holds {f.index.documents:,} documents in {f.index.passages:,} passages"
+    said = f"The index holds {counted(f.index.documents, 'document')} in {counted(f.index.passages, 'passage')}"
     if f.index.stale:
         return [
             f"{said}, and {f.index.stale:,} of them changed since they were read: what changes belongs into an "

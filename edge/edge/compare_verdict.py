@@ -61,6 +61,11 @@ def plus(value: float) -> str:
     return f"{round(value, 2) + 0.0:+.2f}"
 
 
+def counted(count: int, what: str) -> str:
+    """3, "question" -> "3 questions"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def share(value: float) -> str:
     return f"{100 * value:.0f} %"
 
@@ -141,10 +146,10 @@ def _silence(comparison: Comparison) -> list[str]:
     for way in comparison.ways:
         precision, recall, silent, untold = silence(comparison, way)
         if untold and recall is not None and silent:
+            often, rightly = counted(silent, "time"), share(precision or 0.0)
             said.append(
-                f"{capital(NAMES[way])} says {silent} times that it is not told, rightly in "
-                f"{share(precision or 0.0)} of them, and so for {share(recall)} of the {untold} "
-                "questions that have no answer."
+                f"{capital(NAMES[way])} says {often} that it is not told, rightly in {rightly} of them, "
+                f"and so for {share(recall)} of the {counted(untold, 'question')} without an answer."
             )
     return said
 

@@ -192,8 +192,10 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
 
 def duration(seconds: float) -> str:
     """For people: 42 -> "42 seconds", 600 -> "10 minutes"."""
+    if seconds < 1.5:
+        return "a second"
     if seconds < 90:
-        return f"{max(1, round(seconds))} seconds"
+        return f"{round(seconds)} seconds"
     if seconds < 5400:
         return f"{round(seconds / 60)} minutes"
     return f"{seconds / 3600:.1f} hours"
