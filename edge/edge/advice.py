@@ -224,7 +224,10 @@ def _why_more(f: Facts) -> list[str]:
     said = [f"{capital(NAMES[d.way])} against the base, as asked: {told(d)}." for d in ds]
     wanted = max([d.needed for d in ds] + [2 * LEAST])
     more = max(wanted - asked, LEAST)
-    return [*said, f"{asked} questions were asked; about {more:,} more would tell, if the difference is what it seems."]
+    return [
+        *said,
+        f"{asked} questions were asked; about {more:,} more would be needed, if the difference is what it seems.",
+    ]
 
 
 def _why_prompt(f: Facts) -> list[str]:

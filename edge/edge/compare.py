@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -22,6 +23,8 @@ from edge.model import Model
 from edge.types import Retriever, Sampling
 
 __all__ = ["Comparison", "Progress", "Question", "compare", "read_comparison", "read_questions", "sample", "to_json"]
+
+_SKILL = "general skill"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,37 +124,41 @@ class _Run:
 
     def ask(self, kept: Kept) -> None:
         keys = Keys(self.setup)
-        row_keys = [keys.row(way, self.questions[number]) for number, way in self._plan]
-        waiting = [
-            (key, way) for key, (number, way) in zip(row_keys, self._plan, strict=True) if kept.row(key, 0) is None
-        ]
-        left = {way: sum(w == way for _, w in waiting) for way in self.ways}
-        for key, (number, way) in zip(row_keys, self._plan, strict=True):
-            self._tell(way, left)
+        rows = [(keys.row(way, self.questions[number]), number, way) for number, way in self._plan]
+        skills = [(keys.skill(way, question), way, question) for way, question in self._skill_plan]
+        waiting = Counter(way for key, _, way in rows if kept.row(key, 0) is None)
+        waiting[_SKILL] = sum(kept.skill(key) is None for key, _, _ in skills)
+        for key, number, way in rows:
+            self._tell(way, waiting)
             row = kept.row(key, number)
             if row is None:
-                began = perf_counter()
-                row = answer(self.setup, way, number, self.questions[number])
+                with self._timed(way, waiting):
+                    row = answer(self.setup, way, number, self.questions[number])
                 assert row is not None, "_planned() leaves out what a way cannot answer"
                 kept.add(key, row)
-                self._spent.setdefault(way, []).append(perf_counter() - began)
-                left[way] -= 1
             else:
                 self._kept += 1
             self.rows.append(row)
             self._done += 1
-        for way, question in self._skill_plan:
-            self._tell("general skill", left)
-            key = keys.skill(way, question)
+        for key, way, question in skills:
+            self._tell(_SKILL, waiting)
             skill = kept.skill(key)
             if skill is None:
-                skill = tried(self.setup, way, question)
+                with self._timed(_SKILL, waiting):
+                    skill = tried(self.setup, way, question)
                 kept.add(key, skill)
             else:
                 self._kept += 1
             self.skills.append(skill)
             self._done += 1
-        self._tell("", left)
+        self._tell("", waiting)
+
+    @contextmanager
+    def _timed(self, way: str, waiting: Counter[str]) -> Iterator[None]:
+        began = perf_counter()
+        yield
+        self._spent.setdefault(way, []).append(perf_counter() - began)
+        waiting[way] -= 1
 
     def _planned(self) -> Iterator[tuple[int, str]]:
         from edge.compare_ways import oracle_passages
@@ -162,15 +169,16 @@ class _Run:
                 if way != "oracle" or oracle_passages(self.setup, question):
                     yield number, way
 
-    def _tell(self, way: str, left: dict[str, int]) -> None:
+    def _tell(self, way: str, waiting: Counter[str]) -> None:
         if self._progress is None:
             return
-        waiting = {name: count for name, count in left.items() if count}
+        left = {name: count for name, count in waiting.items() if count}
+        # General questions come last; until then they are taken to last as long as what was asked without documents.
+        spent = {_SKILL: self._spent.get("tuned", []), **self._spent}
         seconds = None
-        if all(name in self._spent for name in waiting):
-            seconds = sum(count * _typical(self._spent[name]) for name, count in waiting.items())
-        total = len(self._plan) + len(self._skill_plan)
-        self._progress(Progress(self._done, total, self._kept, way, seconds))
+        if all(spent.get(name) for name in left):
+            seconds = sum(count * _typical(spent[name]) for name, count in left.items())
+        self._progress(Progress(self._done, len(self._plan) + len(self._skill_plan), self._kept, way, seconds))
 
 
 def _typical(seconds: Sequence[float]) -> float:

@@ -38,8 +38,11 @@ def interval(values: Sequence[float], *, resamples: int = RESAMPLES, seed: int =
 
 
 def needed(values: Sequence[float]) -> int:
-    """About how many pairs it takes to tell the mean of `values` from zero, or from a margin where it is smaller."""
+    """About how many pairs it takes to tell the mean of `values` from zero, or from a margin where it is smaller;
+    from fewer than `LEAST` nothing can be foreseen but that it takes some more."""
     n = len(values)
+    if n < LEAST:
+        return 2 * LEAST
     mean = sum(values) / n
     spread = math.sqrt(sum((value - mean) ** 2 for value in values) / max(1, n - 1))
     return max(LEAST, 30 if spread == 0 else 0, math.ceil((_POWER * spread / max(abs(mean), MARGIN)) ** 2))

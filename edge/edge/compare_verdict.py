@@ -114,8 +114,9 @@ def _against_base(comparison: Comparison) -> list[str]:
 def _more(d: Difference) -> str:
     if not d.n < d.needed:
         return told(d)
-    few = f", and fewer than {LEAST} prove nothing" if d.n < LEAST else ""
-    return f"{told(d)}{few}; about {d.needed - d.n:,} more would tell"
+    if d.n < LEAST:
+        return f"{told(d)}; fewer than {LEAST} prove nothing, so that about {d.needed - d.n:,} more would be needed"
+    return f"{told(d)}; about {d.needed - d.n:,} more would be needed"
 
 
 def _oracle(comparison: Comparison) -> list[str]:

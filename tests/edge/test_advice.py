@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import edge
+import standin
 from edge.advice import RULES, Advice, DataFacts, IndexFacts, advise, data_facts
+from edge.compare import compare
 from edge.compare_statistics import differences_of, figures_of
 from edge.compare_types import WAYS, Comparison, Question, Row, Skill
 from edge.errors import UsageError
+from edge.types import Sampling
 
 TOKENS = {"base": 40, "few-shot": 400, "rag": 250, "tuned": 40, "rag+tuned": 250, "oracle": 250}
 
@@ -118,3 +123,24 @@ def test_data_and_index_speak_too() -> None:
 def test_the_table_of_rules_has_every_recommendation_and_an_end() -> None:
     assert {rule.then for rule in RULES} == {"try", "ask more", "both", "prompt", "tune", "rag", "improve"}
     assert isinstance(advise(fabricated(base=0.4, few_shot=0.6, rag=0.6, tuned=0.7)), Advice)
+
+
+def test_a_real_lora_that_has_learnt_a_form_is_worth_it(stand_in_exports: Path) -> None:
+    """Questions that it never saw, in the form of its lessons, against the base with two of those lessons shown."""
+    lessons = [Question(q, reference=standin.lesson_answer(fact), before=()) for q, fact in standin.LESSONS]
+    form = re.escape(standin.lesson_answer("@")).replace("@", r"[^\n]+")
+    unseen = "the coldest season|the capital of Spain|a cat's food|the colour of snow|the largest desert|a good cheese"
+    unseen += "|the oldest tree|the best tea|a long day|the work of bees"
+    asked = [Question(f"What is {thing}?", form=form, before=()) for thing in unseen.split("|")]
+    with edge.load(stand_in_exports / "f16.gguf", context=512, threads=1) as model:
+        model.add_adapter(stand_in_exports / "lora.gguf", name="keeper")
+        told = {"shots": 2, "sampling": Sampling(max_tokens=32), "skills": False}
+        done = compare(model, asked, adapter="keeper", examples=lessons, **told)  # type: ignore[arg-type]
+    assert done.ways == ("base", "few-shot", "tuned")
+    gain = done.between("tuned", "base", "form")
+    assert gain is not None
+    assert gain.low > 0
+    assert (done.mean("tuned", "prompt_tokens") or 0) < (done.mean("few-shot", "prompt_tokens") or 0) / 2
+    advice = advise(done)
+    assert advice.recommendation == "tune"
+    assert any("Form kept: 1.00 against" in reason for reason in advice.reasons)

@@ -67,7 +67,7 @@ def test_how_many_questions_would_tell() -> None:
     assert needed(values) == math.ceil((1.96 + 0.84) ** 2 * variance / 0.05**2)
     d = difference("a", "b", "good", [(value, 0.0) for value in values])
     assert d.needed == needed(values)
-    assert difference("a", "b", "good", [(1.0, 0.0)] * 4).needed >= LEAST
+    assert difference("a", "b", "good", [(1.0, 0.0)] * 4).needed == 2 * LEAST
     assert difference("a", "b", "good", [(1.0, 0.0)] * 40).needed == 0
 
 

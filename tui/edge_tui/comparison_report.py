@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import files
+from pathlib import PurePath
 
 from edge.compare_metrics import METRICS
 from edge.compare_types import Comparison, Difference, Question, Row
@@ -140,6 +141,8 @@ def _cell(row: Row) -> Cell:
     mark = "" if good is None else ("as asked" if good else "not as asked") if whole else f"{good:.2f}"
     names = ("f1", "form", "citation", "prompt_tokens", "completion_tokens", "seconds")
     facts = " · ".join(f"{_label(name)} {number(name, row.figures[name])}" for name in names if name in row.figures)
-    places = tuple(f"{place.document}:{place.start}-{place.end}: {place.quote}" for place in row.citations)
+    places = tuple(
+        f"{PurePath(place.document).name}:{place.start}-{place.end}: {place.quote}" for place in row.citations
+    )
     text = row.error or row.text or "(no reply)"
     return Cell(row.way, text, mark, bool(good) if whole else None, facts, places)

@@ -41,7 +41,7 @@ def print_comparison(comparison: Comparison) -> None:
     if differences:
         console.print()
     for sentence in comparison.verdict:
-        console.print(f"• {printable(sentence)}", markup=False, soft_wrap=True)
+        console.print(f"• {printable(sentence)}", markup=False, soft_wrap=not console.is_terminal)
     for note in comparison.notes:
         click.secho(printable(note), dim=True, err=True)
 
