@@ -16,7 +16,7 @@ from edge.compare_skills import interleaved, tried
 from edge.compare_statistics import SEED, differences_of, figures_of
 from edge.compare_types import WAYS, Comparison, Question, Row, Skill, read_comparison, to_json
 from edge.compare_verdict import verdict
-from edge.compare_ways import Encoder, Setup, answer, possible
+from edge.compare_ways import Encoder, Examples, Setup, answer, possible
 from edge.errors import UsageError
 from edge.library import adapter_name, find_adapter
 from edge.model import Model
@@ -71,13 +71,14 @@ def compare(
     """
     if not questions:
         raise UsageError("there are no questions to compare with; give some")
+    if encoder is None and examples:
+        encoder = getattr(knowledge, "encoder", None)
     setup = Setup(
         model,
         adapter=_loaded(model, adapter),
         knowledge=knowledge,
-        examples=tuple(examples),
+        examples=Examples(examples, encoder),
         shots=shots,
-        encoder=encoder if encoder is not None else getattr(knowledge, "encoder", None),
         system=system,
         sampling=sampling or Sampling(),
         k=k,
@@ -126,8 +127,10 @@ class _Run:
         keys = Keys(self.setup)
         rows = [(keys.row(way, self.questions[number]), number, way) for number, way in self._plan]
         skills = [(keys.skill(way, question), way, question) for way, question in self._skill_plan]
-        waiting = Counter(way for key, _, way in rows if kept.row(key, 0) is None)
+        waiting = Counter(way for key, way in {(key, way) for key, _, way in rows} if kept.row(key, 0) is None)
         waiting[_SKILL] = sum(kept.skill(key) is None for key, _, _ in skills)
+        if waiting["few-shot"]:
+            self.setup.examples.prepare()
         for key, number, way in rows:
             self._tell(way, waiting)
             row = kept.row(key, number)
@@ -224,7 +227,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
         "prompt_passages": setup.prompt_passages,
         "certainty": setup.certainty,
         "shots": setup.shots if "few-shot" in run.ways else 0,
-        "examples": len(setup.examples),
+        "examples": len(setup.examples.known),
         "system": setup.system,
         "max_tokens": setup.sampling.max_tokens,
         "temperature": setup.sampling.temperature,

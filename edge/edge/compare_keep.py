@@ -101,7 +101,8 @@ class Keys:
         tuned = _adapter(setup)
         asking = {"k": setup.k, "read": setup.prompt_passages, "certainty": setup.certainty}
         found = None if setup.knowledge is None else [fingerprint_of(setup.knowledge), asking]
-        shots = [setup.shots, _encoder(setup.encoder), [asdict(example) for example in setup.examples]]
+        shown = setup.examples
+        shots = [setup.shots, _encoder(shown.encoder), [asdict(example) for example in shown.known]]
         own: dict[str, Any] = {
             "base": None,
             "few-shot": shots,

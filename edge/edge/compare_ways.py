@@ -37,6 +37,34 @@ class Encoder(Protocol):
     def encode(self, texts: list[str], /) -> Any: ...
 
 
+class Examples:
+    """Questions with their right replies, of which the nearest are shown. Each is encoded once."""
+
+    def __init__(self, known: Sequence[Question] = (), encoder: Encoder | None = None) -> None:
+        self.known = tuple(example for example in known if example_reply(example))
+        self.encoder = encoder
+        self._vectors: Any = None
+
+    def prepare(self) -> None:
+        """Encode them now, so that no question pays for it."""
+        if self.encoder is not None and self.known and self._vectors is None:
+            self._vectors = _unit(self.encoder, [example.question for example in self.known])
+
+    def nearest(self, question: Question, count: int) -> list[Question]:
+        """The examples that are most like the question, the most like last, next to it; never the question itself."""
+        self.prepare()
+        if self._vectors is not None and self.encoder is not None:
+            likeness = [float(value) for value in self._vectors @ _unit(self.encoder, [question.question])[0]]
+        else:
+            asked = set(content_words(question.question))
+            words = [set(content_words(example.question)) for example in self.known]
+            likeness = [len(asked & other) / math.sqrt(max(1, len(asked) * len(other))) for other in words]
+        same = _plain(question.question)
+        rest = [i for i, example in enumerate(self.known) if _plain(example.question) != same]
+        order = sorted(rest, key=lambda i: (-likeness[i], i))[:count]
+        return [self.known[i] for i in reversed(order)]
+
+
 @dataclass(frozen=True, slots=True)
 class Setup:
     """Everything but the question that an answer depends on."""
@@ -44,9 +72,8 @@ class Setup:
     model: Model
     adapter: str | None = None
     knowledge: Retriever | None = None
-    examples: tuple[Question, ...] = ()
+    examples: Examples = field(default_factory=Examples)
     shots: int = 4
-    encoder: Encoder | None = None
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     k: int = 5
@@ -57,7 +84,7 @@ class Setup:
 def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The ways that can be tried, and a sentence for each that cannot."""
     missing = {
-        "few-shot": None if setup.examples else "examples were not given (--examples FILE)",
+        "few-shot": None if setup.examples.known else "examples were not given (--examples FILE)",
         "rag": None if setup.knowledge is not None else "there are no documents (--docs PATH or --index NAME)",
         "tuned": None if setup.adapter else "there is no adapter (--adapter LORA)",
         "oracle": None
@@ -133,7 +160,7 @@ def _said(setup: Setup, way: str, question: Question) -> _Said | None:
     if "rag" in way:
         assert setup.knowledge is not None, "possible() leaves this way out"
         return _from_passages(setup, question, adapter, setup.knowledge, setup.prompt_passages)
-    shots = nearest(setup, question) if way == "few-shot" else []
+    shots = setup.examples.nearest(question, setup.shots) if way == "few-shot" else []
     while True:
         prompt = _plain_prompt(setup, question, shots)
         room = setup.model.context - setup.model.count(setup.model.render(prompt))
@@ -190,27 +217,20 @@ def _from_passages(
     return _Said(found.text.strip(), found.usage, tuple(prompt), places)
 
 
-def nearest(setup: Setup, question: Question) -> list[Question]:
-    """The examples that are most like the question, the most like last, next to it; never the question itself."""
-    same = " ".join(question.question.lower().split())
-    rest = [e for e in setup.examples if example_reply(e) and " ".join(e.question.lower().split()) != same]
-    if setup.encoder is not None and rest:
-        import numpy as np
-
-        vectors = np.asarray(setup.encoder.encode([question.question, *(e.question for e in rest)]), dtype=np.float64)
-        vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        likeness = [float(value) for value in vectors[1:] @ vectors[0]]
-    else:
-        asked = set(content_words(question.question))
-        words = [set(content_words(e.question)) for e in rest]
-        likeness = [len(asked & other) / math.sqrt(max(1, len(asked) * len(other))) for other in words]
-    order = sorted(range(len(rest)), key=lambda i: (-likeness[i], i))[: setup.shots]
-    return [rest[i] for i in reversed(order)]
-
-
 def example_reply(example: Question) -> str:
     """What an example shows as the right reply; "" where it knows none."""
     return NOT_TOLD if example.answerable is False and not example.reference else example.wanted or ""
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.lower().split())
+
+
+def _unit(encoder: Encoder, texts: list[str]) -> Any:
+    import numpy as np
+
+    vectors = np.asarray(encoder.encode(texts), dtype=np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def _cost(usage: Usage) -> dict[str, float]:
@@ -231,7 +251,10 @@ def _surprise(model: Model, prompt: Sequence[Message], wanted: str | None, adapt
     while count > SCORED:
         wanted = wanted[: len(wanted) * SCORED // (count + 1)]
         count = model.count(wanted)
+    if not wanted:
+        return None
     try:
-        return -model.score(prompt, [wanted], adapter=adapter)[0] / max(1, count) if wanted else None
+        mean = -model.score(prompt, [wanted], adapter=adapter)[0] / max(1, count)
     except ContextOverflow:
         return None
+    return mean if math.isfinite(mean) else None

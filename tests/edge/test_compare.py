@@ -145,13 +145,17 @@ def test_examples_are_the_nearest_and_never_the_question_itself() -> None:
 
 
 def test_the_encoder_finds_the_nearest_examples() -> None:
-    class ByLength:
+    encoded: list[str] = []
+
+    class ByOpening:
         def encode(self, texts: list[str], /) -> Any:
+            encoded.extend(texts)
             return [[float("door" in text or "window" in text), 1.0] for text in texts]
 
     model = machine()
-    asked = [Question("Has the window a frame?", ("x",))]
-    compare(model, asked, examples=EXAMPLES, shots=1, encoder=ByLength(), ways=["few-shot"])
+    asked = [Question("Has the window a frame?", ("x",)), Question("Has the window a pane?", ("x",))]
+    compare(model, asked, examples=EXAMPLES, shots=1, encoder=ByOpening(), ways=["few-shot"])
+    assert sorted(encoded) == sorted(question.question for question in (*EXAMPLES, *asked))
     assert "Who painted the door?" in model.engine.prompts[0]  # type: ignore[attr-defined]
     assert "fan" not in model.engine.prompts[0]  # type: ignore[attr-defined]
 
@@ -279,6 +283,15 @@ def test_ctrl_c_leaves_what_there_is(tmp_path: Path) -> None:
     assert "interrupted" in " ".join(done.verdict)
     assert read_back(done) == done
     assert run(knowledge=Shelf(), ways=["base", "rag"], keep=keep).complete
+
+
+def test_a_question_that_stands_there_twice_is_asked_once() -> None:
+    model = machine()
+    seen: list[Progress] = []
+    done = run(model=model, asked=[Question("Why?", ("love",))] * 3, progress=seen.append)
+    assert len(model.engine.prompts) == 1  # type: ignore[attr-defined]
+    assert len(done.rows) == 3
+    assert not seen[-1].seconds_left
 
 
 def test_time_left_is_known_when_every_way_has_answered() -> None:
