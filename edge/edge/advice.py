@@ -3,26 +3,28 @@ rests. The rules stand in one table, `RULES`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from edge.compare_metrics import METRICS
-from edge.compare_statistics import LEAST, MARGIN
-from edge.compare_types import Comparison, Difference, Question
-from edge.compare_verdict import (
-    NAMES,
-    candidates,
-    capital,
-    counted,
-    figure,
-    lost_skills,
-    number,
-    share,
-    skill_counts,
-    told,
+from edge.advice_facts import READS, DataFacts, Facts, IndexFacts, data_facts
+from edge.advice_reasons import (
+    forgotten,
+    of_data,
+    of_index,
+    why_both,
+    why_improve,
+    why_more,
+    why_prompt,
+    why_rag,
+    why_try,
+    why_tune,
 )
+from edge.compare_statistics import LEAST
+from edge.compare_types import Comparison
 from edge.errors import UsageError
+
+__all__ = ["HEADLINES", "RULES", "Advice", "DataFacts", "IndexFacts", "Rule", "advise", "data_facts"]
 
 Recommendation = Literal["rag", "tune", "both", "prompt", "improve", "ask more", "try"]
 
@@ -36,30 +38,6 @@ HEADLINES: dict[Recommendation, str] = {
     "try": "Compare before you decide.",
 }
 
-ENOUGH_TO_TUNE = 50
-"""Examples from which on tuning for a form is worth a try."""
-READS = 0.5
-"""A base that does less than this with the right passage in hand cannot read well enough."""
-
-
-@dataclass(frozen=True, slots=True)
-class IndexFacts:
-    """Of an index: its documents, and how many of them changed or vanished since they were read."""
-
-    documents: int
-    passages: int
-    stale: int
-
-
-@dataclass(frozen=True, slots=True)
-class DataFacts:
-    """Of examples to tune on: how many, different ones, and the mean words of what is asked and replied."""
-
-    examples: int
-    different: int
-    asked_words: float
-    reply_words: float
-
 
 @dataclass(frozen=True, slots=True)
 class Advice:
@@ -68,55 +46,6 @@ class Advice:
     recommendation: Recommendation
     headline: str
     reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """All that is known. Reading aids for the rules below."""
-
-    comparison: Comparison | None = None
-    data: DataFacts | None = None
-    index: IndexFacts | None = None
-
-    def between(self, way: str, against: str, metric: str = "good") -> Difference | None:
-        return None if self.comparison is None else self.comparison.between(way, against, metric)
-
-    def better(self, way: str, against: str, metric: str = "good") -> bool:
-        d = self.between(way, against, metric)
-        return d is not None and d.outcome == "better"
-
-    def mean(self, way: str, metric: str = "good") -> float | None:
-        return None if self.comparison is None else self.comparison.mean(way, metric)
-
-    def beaten(self, way: str) -> bool:
-        """Whether some other way that a person can choose is surely better."""
-        return any(self.better(other, way) for other in self.choices if other != way)
-
-    def as_good(self, way: str, other: str) -> bool:
-        """Surely within the margin, or not told apart and no more than the margin behind."""
-        d = self.between(way, other)
-        if d is None:
-            return False
-        return d.outcome in ("same", "better") or (d.outcome == "unknown" and d.difference >= -MARGIN)
-
-    @property
-    def choices(self) -> list[str]:
-        return [] if self.comparison is None else candidates(self.comparison)
-
-    @property
-    def prompting(self) -> list[str]:
-        """Ways without documents or tuning."""
-        return [way for way in self.choices if way in ("base", "few-shot")]
-
-    @property
-    def plain(self) -> str:
-        """What a tuned model has to beat: the base with examples, where that was tried."""
-        return "few-shot" if "few-shot" in self.choices else "base"
-
-    @property
-    def formal(self) -> list[str]:
-        """Metrics of vocabulary, style and form."""
-        return ["form", "rouge", "surprise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,19 +68,8 @@ def advise(
     if comparison is None and data is None and index is None:
         raise UsageError("there is nothing to advise on; give a comparison, --data FILE or --index NAME")
     rule = next(rule for rule in RULES if rule.when(facts))
-    reasons = [*rule.why(facts), *_forgotten(facts), *_of_data(facts), *_of_index(facts)]
+    reasons = [*rule.why(facts), *forgotten(facts), *of_data(facts), *of_index(facts)]
     return Advice(rule.then, HEADLINES[rule.then], tuple(reasons))
-
-
-def data_facts(examples: Sequence[Question]) -> DataFacts:
-    replies = [example.wanted or "" for example in examples]
-    different = len({(e.question.strip().lower(), reply.strip()) for e, reply in zip(examples, replies, strict=True)})
-    count = max(1, len(examples))
-    asked = sum(len(example.question.split()) for example in examples) / count
-    return DataFacts(len(examples), different, asked, sum(len(reply.split()) for reply in replies) / count)
-
-
-# When each rule holds -------------------------------------------------------------------------------------------
 
 
 def _nothing_compared(f: Facts) -> bool:
@@ -205,161 +123,15 @@ def _nothing_helps(f: Facts) -> bool:
     return not any(f.better(way, "base") for way in f.choices if way != "base")
 
 
-# Why: sentences with the figures ----------------------------------------------------------------------------------
-
-
-def _why_try(f: Facts) -> list[str]:
-    return ["No comparison was given: 0 questions asked. `edge compare QUESTIONS …` asks them in every way."]
-
-
-def _why_more(f: Facts) -> list[str]:
-    assert f.comparison is not None
-    if len(f.choices) < 2:
-        return [
-            f"{counted(len(f.choices), 'way')} of choice: {', '.join(f.choices) or 'none'}; "
-            "it takes the base and one other at least."
-        ]
-    asked = len(f.comparison.asked)
-    ds = [d for way in f.choices if way != "base" and (d := f.between(way, "base")) is not None]
-    said = [f"{capital(NAMES[d.way])} against the base, as asked: {told(d)}." for d in ds]
-    wanted = max([d.needed for d in ds] + [2 * LEAST])
-    more = max(wanted - asked, LEAST)
-    return [
-        *said,
-        f"{asked} questions were asked; about {more:,} more would be needed, if the difference is what it seems.",
-    ]
-
-
-def _why_prompt(f: Facts) -> list[str]:
-    way = "few-shot" if f.better("few-shot", "base") else "base"
-    said = _comparing(f, way, "base") if way != "base" else []
-    for other in f.choices:
-        if other not in ("base", way):
-            said += _comparing(f, way, other, "prompt_tokens" if other == "tuned" else None)
-    return said or _doing(f, way)
-
-
-def _why_rag(f: Facts) -> list[str]:
-    said = _comparing(f, "rag", "base")
-    cited = f.mean("rag", "citation")
-    if cited is not None:
-        said.append(f"{share(cited)} of its citations point to the place of the answer, so that it can be traced.")
-    for way in ("tuned", "rag+tuned", "few-shot"):
-        said += _comparing(f, "rag", way)
-    return said + _reading(f)
-
-
-def _why_tune(f: Facts) -> list[str]:
-    said = _comparing(f, "tuned", "base")
-    if f.plain != "base":
-        said += _comparing(f, "tuned", f.plain)
-    for metric in f.formal:
-        d = f.between("tuned", f.plain, metric)
-        if d is not None and d.outcome == "better":
-            a, b = (number(metric, f.mean(way, metric) or 0.0) for way in ("tuned", f.plain))
-            label = "perplexity of the wanted reply" if metric == "surprise" else METRICS[metric].label
-            said.append(f"{capital(label)}: {a} against {b} of {NAMES[f.plain]}.")
-    said += _tokens(f, "tuned", f.plain)
-    for way in ("rag", "rag+tuned"):
-        said += _comparing(f, "tuned", way)
-    return said
-
-
-def _why_both(f: Facts) -> list[str]:
-    said: list[str] = []
-    for way in ("base", "rag", "tuned", "few-shot"):
-        said += _comparing(f, "rag+tuned", way)
-    return said
-
-
-def _why_improve(f: Facts) -> list[str]:
-    said = []
-    for way in f.choices:
-        if way != "base":
-            said += _comparing(f, way, "base")
-    return said + _reading(f) + _another(f)
-
-
-def _another(f: Facts) -> list[str]:
-    """More data or another base: the oracle tells which."""
-    oracle = f.mean("oracle")
-    if oracle is not None and oracle < READS:
-        return [f"With the right passage in hand the base still does only {share(oracle)}: try another, larger base."]
-    if oracle is not None:
-        return [f"With the right passage in hand the base does {share(oracle)}: it can read; give it better documents."]
-    if "tuned" in f.choices:
-        return ["Give the tuning more and better examples, or try another, larger base."]
-    return ["Try another, larger base, or tune one on examples of what you want."]
-
-
-def _reading(f: Facts) -> list[str]:
-    d = f.between("oracle", "rag")
-    if d is None or d.outcome != "better":
-        return []
-    return [f"Search loses something: with the right passage in hand it would do more ({told(d)})."]
-
-
-def _comparing(f: Facts, way: str, other: str, tokens: str | None = None) -> list[str]:
-    d = f.between(way, other)
-    if d is None or f.comparison is None:
-        return []
-    words = {"better": "is better than", "worse": "is worse than", "same": "is as good as"}
-    does = words.get(d.outcome, "cannot be told from")
-    ours, theirs = figure(f.comparison, way), figure(f.comparison, other)
-    said = [f"{capital(NAMES[way])} {does} {NAMES[other]}: {ours} against {theirs} as asked ({told(d)})."]
-    return said + (_tokens(f, way, other) if tokens else [])
-
-
-def _doing(f: Facts, way: str) -> list[str]:
-    return [] if f.comparison is None else [f"{capital(NAMES[way])} does {figure(f.comparison, way)} as asked."]
-
-
-def _tokens(f: Facts, way: str, other: str) -> list[str]:
-    ours, theirs = f.mean(way, "prompt_tokens"), f.mean(other, "prompt_tokens")
-    if ours is None or theirs is None:
-        return []
-    return [f"It reads {ours:,.0f} tokens a question, {NAMES[other]} {theirs:,.0f}."]
-
-
-def _forgotten(f: Facts) -> list[str]:
-    d = None if f.comparison is None else lost_skills(f.comparison)
-    if d is None or d.outcome != "worse" or f.comparison is None:
-        return []
-    counts = skill_counts(f.comparison)
-    (tuned, asked), (base, _) = counts["tuned"], counts["base"]
-    return [f"But tuning cost general skill: {tuned} of {asked} questions right, the base {base}. Train less."]
-
-
-def _of_data(f: Facts) -> list[str]:
-    if f.data is None:
-        return []
-    told_of = f"The data has {counted(f.data.examples, 'example')}, {f.data.different:,} of them different"
-    if f.data.different < ENOUGH_TO_TUNE:
-        return [f"{told_of}: fewer than {ENOUGH_TO_TUNE} teach a form at best; show them few-shot, or write more."]
-    return [f"{told_of}, with {f.data.reply_words:,.0f} words a reply: enough to try `edge tune`."]
-
-
-def _of_index(f: Facts) -> list[str]:
-    if f.index is None:
-        return []
-    said = f"The index holds {counted(f.index.documents, 'document')} in {counted(f.index.passages, 'passage')}"
-    if f.index.stale:
-        return [
-            f"{said}, and {f.index.stale:,} of them changed since they were read: what changes belongs into an "
-            "index, not into weights."
-        ]
-    return [f"{said}, none of them changed since it was read."]
-
-
 RULES = (
-    Rule("try", _nothing_compared, _why_try),
-    Rule("ask more", _too_few, _why_more),
-    Rule("prompt", _prompting_is_as_good, _why_prompt),
-    Rule("both", _both_add, _why_both),
-    Rule("tune", _tuning_helps, _why_tune),
-    Rule("rag", _documents_help, _why_rag),
-    Rule("both", _only_together, _why_both),
-    Rule("improve", _nothing_helps, _why_improve),
-    Rule("ask more", lambda _: True, _why_more),
+    Rule("try", _nothing_compared, why_try),
+    Rule("ask more", _too_few, why_more),
+    Rule("prompt", _prompting_is_as_good, why_prompt),
+    Rule("both", _both_add, why_both),
+    Rule("tune", _tuning_helps, why_tune),
+    Rule("rag", _documents_help, why_rag),
+    Rule("both", _only_together, why_both),
+    Rule("improve", _nothing_helps, why_improve),
+    Rule("ask more", lambda _: True, why_more),
 )
 """From the top; the first that holds decides."""
