@@ -46,7 +46,7 @@ def why_rag(f: Facts) -> list[str]:
     said = _comparing(f, "rag", "base")
     cited = f.mean("rag", "citation")
     if cited is not None:
-        said.append(f"{share(cited)} of its citations point to the place of the answer, so that it can be traced.")
+        said.append(f"{share(cited)} of its citations point to the place of the answer: so far it can be traced.")
     for way in ("tuned", "rag+tuned", "few-shot"):
         said += _comparing(f, "rag", way)
     return said + _reading(f)
