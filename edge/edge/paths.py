@@ -43,6 +43,11 @@ def chats_file() -> Path:
     return home() / "chats.sqlite"
 
 
+def comparisons_dir() -> Path:
+    """Answers that `edge compare` keeps, and what they came to."""
+    return home() / "comparisons"
+
+
 def cache_dir() -> Path:
     """Files that can be made again at any time: converted encoders, indexes of `--docs`."""
     return home() / "cache"

@@ -118,8 +118,11 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextmanager
-def progress_bar(*, of_bytes: bool = False) -> Iterator[Progress | None]:
-    """A rich progress display on standard error; None when that is no terminal."""
+def progress_bar(*, of_bytes: bool = False, remaining: bool = True) -> Iterator[Progress | None]:
+    """A rich progress display on standard error; None when that is no terminal.
+
+    `remaining`: rich's own guess of the time left, for steps that take about as long as one another.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -142,6 +145,7 @@ def progress_bar(*, of_bytes: bool = False) -> Iterator[Progress | None]:
             return _bytes.render(task) if of_bytes and (task.total or 0) >= 1e6 else super().render(task)
 
     _bytes = DownloadColumn()
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), Amount(), TimeRemainingColumn())
+    columns = [TextColumn("{task.description}", markup=False), BarColumn(), Amount()]
+    columns += [TimeRemainingColumn()] if remaining else []
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield progress
