@@ -20,6 +20,7 @@ from edge.types import Sampling
 from edge_tui.chat.app import ChatApp
 from edge_tui.chat.session import Session
 from edge_tui.chat.widgets.answer import AnswerView
+from edge_tui.chat.widgets.conversation import HelpNote
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, screen_text, send, session, until
@@ -277,7 +278,9 @@ def test_commands() -> None:
         await send(pilot, "/nonsense")
         assert "There is no /nonsense; /help lists" in screen_text(app)
         await send(pilot, "/help")
-        assert "/sources [n]" in screen_text(app)
+        await until(pilot, lambda: "that source" in screen_text(app))
+        told = str(app.query_one(HelpNote).render())
+        assert all(deed.usage in told for deed in app.deeds.values())
         await send(pilot, "/docs")
         await until(pilot, lambda: "pump-1.md" in screen_text(app))
         await pilot.press("escape")

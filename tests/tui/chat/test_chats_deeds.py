@@ -180,7 +180,7 @@ def test_edit_retry_and_undo(path: Path) -> None:
         await send(pilot, "/edit 2")
         await until(pilot, lambda: prompt(app).text == "beta?")
         prompt(app).replace_all("")
-        await send(pilot, "/docs")  # whoever does something else does not edit any more
+        await send(pilot, "/copy")  # whoever does something else does not edit any more
         await ask(app, pilot, "delta?")
         await shows(app, pilot, "alpha?", "one", "beta?", "three", "delta?", "five")
 

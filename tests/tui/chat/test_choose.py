@@ -29,7 +29,7 @@ class Host(App[None]):
         self._lines_to_choose, self._now = lines, now
 
     def on_mount(self) -> None:
-        self.push_screen(ChooseScreen("Which?", self._lines_to_choose, self._now), self._took)
+        self.push_screen(ChooseScreen("Which?", self._lines_to_choose, self._now, "answers now"), self._took)
 
     def _took(self, key: str | None) -> None:
         self.chosen = key

@@ -179,7 +179,7 @@ def test_a_line_chosen_with_the_arrows_is_taken_by_enter() -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         prompt = app.query_one(Prompt)
         await pilot.press("/", "a", "d")
-        await until(pilot, lambda: app.completion.display and len(app.completion.options) == 3)
+        await until(pilot, lambda: app.completion.display and len(app.completion.options) == 4)
         await pilot.press("down", "enter")
         assert prompt.text == "/adapter "
         prompt.replace_all("")
@@ -215,7 +215,7 @@ def test_enter_without_choosing_sends_what_was_typed_and_up_brings_it_back_witho
 def test_a_click_takes_a_line() -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await pilot.press("/", "a", "d")
-        await until(pilot, lambda: app.completion.display and len(app.completion.options) == 3)
+        await until(pilot, lambda: app.completion.display and len(app.completion.options) == 4)
         await pilot.pause()
         row = next(y for y, line in enumerate(screen_text(app).splitlines()) if "/adapter" in line)
         await pilot.click(offset=(5, row))

@@ -126,7 +126,8 @@ def test_what_does_not_exist_is_told_and_the_rest_offered(tmp_path: Path) -> Non
         assert len(app.screen_stack) == 1
         paste(app, f"{there} /gone/c.md")
         await until(pilot, lambda: "Add a.md?" in screen_text(app))
-        assert "/gone/c.md" in screen_text(app)
+        await pilot.press("escape")
+        await until(pilot, lambda: "/gone/c.md" in screen_text(app))
 
     drive(Shelf(), play)
 

@@ -326,7 +326,8 @@ class ChatApp(App[None]):
         from edge_tui.chat.screens.choose import ChooseScreen
 
         if len(self.screen_stack) == 1:
-            self.push_screen(ChooseScreen(title, lines, now), lambda key: chosen(key) if key else None)
+            screen = ChooseScreen(title, lines, now, "answers now")
+            self.push_screen(screen, lambda key: chosen(key) if key else None)
 
     async def _obey(self, command: slash.Command) -> None:
         self._instead = None

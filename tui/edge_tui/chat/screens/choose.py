@@ -26,7 +26,7 @@ class ChooseScreen(ModalScreen[str]):
     """Dismisses with the key of the chosen line, empty when it was left with Esc.
 
     `lines` are choices or (key, text); a function that gathers them is called on another thread, and the screen stands
-    meanwhile. `chosen` is the key of the line where the choice begins.
+    meanwhile. `chosen` is the key of the line where the choice begins, `mark` what is said of it.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -35,11 +35,12 @@ class ChooseScreen(ModalScreen[str]):
         Binding("down", "move(1)", show=False, priority=True),
     ]
 
-    def __init__(self, title: str, lines: Lines | Callable[[], Lines], chosen: str = "") -> None:
+    def __init__(self, title: str, lines: Lines | Callable[[], Lines], chosen: str = "", mark: str = "") -> None:
         super().__init__()
         self._title = title
         self._lines = lines
         self._chosen = chosen
+        self._mark = mark
         self._choices: list[Choice] = []
         self._gathered = False
         self._filter = Input(placeholder="type to filter", compact=True)
@@ -80,7 +81,9 @@ class ChooseScreen(ModalScreen[str]):
         words = self._filter.value.casefold().split()
         found = [c for c in self._choices if all(word in f"{c.name} {c.detail}".casefold() for word in words)]
         self._options.clear_options()
-        self._options.add_options(Option(_line(choice, self._chosen), id=choice.key) for choice in found)
+        self._options.add_options(
+            Option(_line(choice, self._mark if choice.key == self._chosen else ""), id=choice.key) for choice in found
+        )
         at = next((i for i, choice in enumerate(found) if choice.key == self._chosen), 0)
         self._options.highlighted = at if found else None
         if self._gathered:
@@ -102,8 +105,8 @@ class ChooseScreen(ModalScreen[str]):
         self.dismiss("")
 
 
-def _line(choice: Choice, chosen: str) -> Content:
-    rows = [Content.assemble((choice.name, "bold"), ("  ● answers now" if choice.key == chosen else "", "$accent"))]
+def _line(choice: Choice, mark: str) -> Content:
+    rows = [Content.assemble((choice.name, "bold"), (f"  ● {mark}" if mark else "", "$accent"))]
     if choice.detail:
         rows.append(Content.styled(f"  {choice.detail}", "dim"))
     if choice.problem:
