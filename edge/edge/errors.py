@@ -15,6 +15,8 @@ EdgeError                     one root; its message says what happened, to what,
 │   └── EncoderError          the text encoder cannot be loaded or does not fit the index
 ├── ConversionError           weights that cannot be turned into another format
 │   └── ParityError           an export that does not behave as its original does
+├── TuningError               a LoRA that cannot be tuned
+│   └── TuningStopped         the person stopped it; everything is saved
 └── DownloadError             `edge models pull` could not finish
 """
 
@@ -96,6 +98,14 @@ class ConversionError(EdgeError):
 
 
 class ParityError(ConversionError):
+    pass
+
+
+class TuningError(EdgeError):
+    pass
+
+
+class TuningStopped(TuningError):
     pass
 
 

@@ -55,16 +55,11 @@ class ChatTemplate:
         Some templates drop the system role (early Phi-3) or refuse it (Gemma, Mistral): then the system text
         goes in front of the first user message. Raises ModelError when the template refuses the messages.
         """
-        clean = [Message(message.role, self._defuse(message.content)) for message in messages]
-        systems = [message.content for message in clean if message.role == "system"]
-        try:
-            text = self._fill(clean)
-            if all(system.strip() in text for system in systems):
-                return text
-        except _Refusal:
-            if not systems:
-                raise
-        return self._fill(_fold_system(clean))
+        return self._text(messages, reply=True)
+
+    def conversation(self, messages: Sequence[Message]) -> str:
+        """A conversation in which the assistant has spoken last: what a model is tuned on. As `render` else."""
+        return self._text(messages, reply=False)
 
     @property
     def keeps_system(self) -> bool:
@@ -75,11 +70,23 @@ class ChatTemplate:
         except _Refusal:
             return False
 
-    def _fill(self, messages: Sequence[Message]) -> str:
+    def _text(self, messages: Sequence[Message], *, reply: bool) -> str:
+        clean = [Message(message.role, self._defuse(message.content)) for message in messages]
+        systems = [message.content for message in clean if message.role == "system"]
+        try:
+            text = self._fill(clean, reply=reply)
+            if all(system.strip() in text for system in systems):
+                return text
+        except _Refusal:
+            if not systems:
+                raise
+        return self._fill(_fold_system(clean), reply=reply)
+
+    def _fill(self, messages: Sequence[Message], *, reply: bool = True) -> str:
         from edge.engines.sandbox import Stopped, render
 
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
-        values = {"messages": turns, "add_generation_prompt": True, "bos_token": self.bos, "eos_token": self.eos}
+        values = {"messages": turns, "add_generation_prompt": reply, "bos_token": self.bos, "eos_token": self.eos}
         template = self._template
         try:
             return render(template, values)

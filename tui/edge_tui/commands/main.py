@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "List, show, fetch, import and remove models.",
     "adapters": "List, keep, show and remove LoRA adapters.",
     "convert": "Turn base models and LoRAs into GGUF and ONNX, with proof.",
+    "tune": "Tune a LoRA or QLoRA on your examples.",
     "doctor": "Look whether everything is in place.",
     "paths": "Show where edge keeps its files.",
 }
