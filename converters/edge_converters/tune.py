@@ -187,10 +187,11 @@ def _run(
 
 def _publish(out: Path, ready: Prepared, finished: Finished, base_sha256: Mapping[str, str], started: float) -> Tuned:
     from edge_converters.tune_card import draw_losses, losses_json, model_card, split_history
+    from edge_converters.tune_checkpoints import step_of
 
     if finished.checkpoint is None:
         raise TuningError(f"no checkpoint is left in {out.name}.tuning; run the same command again")
-    kept = int(finished.checkpoint.name.rpartition("-")[2])
+    kept = step_of(finished.checkpoint)
     steps, held_out = split_history(finished.history)
     made = _tuned(out, ready, finished, kept)
     with published(out, needs=ready.plan.checkpoint_bytes // 3) as partial:
@@ -247,7 +248,7 @@ def _tuned(out: Path, ready: Prepared, finished: Finished, kept: int) -> Tuned:
 
 def _elsewhere(out: Path, ready: Prepared, finished: Finished) -> Tuned:
     """What a process knows that writes nothing: one of several GPUs."""
-    from edge_converters.tune_train import best_step
+    from edge_converters.tune_checkpoints import best_step
 
     return _tuned(out, ready, finished, best_step(finished.history) or ready.plan.steps)
 

@@ -136,22 +136,18 @@ def plan(
     longest = max(len(example.tokens) for example in (*learnt, *held_out))
     length = settings.max_length or _rounded(longest, size.context)
     most = settings.batch if settings.packing else 1
-    rows = pack(learnt, length=length, most=most)
-    quiet = pack(held_out, length=length, most=most)
-    dtype = _dtype(settings, device)
-    available = _available(torch, device)
-    rows_a_step = max(1, min(len(rows), round(settings.batch * len(rows) / len(learnt))))
+    rows, quiet = (pack(examples, length=length, most=most) for examples in (learnt, held_out))
+    here = _Machine(size, settings, device, _dtype(settings, device), _available(torch, device))
     checkpointing = settings.gradient_checkpointing
     if checkpointing is None:
-        checkpointing = _memory(size, settings, dtype, device, length, False) > available / 2
-    most_rows = _micro_batch(size, settings, dtype, device, length, rows_a_step, checkpointing, available)
-    accumulate = math.ceil(rows_a_step / most_rows)
+        checkpointing = here.memory(length, saving=False) > here.available / 2
+    rows_a_step = max(1, min(len(rows), round(settings.batch * len(rows) / len(learnt))))
+    accumulate = math.ceil(rows_a_step / here.most_rows(length, rows_a_step, checkpointing))
     micro = math.ceil(rows_a_step / accumulate)
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    steps_an_epoch = math.ceil(math.ceil(len(rows) / (micro * processes)) / accumulate)
-    steps = math.ceil(steps_an_epoch * settings.epochs)
-    tokens = sum(len(row.tokens) for row in rows)
+    steps = math.ceil(math.ceil(math.ceil(len(rows) / (micro * processes)) / accumulate) * settings.epochs)
     every = max(1, steps // settings.evaluations)
+    tokens = sum(len(row.tokens) for row in rows)
     evaluated = sum(len(row.tokens) for row in quiet) * (steps // every + 1)
     made = TunePlan(
         examples=len(learnt),
@@ -169,15 +165,55 @@ def plan(
         evaluate_every=every,
         gradient_checkpointing=checkpointing,
         device=device,
-        dtype=dtype,
+        dtype=here.dtype,
         parameters=size.parameters,
         trainable=size.adapter,
-        memory_bytes=_memory(size, settings, dtype, device, micro * length, checkpointing),
-        available_bytes=available,
+        memory_bytes=here.memory(micro * length, saving=checkpointing),
+        available_bytes=here.available,
         checkpoint_bytes=size.adapter * 12,
-        seconds=round(_seconds(torch, size, settings, device, dtype, tokens, evaluated, checkpointing)),
+        seconds=round(here.seconds(torch, tokens, evaluated, saving=checkpointing)),
     )
     return made, rows, quiet
+
+
+@dataclass(frozen=True, slots=True)
+class _Machine:
+    """A base and its settings on this machine."""
+
+    size: Size
+    settings: TuneSettings
+    device: str
+    dtype: str
+    available: int
+
+    def most_rows(self, length: int, rows: int, saving: bool) -> int:
+        """How many rows may pass at a time: no more than the memory holds, nor than makes a step faster."""
+        most = max(1, min(rows, _ROW_TOKENS[self.device] // length))
+        while most > 1 and self.memory(most * length, saving=saving) > 0.8 * self.available:
+            most -= 1
+        return most
+
+    def memory(self, tokens: int, *, saving: bool) -> int:
+        """Bytes at the peak: weights, the adapter with its optimiser, and what is kept of `tokens` for the way back."""
+        size, width = self.size, 2 if self.dtype == "bfloat16" else 4
+        base = size.parameters * width
+        if self.settings.qlora:
+            base = int(size.linear * _NF4) + (size.parameters - size.linear) * 4
+        layer = width * (14 * size.hidden + 5 * size.inner)
+        kept = size.layers * width * size.hidden + 2 * layer if saving else size.layers * layer
+        head = 3 * 4 * size.vocabulary * min(tokens, 256)
+        process = _PROCESS if self.device == "cpu" else 0
+        return int(process + base + _ADAPTED * size.adapter + tokens * kept + head)
+
+    def seconds(self, torch: Any, learnt: int, evaluated: int, *, saving: bool) -> float:
+        """From the speed of a matrix product of this model's shape: two operations a parameter and token forwards, as
+        many backwards (a LoRA's base needs no gradients of its own), and forwards once more with gradient
+        checkpointing.
+        """
+        slower = _NF4_SLOWER if self.settings.qlora else 1
+        rate = _product_rate(torch, self.size, self.device, self.dtype) * _EFFICIENCY / slower
+        passes = (3 if saving else 2) * learnt * self.settings.epochs + evaluated
+        return 2 * (self.size.linear + self.size.vocabulary * self.size.hidden) * passes / rate
 
 
 def _rounded(longest: int, context: int) -> int:
@@ -192,41 +228,6 @@ def _dtype(settings: TuneSettings, device: str) -> str:
 
 def _available(torch: Any, device: str) -> int:
     return int(torch.cuda.mem_get_info()[0]) if device == "cuda" else available_memory()
-
-
-def _micro_batch(
-    size: Size, settings: TuneSettings, dtype: str, device: str, length: int, rows: int, saving: bool, available: int
-) -> int:
-    """How many rows may pass at a time: no more than the memory holds, nor than makes a step faster."""
-    most = max(1, min(rows, _ROW_TOKENS[device] // length))
-    while most > 1 and _memory(size, settings, dtype, device, most * length, saving) > 0.8 * available:
-        most -= 1
-    return most
-
-
-def _memory(size: Size, settings: TuneSettings, dtype: str, device: str, tokens: int, saving: bool) -> int:
-    """Bytes at the peak: weights, the adapter with its optimiser, and what is kept of `tokens` for the way back."""
-    width = 2 if dtype == "bfloat16" else 4
-    base = size.parameters * width
-    if settings.qlora:
-        base = int(size.linear * _NF4) + (size.parameters - size.linear) * 4
-    layer = width * (14 * size.hidden + 5 * size.inner)
-    kept = size.layers * width * size.hidden + 2 * layer if saving else size.layers * layer
-    head = 3 * 4 * size.vocabulary * min(tokens, 256)
-    process = _PROCESS if device == "cpu" else 0
-    return int(process + base + _ADAPTED * size.adapter + tokens * kept + head)
-
-
-def _seconds(
-    torch: Any, size: Size, settings: TuneSettings, device: str, dtype: str, learnt: int, evaluated: int, saving: bool
-) -> float:
-    """From the speed of a matrix product of this model's shape: two operations a parameter and token forwards, as many
-    backwards (a LoRA's base needs no gradients of its own), and forwards once more with gradient checkpointing.
-    """
-    rate = _product_rate(torch, size, device, dtype) * _EFFICIENCY / (_NF4_SLOWER if settings.qlora else 1)
-    head = size.vocabulary * size.hidden
-    passes = (3 if saving else 2) * learnt * settings.epochs + evaluated
-    return 2 * (size.linear + head) * passes / rate
 
 
 def _product_rate(torch: Any, size: Size, device: str, dtype: str) -> float:

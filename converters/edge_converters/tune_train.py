@@ -4,7 +4,6 @@ resumed. Imports torch, transformers, PEFT and TRL: import this module where it 
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -21,12 +20,17 @@ from transformers import AutoModelForCausalLM, TrainerCallback
 from trl import SFTConfig, SFTTrainer
 
 from edge.errors import StorageError, TuningError
+from edge_converters.tune_checkpoints import (
+    best_step,
+    has_stalled,
+    history_of,
+    mark_complete,
+    sound_checkpoints,
+    step_of,
+)
 from edge_converters.tune_plan import TunePlan
 from edge_converters.tune_settings import TuneProgress, TuneSettings
 from edge_converters.tune_tokens import Row
-
-COMPLETE = "complete"
-"""The file that says that a checkpoint was written to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +69,8 @@ def train(run: Run) -> Finished:
     Raises TuningError when the losses break or the model cannot be loaded, StorageError when a checkpoint cannot be
     written.
     """
-    last = _sound_checkpoints(run.work)[-1:]
-    history = _history(last[0]) if last else []
+    last = sound_checkpoints(run.work)[-1:]
+    history = history_of(last[0]) if last else []
     if last and _is_over(history, run):
         return _finished(run, history, interrupted=False, here=True)
     trainer = _trainer(run, resumed=bool(last))
@@ -78,12 +82,6 @@ def train(run: Run) -> Finished:
         raise _explained(error, run) from error
     here = bool(trainer.is_world_process_zero())
     return _finished(run, trainer.state.log_history, interrupted=watch.interrupted, here=here)
-
-
-def best_step(history: Sequence[dict[str, float]]) -> int | None:
-    """The step with the lowest held-out loss; None where nothing was held out."""
-    evaluated = [entry for entry in history if "eval_loss" in entry and entry["step"] > 0]
-    return int(min(evaluated, key=lambda entry: entry["eval_loss"])["step"]) if evaluated else None
 
 
 def _trainer(run: Run, *, resumed: bool) -> Any:
@@ -139,6 +137,12 @@ def load_base(base: Path, settings: TuneSettings, plan: TunePlan) -> Any:
             ) from error
         raise TuningError(f"transformers cannot load {base}: {reason}") from error
     if settings.qlora:
+        module: Any
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                # bitsandbytes would lay the weights out anew, with coarser scales, when the first held-out loss is
+                # computed: a run that is resumed would not go on with the same base.
+                module.support_avx512bf16_for_cpu = False
         prepare: Any = prepare_model_for_kbit_training
         model = prepare(model, use_gradient_checkpointing=plan.gradient_checkpointing)
     return model
@@ -213,23 +217,20 @@ class _Watch(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         del args
-        if _has_stalled(state.log_history, self._run.settings.patience):
+        if has_stalled(state.log_history, self._run.settings.patience):
             control.should_training_stop = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         del args, control
         if not state.is_world_process_zero:
             return
-        folder = self._run.work / f"checkpoint-{state.global_step}"
-        (folder / COMPLETE).touch()
-        for path in (*folder.iterdir(), folder):
-            _force_out(path)
+        mark_complete(self._run.work / f"checkpoint-{state.global_step}")
 
 
 def _finished(run: Run, history: list[dict[str, float]], *, interrupted: bool, here: bool) -> Finished:
-    kept = _sound_checkpoints(run.work) if here else []
+    kept = sound_checkpoints(run.work) if here else []
     best = best_step(history)
-    chosen = [path for path in kept if _step(path) == best] or kept[-1:]
+    chosen = [path for path in kept if step_of(path) == best] or kept[-1:]
     last = max((int(entry["step"]) for entry in history), default=0)
     return Finished(
         checkpoint=chosen[0] if chosen else None,
@@ -241,35 +242,9 @@ def _finished(run: Run, history: list[dict[str, float]], *, interrupted: bool, h
     )
 
 
-def _sound_checkpoints(work: Path) -> list[Path]:
-    """The complete checkpoints by step; what a killed run left half written is removed."""
-    found = []
-    for folder in work.glob("checkpoint-*"):
-        if (folder / COMPLETE).is_file():
-            found.append(folder)
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    return sorted(found, key=_step)
-
-
-def _step(checkpoint: Path) -> int:
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _history(checkpoint: Path) -> list[dict[str, float]]:
-    history: list[dict[str, float]] = json.loads((checkpoint / "trainer_state.json").read_text())["log_history"]
-    return history
-
-
 def _is_over(history: Sequence[dict[str, float]], run: Run) -> bool:
     last = max((int(entry["step"]) for entry in history), default=0)
-    return last >= run.plan.steps or _has_stalled(history, run.settings.patience)
-
-
-def _has_stalled(history: Sequence[dict[str, float]], patience: int) -> bool:
-    """Whether the last `patience` held-out losses were no better than one before them."""
-    losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] > 0]
-    return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])
+    return last >= run.plan.steps or has_stalled(history, run.settings.patience)
 
 
 def _broken(what: str, logs: dict[str, float], history: Sequence[dict[str, float]], run: Run) -> TuningError:
@@ -282,7 +257,7 @@ def _broken(what: str, logs: dict[str, float], history: Sequence[dict[str, float
         why = "and that was the first: the base itself computes no numbers, or a learning rate is far too high"
     else:
         why = f"after losses of {', '.join(f'{loss:.3g}' for loss in before)}: the steps were too large"
-    kept = _sound_checkpoints(run.work)
+    kept = sound_checkpoints(run.work)
     left = f"the last good checkpoint is {kept[-1]}" if kept else "there was no checkpoint yet"
     return TuningError(
         f"{name} became {logs[what]} in step {step}, {why}. The learning rate was {run.settings.learning_rate:g}; take "
@@ -295,8 +270,8 @@ def _explained(error: Exception, run: Run) -> Exception:
     text = str(error)
     writing = "No space left" in text or "PytorchStreamWriter" in text or "file write failed" in text
     if getattr(error, "errno", None) in (28, 122) or writing:
-        kept = _sound_checkpoints(run.work)
-        left = f"the checkpoint of step {_step(kept[-1])} is whole" if kept else "no checkpoint was written yet"
+        kept = sound_checkpoints(run.work)
+        left = f"the checkpoint of step {step_of(kept[-1])} is whole" if kept else "no checkpoint was written yet"
         free = shutil.disk_usage(run.work).free
         return StorageError(
             f"a checkpoint does not fit on the disk of {run.work} ({free / 1e6:,.0f} MB are free); {left}: free some "
@@ -336,17 +311,6 @@ def _peak_bytes(device: str) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return int(peak if sys.platform == "darwin" else 1024 * peak)
-
-
-def _force_out(path: Path) -> None:
-    """To the disk itself: what is complete survives a power cut."""
-    if path.is_dir() and os.name == "nt":
-        return
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _nothing(*_: Any, **__: Any) -> None:
