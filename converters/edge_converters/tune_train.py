@@ -170,6 +170,7 @@ def _arguments(run: Run, *, resumed: bool) -> Any:
         data_seed=settings.seed,
         use_cpu=plan.device == "cpu",
         bf16=plan.device == "cuda" and plan.dtype == "bfloat16",
+        ddp_find_unused_parameters=False,
         dataloader_pin_memory=plan.device == "cuda",
         logging_steps=1,
         logging_nan_inf_filter=False,
@@ -184,6 +185,9 @@ def _arguments(run: Run, *, resumed: bool) -> Any:
         disable_tqdm=True,
         report_to="none",
     )
+
+
+_NUMBERS = {"loss": "the loss", "grad_norm": "the gradient", "eval_loss": "the held-out loss"}
 
 
 class _Watch(TrainerCallback):
@@ -201,9 +205,9 @@ class _Watch(TrainerCallback):
         self._held_out = logs.get("eval_loss", self._held_out)
         if "loss" in logs:
             self._loss = logs["loss"]
-            bad = [name for name in ("loss", "grad_norm") if not math.isfinite(logs.get(name, 0.0))]
-            if bad:
-                raise _broken(bad[0], logs, state.log_history, self._run)
+        for name in _NUMBERS:
+            if not math.isfinite(logs.get(name, 0.0)):
+                raise _broken(name, logs[name], int(state.global_step), state.log_history, self._run)
         done = int(state.global_step)
         self._run.progress(TuneProgress("tuning", done, int(state.max_steps), self._loss, self._held_out))
 
@@ -247,21 +251,19 @@ def _is_over(history: Sequence[dict[str, float]], run: Run) -> bool:
     return last >= run.plan.steps or has_stalled(history, run.settings.patience)
 
 
-def _broken(what: str, logs: dict[str, float], history: Sequence[dict[str, float]], run: Run) -> TuningError:
+def _broken(what: str, value: float, step: int, history: Sequence[dict[str, float]], run: Run) -> TuningError:
     """Why a run with a loss or gradient that is no number ends here, and what is left of it."""
-    losses = [entry for entry in history if "loss" in entry]
-    step = int(losses[-1]["step"]) if losses else 1
-    name = {"loss": "the loss", "grad_norm": "the gradient"}[what]
-    before = [entry["loss"] for entry in losses[:-1]][-3:]
+    before = [entry["loss"] for entry in history if "loss" in entry and entry["step"] < step][-3:]
     if not before:
-        why = "and that was the first: the base itself computes no numbers, or a learning rate is far too high"
+        why = "and that was the first: the base itself computes no numbers, or the learning rate is far too high"
     else:
         why = f"after losses of {', '.join(f'{loss:.3g}' for loss in before)}: the steps were too large"
     kept = sound_checkpoints(run.work)
     left = f"the last good checkpoint is {kept[-1]}" if kept else "there was no checkpoint yet"
     return TuningError(
-        f"{name} became {logs[what]} in step {step}, {why}. The learning rate was {run.settings.learning_rate:g}; take "
-        f"a third of it with --learning-rate and --restart. Nothing of this step was kept; {left}"
+        f"{_NUMBERS[what]} became {value} in step {step}, {why}. The learning rate was "
+        f"{run.settings.learning_rate:g}; take a third of it with --learning-rate and --restart. Nothing of this step "
+        f"was kept; {left}"
     )
 
 

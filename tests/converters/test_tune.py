@@ -192,8 +192,12 @@ def test_a_base_that_computes_no_numbers_is_told_from_a_bad_learning_rate(
     weights = load_file(base / "model.safetensors")
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, base / "model.safetensors", {"format": "pt"})
-    with pytest.raises(TuningError, match="in step 1, and that was the first"):
+    with pytest.raises(TuningError, match="the held-out loss became nan in step 0, and that was the first"):
         tune(base, data, tmp_path / "out", **QUICK)
+    config = tmp_path / "tune.toml"
+    config.write_text("held_out = 0")
+    with pytest.raises(TuningError, match="the loss became nan in step 1, and that was the first"):
+        tune(base, data, tmp_path / "other", config=config, **QUICK)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_goes_on(

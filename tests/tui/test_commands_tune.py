@@ -125,6 +125,19 @@ def test_ctrl_c_in_a_terminal_saves_and_the_same_command_goes_on(base: Path, dat
     assert not (tmp_path / "mine.tuning").exists()
 
 
+def test_two_processes_tune_one_adapter(base: Path, data: Path, tmp_path: Path) -> None:
+    """What `accelerate launch` does for two GPUs, here on two processes without any."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "edge_tui.commands.main"]
+    words = [str(word) for word in ("tune", base, data, "-o", tmp_path / "mine", *QUICK, "--json")]
+    settings = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, *launch, *words], capture_output=True, text=True, check=False, env=settings)
+    assert done.returncode == 0, done.stderr
+    made = json.loads(done.stdout)["tuned"]
+    assert made["steps"] == 4
+    assert made["held_out_after"] < made["held_out_before"]
+    assert (tmp_path / "mine" / "adapter_model.safetensors").is_file()
+
+
 def test_the_plot_has_its_ends_and_both_curves() -> None:
     rows = draw([(1, 4.0), (2, 2.0), (3, 1.0)], [(0, 4.0), (3, 1.0)], width=10, height=4)
     assert rows[0].startswith("4 ┤●")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -99,10 +100,17 @@ def tune(
         except TuningStopped as stopped:
             click.echo(f"edge: {stopped}", err=True)
             raise click.Abort from stopped
+    if not _speaks():
+        return
     if not as_json:
         _show(tuned)
     exported = _export(kind, precision, folder, tuned) if kind else None
     _finish(tuned, exported, as_json)
+
+
+def _speaks() -> bool:
+    """Whether this process is the one of several GPUs' that writes and talks."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def find_base(name: str) -> Path:
@@ -232,6 +240,9 @@ def _bar() -> Iterator[Callable[[TuneProgress], None]]:
     """A bar with losses and the time left; without a terminal, a line at every held-out loss."""
     from edge_tui.commands.output import progress_bar, status
 
+    if not _speaks():
+        yield lambda _: None
+        return
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
         told: list[float | None] = [None]
