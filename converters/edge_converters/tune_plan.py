@@ -22,7 +22,7 @@ _HEADS = ("embed_tokens", "lm_head", "wte", "wpe", "embed_in", "embed_out")
 # Bytes a parameter: in NF4 with the constants of its blocks; of an adapter its weight, gradient and Adam's two moments.
 _NF4, _ADAPTED = 0.53, 16
 # Anonymous memory of Python with torch, transformers, PEFT and TRL before a weight is read; measured on Linux.
-_PROCESS = 800_000_000
+_PROCESS = 1_000_000_000
 # How much of a matrix product's speed a whole step reaches, and how much longer NF4 takes (tests/benchmarks/tuning.py).
 _EFFICIENCY, _NF4_SLOWER = 0.45, 1.6
 _ROW_TOKENS = {"cpu": 1024, "cuda": 8192}
