@@ -23,8 +23,9 @@ _HEADS = ("embed_tokens", "lm_head", "wte", "wpe", "embed_in", "embed_out")
 _NF4, _ADAPTED = 0.53, 16
 # Anonymous memory of Python with torch, transformers, PEFT and TRL before a weight is read; measured on Linux.
 _PROCESS = 1_000_000_000
-# How much of a matrix product's speed a whole step reaches, and how much longer NF4 takes (tests/benchmarks/tuning.py).
-_EFFICIENCY, _NF4_SLOWER = 0.45, 1.6
+# How much of a matrix product's speed a whole step reaches, how much longer NF4 takes, and the seconds until the first
+# step (tests/benchmarks/tuning.py).
+_EFFICIENCY, _NF4_SLOWER, _START = 0.28, 1.6, 8.0
 _ROW_TOKENS = {"cpu": 1024, "cuda": 8192}
 
 
@@ -213,7 +214,7 @@ class _Machine:
         slower = _NF4_SLOWER if self.settings.qlora else 1
         rate = _product_rate(torch, self.size, self.device, self.dtype) * _EFFICIENCY / slower
         passes = (3 if saving else 2) * learnt * self.settings.epochs + evaluated
-        return 2 * (self.size.linear + self.size.vocabulary * self.size.hidden) * passes / rate
+        return 2 * (self.size.linear + self.size.vocabulary * self.size.hidden) * passes / rate + _START
 
 
 def _rounded(longest: int, context: int) -> int:
