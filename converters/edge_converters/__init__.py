@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_converters.merge import merge
+from edge_converters.tune import tune
 
 if TYPE_CHECKING:
     from edge_converters.adapter import to_adapter
@@ -33,6 +34,7 @@ __all__ = [
     "to_encoder",
     "to_gguf",
     "to_onnx",
+    "tune",
 ]
 
 _ROOMS = {
@@ -53,7 +55,7 @@ _ROOMS = {
 
 
 def __getattr__(name: str) -> object:
-    # `merge` alone is not lazy: it has the name of its module, which would take its place.
+    # `merge` and `tune` are not lazy: they have the names of their modules, which would take their places.
     if name not in _ROOMS:
         raise AttributeError(f"module 'edge_converters' has no attribute {name!r}")
     from importlib import import_module

@@ -16,6 +16,8 @@ EdgeError                     one root; its message says what happened, to what,
 ├── DataError                 training examples that cannot be read or used
 ├── ConversionError           weights that cannot be turned into another format
 │   └── ParityError           an export that does not behave as its original does
+├── TuningError               a LoRA that cannot be tuned
+│   └── TuningStopped         the person stopped it; everything is saved
 └── DownloadError             `edge models pull` could not finish
 """
 
@@ -101,6 +103,14 @@ class ConversionError(EdgeError):
 
 
 class ParityError(ConversionError):
+    pass
+
+
+class TuningError(EdgeError):
+    pass
+
+
+class TuningStopped(TuningError):
     pass
 
 

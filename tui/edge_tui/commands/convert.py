@@ -111,7 +111,7 @@ def gguf(
         export = to_gguf(
             base, out, adapters=sources, precision=precision, imatrix=imatrix, converter=converter, progress=show
         )
-        parity = None if no_verify else _compare(out, base, sources, prompts, show)
+        parity = None if no_verify else compare_export(out, base, sources, prompts, show)
     _show(export, parity, as_json)
 
 
@@ -141,7 +141,7 @@ def onnx(
         return
     with stages() as show:
         export = to_onnx(base, out, adapters=sources, precision=precision, provider=provider, progress=show)
-        parity = None if no_verify else _compare(out, base, sources, prompts, show)
+        parity = None if no_verify else compare_export(out, base, sources, prompts, show)
     _show(export, parity, as_json)
 
 
@@ -179,7 +179,7 @@ def adapter(
         return
     with stages() as show:
         export = to_adapter(lora, out, base=base, base_out=base_out, precision=precision, progress=show)
-        parity = None if no_verify else _compare(out, base, sources, prompts, show, engine_base=base_out)
+        parity = None if no_verify else compare_export(out, base, sources, prompts, show, engine_base=base_out)
     _show(export, parity, as_json)
 
 
@@ -215,13 +215,13 @@ def parity(
     from edge_tui.commands.output import print_json, stages
 
     with stages() as show:
-        report = _compare(export, base, _sources(adapters), prompts, show, engine_base=engine_base)
+        report = compare_export(export, base, _sources(adapters), prompts, show, engine_base=engine_base)
     if as_json:
         print_json(report)
     else:
-        _print_parity(report)
+        print_parity(report)
     if not report.passed:
-        raise _failure(report, export)
+        raise parity_failure(report, export)
 
 
 def _sources(adapters: Sequence[str]) -> list[AdapterSource]:
@@ -238,7 +238,7 @@ def _sources(adapters: Sequence[str]) -> list[AdapterSource]:
     return sources
 
 
-def _compare(
+def compare_export(
     export: Path,
     base: Path,
     sources: Sequence[AdapterSource],
@@ -246,6 +246,7 @@ def _compare(
     progress: Progress,
     engine_base: Path | None = None,
 ) -> Parity:
+    """The proof of an export, written beside it."""
     from edge_converters.parity import check_parity, write_report
 
     report = check_parity(
@@ -262,11 +263,11 @@ def _show(export: Export, parity: Parity | None, as_json: bool) -> None:
     out = Path(export.path)
     failure = None
     if parity is not None and not parity.passed:
-        failure = _failure(parity, set_aside(out))
+        failure = parity_failure(parity, set_aside(out))
     if as_json:
         print_json({"export": plain(export), "parity": plain(parity)})
     elif parity is not None:
-        _print_parity(parity)
+        print_parity(parity)
     if failure is not None:
         raise failure
     status(f"{export.path}: {size(export.bytes)} in {export.seconds:.0f} s")
@@ -289,7 +290,7 @@ def set_aside(out: Path) -> Path:
     return failed
 
 
-def _failure(parity: Parity, where: Path) -> Exception:
+def parity_failure(parity: Parity, where: Path) -> Exception:
     from edge.errors import ParityError
 
     failed = parity.failed()
@@ -299,7 +300,8 @@ def _failure(parity: Parity, where: Path) -> Exception:
     )
 
 
-def _print_parity(parity: Parity) -> None:
+def print_parity(parity: Parity) -> None:
+    """Every check as a table."""
     from edge_tui.commands.output import print_table
 
     print_table(("CHECK", "", "VALUE", "LIMIT", "MEANING"), parity.table())

@@ -25,6 +25,7 @@ COMMANDS = {
     "adapters": "List, keep, show and remove LoRA adapters.",
     "convert": "Turn base models and LoRAs into GGUF and ONNX, with proof.",
     "data": "Check, convert and split examples to train on.",
+    "tune": "Tune a LoRA or QLoRA on your examples.",
     "compare": "Ask the same questions with and without documents and tuning.",
     "advise": "Say whether documents, tuning, both or neither is worth it.",
     "doctor": "Look whether everything is in place.",
