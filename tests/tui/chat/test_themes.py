@@ -8,7 +8,7 @@ import pytest
 
 from edge_tui.chat import themes
 from edge_tui.chat.app import ChatApp
-from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session
+from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session, until
 from tui.chat.looks import contrast, written
 from tui.chat.test_app import answered, drive, ready
 
@@ -65,6 +65,13 @@ def test_everything_can_be_read(theme: str, least: float) -> None:
         await pilot.press("ctrl+o", "ctrl+l")
         await pilot.pause()
         look(app.screen.query_one("#add").region)  # what lies behind is dimmed on purpose
+        for line in ("/documents", "/welcome"):
+            await pilot.press("escape")
+            await pilot.pause()
+            await send(pilot, line)
+            await until(pilot, lambda: len(app.screen_stack) > 1)
+            await pilot.pause(0.2)
+            look()
         assert not bad, "\n".join(dict.fromkeys(bad))
 
     drive(session(REPLY, knowledge=shelf), play, size=(140, 70))

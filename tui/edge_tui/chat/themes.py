@@ -26,6 +26,8 @@ DARK = Theme(
         "text-success": "#b0d896",
         "text-warning": "#edc684",
         "text-error": "#ffa5a5",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-background": "#33415c",
         "input-selection-background": "#8ab4f8 30%",
     },
 )
@@ -52,7 +54,8 @@ LIGHT = Theme(
         "text-success": "#0f5223",
         "text-warning": "#6a3f00",
         "text-error": "#8f0f24",
-        "block-cursor-foreground": "#ffffff",
+        "block-cursor-foreground": "#0d1117",
+        "block-cursor-background": "#cfe0f7",
         "input-selection-background": "#0b57b0 25%",
     },
 )
@@ -79,7 +82,8 @@ CONTRAST = Theme(
         "text-success": "#a6ffaf",
         "text-warning": "#ffe97a",
         "text-error": "#ffc4c4",
-        "block-cursor-foreground": "#000000",
+        "block-cursor-foreground": "#ffffff",
+        "block-cursor-background": "#00395c",
         "input-selection-background": "#6fd3ff 30%",
     },
 )

@@ -153,4 +153,6 @@ def _heading(text: str) -> Option:
 
 
 def _line(what: str, doing: str, each: str | None = None) -> Option:
-    return Option(Content.assemble(f"  {printable(what)}  ", (printable(doing), "dim")), id=each, disabled=each is None)
+    return Option(
+        Content.assemble(f"  {printable(what)}  ", (printable(doing), "$text-muted")), id=each, disabled=each is None
+    )

@@ -69,7 +69,8 @@ class DocumentTree(Tree[Branch]):
         self._fill(event.node, set(), all_open=False)
 
     def _folder(self, above: TreeNode[Branch], folder: Folder, opened: set[str], *, all_open: bool) -> None:
-        label = Text.assemble((folder.name, "bold"), (f"  {counts(folder.documents(), self._stale)}", "dim"))
+        numbers = counts(folder.documents(), self._stale)
+        label = Text.assemble((folder.name, "bold"), (f"  {numbers}", self._shade("text-muted")))
         node = above.add(label, folder)
         if all_open or above.is_root or folder.path in opened:
             self._fill(node, opened, all_open=all_open)
@@ -88,9 +89,14 @@ class DocumentTree(Tree[Branch]):
                 self._folder(node, folder, opened, all_open=all_open)
             for document in node.data.files[:_MOST]:
                 name, numbers, state = line(document, self._stale)
-                mark = (f"  {state}", "bold yellow") if state else ""
-                node.add_leaf(Text.assemble(name, (f"  {numbers}", "dim"), mark), document)
+                mark = (f"  {state}", f"bold {self._shade('text-warning')}") if state else ""
+                node.add_leaf(Text.assemble(name, (f"  {numbers}", self._shade("text-muted")), mark), document)
             _rest(node, len(node.data.files))
+
+    def _shade(self, name: str) -> str:
+        """A colour of the theme as Rich knows them; none where the theme leaves it to the terminal."""
+        colour = self.app.theme_variables.get(name, "")
+        return colour if colour.startswith("#") else ""
 
     def _nodes_below(self, node: TreeNode[Branch]) -> list[TreeNode[Branch]]:
         return [each for child in node.children for each in (child, *self._nodes_below(child))]
