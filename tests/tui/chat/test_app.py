@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from textual import events
+from textual.command import CommandPalette
 from textual.content import Content
 from textual.widgets import Input, Markdown, Static
 
@@ -484,3 +485,24 @@ def test_another_adapter_answers_when_it_is_named_or_chosen(tmp_path: Path, monk
 
     drive(session(open_model=lambda: Model(engine, name="tiny")), play)
     assert asked == ["legal", None]
+
+
+def test_pages_and_the_palette() -> None:
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await ready(app, pilot)
+        await send(pilot, "how often?")
+        await answered(app, pilot)
+        bottom = app.conversation.scroll_y
+        assert bottom > 0
+        await pilot.press("pageup")
+        await until(pilot, lambda: app.conversation.scroll_y < bottom)
+        await pilot.press("pagedown")
+        await until(pilot, lambda: app.conversation.scroll_y == bottom)
+        await pilot.press("ctrl+p")
+        await until(pilot, lambda: isinstance(app.screen, CommandPalette))
+        await pilot.press(*"begin a new")
+        await until(pilot, lambda: "/new" in screen_text(app))
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: not app.query(AnswerView))
+
+    drive(session(engine=ScriptedEngine(["word and more. " * 400])), play)

@@ -13,6 +13,7 @@ from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.markup import escape
 from textual.screen import Screen
 from textual.timer import Timer
 
@@ -133,7 +134,7 @@ class ChatApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         for deed in self.deeds.values():
             title = deed.what[0].upper() + deed.what[1:]
-            yield SystemCommand(title, deed.usage, partial(self._obey, slash.Command(deed.name)))
+            yield SystemCommand(title, escape(deed.usage), partial(self._obey, slash.Command(deed.name)))
         yield SystemCommand("Change the colours", "another theme", self.action_change_theme)
 
     # The worker's events ------------------------------------------------------------------------------------
