@@ -44,7 +44,7 @@ async def _until(pilot: Pilot[None], happened: Callable[[], bool]) -> None:
         await pilot.pause(0.05)
 
 
-def _instead_of_a_terminal(session: Session, *, theme: str | None = None) -> None:
+def _instead_of_a_terminal(session: Session, **_settings: object) -> None:
     asyncio.run(_one_turn(session, sys.argv[2]))
 
 
