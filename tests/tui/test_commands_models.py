@@ -36,6 +36,7 @@ def test_paths_follow_edge_home(home: Path) -> None:
         "home": str(home),
         "models": str(home / "models"),
         "indexes": str(home / "indexes"),
+        "chats": str(home / "chats.sqlite"),
         "cache": str(home / "cache"),
         "config": str(home / "config.toml"),
     }
