@@ -29,7 +29,7 @@ def load(
     gpu_layers: int | Literal["all", "auto"] | None = None,
     kv_type: KvType = "f16",
     provider: str | None = None,
-    lookup: bool | None = None,
+    lookup: bool = False,
     force: bool = False,
 ) -> Model:
     """Load a model by path or by its name in the library; nothing is downloaded.
@@ -37,8 +37,8 @@ def load(
     A GGUF file runs on llama.cpp, a folder with a genai_config.json on onnxruntime-genai; where a name stands for
     both, `engine` chooses. `context` in tokens and `threads` default to what suits the machine. For GGUF: `gpu_layers`
     (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `lookup`
-    (guess tokens that repeat the prompt, which changes no reply; None: where this machine and these weights make it
-    pay). For ONNX: `provider` ("cpu", "cuda", "dml").
+    (guess tokens that repeat the prompt: a faster decode where a batch costs little more than a step, for a slower
+    prefill). For ONNX: `provider` ("cpu", "cuda", "dml").
     A model that does not fit into free memory is refused unless `force`.
 
     Raises ModelNotFound, ModelTooLarge, ModelError or MissingExtra.

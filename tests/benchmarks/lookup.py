@@ -120,16 +120,13 @@ def main() -> None:
     parser.add_argument("--kv-type", choices=("f16", "q8_0", "q4_0"), default="f16")
     options = parser.parse_args()
     settings: Any = {"threads": options.threads, "kv_type": options.kv_type, "context": 2048}
-    with edge.load(options.model, **settings) as unasked:
-        engine: Any = unasked.engine
-        print(f"unasked, look-up is {'on' if engine._lookup else 'off'} here")
     with (
         edge.load(options.model, lookup=True, **settings) as guessing,
         edge.load(options.model, lookup=True, **settings) as same,
         edge.load(options.model, lookup=False, **settings) as plain,
     ):
         guesses = counted(guessing)
-        engine = same.engine
+        engine: Any = same.engine
         engine._lookup = False
         models = {"guessing": guessing, "same": same, "plain": plain}
         free = [(guessing.render([edge.Message("user", text)]), ()) for text in FREE]

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 import edge
 from edge import Message, Model, Sampling
-from edge.engines import llamacpp
-from edge.engines.llamacpp import CHEAP, CHECKED, EXACT, F16, LlamaCppEngine
 from edge.errors import (
     AdapterError,
     ContextOverflow,
@@ -252,36 +250,6 @@ def pair(request: pytest.FixtureRequest, smollm_path: Path) -> Iterator[tuple[Mo
         engine: Any = plain.engine
         engine._lookup = False
         yield guessing, plain
-
-
-@pytest.mark.parametrize(("cost", "guesses"), [(CHEAP - 0.1, True), (CHEAP + 0.1, False)])
-def test_guesses_are_made_unasked_where_checking_them_is_cheap(
-    smollm_path: Path, cost: float, guesses: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """By a clock that says what each batch costs; and the KV types are those of what was decided."""
-    now = 0.0
-    compute = LlamaCppEngine._compute
-
-    def timed(engine: LlamaCppEngine, tokens: list[int], *, every: bool = False) -> None:
-        nonlocal now
-        now += cost if len(tokens) == CHECKED else 1.0
-        compute(engine, tokens, every=every)
-
-    made: list[tuple[int, int]] = []
-    init = llamacpp.bindings().llama_init_from_model
-
-    def noted(model: Any, params: Any) -> Any:
-        made.append((params.type_k, params.type_v))
-        return init(model, params)
-
-    monkeypatch.setattr(LlamaCppEngine, "_compute", timed)
-    monkeypatch.setattr(llamacpp, "perf_counter", lambda: now)
-    monkeypatch.setattr(llamacpp.bindings(), "llama_init_from_model", noted)
-    with edge.load(smollm_path, context=64) as model:
-        assert made == [(F16, F16), *([EXACT] if guesses else [])]
-        assert model.generate("one two", sampling=Sampling(max_tokens=4)).usage.cached_tokens == 0
-        engine: Any = model.engine
-        assert engine._lookup is guesses
 
 
 @pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.5, seed=5, max_tokens=40)])

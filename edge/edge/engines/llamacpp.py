@@ -43,15 +43,7 @@ EXACT = (F16, BF16)
 """In the place of f16 while guesses are made. Where both are f16, flash attention on a CPU splits a single token's keys
 among its threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of
 the same size, it sums in f32 and in one way for batches of up to 63 tokens. Its price is a slower prefill, a tenth at
-300 tokens and a fifth at 800, because there is no tiled routine for it."""
-
-CHEAP = 1.6
-"""Guessing is worth that price where four rows at once cost no more steps than so many: where fetching the weights
-takes the time, and not arithmetic. Two cores are never there: with weights of 8 bits (2.0) guesses make decoding 1.2
-times as fast, and prompt and reply together slower all the same; with 4 bits four rows cost 2.8 to 3.3 steps."""
-
-CHECKED = 4
-"""Rows that are tried."""
+300 tokens and a fifth at 800, because there is no tiled routine for it: nobody pays that unasked."""
 
 KINDS = (2, 4, 8)
 """From how many rows on llama.cpp may take another matrix routine, which may round differently: interleaved weights go
@@ -64,9 +56,9 @@ class LlamaCppEngine:
     `context` is in tokens (None: 4096 or what the model was trained for, if less); above 4096 llama.cpp allocates
     LongRoPE's long factors, which make Phi-3.5, Phi-3-128k and Phi-4-mini worse on short prompts (its issue 24823):
     nobody crosses that unasked. `threads` None takes the physical cores. `gpu_layers`: see `offloaded`. `kv_type` is
-    f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; None tries for a moment whether checking several at once
-    is cheap enough here. It is left out where a guess cannot be checked or undone: with layers on a GPU, in recurrent
-    models, and where a batch of this model turns out to round otherwise than single steps do.
+    f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; it is left out where a guess cannot be checked or
+    undone: with layers on a GPU, in recurrent models, and where a batch of this model turns out to round otherwise than
+    single steps do.
     Raises ModelNotFound, ModelTooLarge (not with `force`), ModelError, UsageError or MissingExtra.
     """
 
@@ -78,7 +70,7 @@ class LlamaCppEngine:
         threads: int | None = None,
         gpu_layers: int | Literal["all", "auto"] | None = None,
         kv_type: str = "f16",
-        lookup: bool | None = None,
+        lookup: bool = False,
         force: bool = False,
     ) -> None:
         if kv_type not in KV_TYPES:
@@ -104,11 +96,8 @@ class LlamaCppEngine:
             self.context = self._choose_context(context)
             threads = threads or physical_cores()
             undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-            self._lookup = bool(lookup) and not layers and undoes
+            self._lookup = lookup and not layers and undoes
             self._make_context(threads)
-            if lookup is None and not layers and undoes and self._guesses_are_cheap():
-                self._lookup = True
-                self._make_context(threads)
             processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
             self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
         except BaseException:
@@ -183,8 +172,6 @@ class LlamaCppEngine:
         return wanted
 
     def _make_context(self, threads: int) -> None:
-        if self._ctx is not None:
-            self._lib.llama_free(self._ctx)
         params = self._lib.llama_context_default_params()
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
@@ -199,19 +186,6 @@ class LlamaCppEngine:
                 f"{last_error()}; free some memory or ask for a smaller context"
             )
         self._memory = self._lib.llama_get_memory(self._ctx)
-
-    def _guesses_are_cheap(self) -> bool:
-        """Some steps are computed for it, of which the first also fetches the weights that the prompt will need."""
-        if self.context < 2 * CHECKED:
-            return False
-        seconds: dict[int, float] = {}
-        for rows in (1, 1, CHECKED, 1, CHECKED):
-            began = perf_counter()
-            self._compute([0] * rows, every=True)
-            self._logits(-1)  # waits for the end
-            seconds[rows] = min(perf_counter() - began, seconds.get(rows, float("inf")))
-            self._forget()
-        return seconds[CHECKED] <= CHEAP * seconds[1]
 
     @cached_property
     def _template(self) -> ChatTemplate:
