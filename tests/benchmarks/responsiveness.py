@@ -41,6 +41,14 @@ def echoes(terminal: Terminal, count: int) -> list[float]:
     return seconds
 
 
+def begin(terminal: Terminal) -> None:
+    """Leave the first-run screen, which comes once the model is there, since no documents are."""
+    terminal.wait_for("Welcome to edge")
+    terminal.settle(1.0)
+    terminal.type("\x1b")
+    terminal.settle(1.0)
+
+
 def loading(model: str | None, keys: int) -> list[float]:
     terminal = Terminal(EDGE, "chat", *(["-m", model] if model else []))
     try:
@@ -54,7 +62,7 @@ def indexing(folder: Path, keys: int) -> list[float]:
     with tempfile.TemporaryDirectory() as index:
         terminal = Terminal(EDGE, "chat", "--index", index)
         try:
-            terminal.wait_for("context")
+            begin(terminal)
             terminal.type(f"/add {folder / 'docs'}")
             terminal.settle(0.5)
             terminal.type("\r")
@@ -69,7 +77,7 @@ def streaming(keys: int) -> list[float]:
         os.environ["EDGE_MAX_TOKENS"] = "2000"
         terminal = Terminal(EDGE, "chat", "--index", index)
         try:
-            terminal.wait_for("context")
+            begin(terminal)
             terminal.type("Write a very long story about a lighthouse, with many chapters.")
             terminal.settle(0.5)
             terminal.type("\r")
@@ -88,7 +96,7 @@ def memory(turns: int) -> tuple[float, float]:
         process = psutil.Process(terminal.pid)
         sizes = []
         try:
-            terminal.wait_for("context")
+            begin(terminal)
             for turn in range(turns):
                 terminal.type(f"Tell me something about the number {turn}.")
                 terminal.settle(0.05)
