@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import select
@@ -16,6 +17,8 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, ModelError
 from edge.model import Model
+from edge.types import Sampling
+from edge_tui.chat.keeping import Keeping
 from edge_tui.chat.plain import PlainChat
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, session
 
@@ -141,6 +144,88 @@ def test_escape_sequences_do_not_reach_the_terminal() -> None:
     _, out, err = talk("go \x1b[31m", reply="A \x1b]0;owned\x07 word.\n")
     assert "A \ufffd]0;owned\ufffd word." in out
     assert not STEERING.search((out + err).replace("\n", ""))
+
+
+def test_chats_and_turns_in_lines(tmp_path: Path) -> None:
+    """What the app keeps and steers is there for those who hear it, too."""
+    file = tmp_path / "chats.sqlite"
+
+    def again(*lines: str, replies: tuple[str, ...] = ("One.",)) -> tuple[int, str, str]:
+        return talk(*lines, engine=ScriptedEngine(list(replies)), keeping=Keeping(file))
+
+    status, out, err = again(
+        "/edit",
+        "/fork",
+        "/correct better",
+        "first?",
+        "second?",
+        "/good 1",
+        "/bad 7",
+        "/correct Two, rather.",
+        "/edit 2 another?",
+        "/retry",
+        "/undo",
+        "/rename Pumps",
+        f"/export {tmp_path / 'chat.json'}",
+        replies=("One.", "Two.", "Three.", "Four."),
+    )
+    assert status == 1
+    assert err.count("There is no question in this chat yet.") == 2
+    assert "There is no answer in this chat yet." in err
+    assert "Answer 1 is marked good" in err
+    assert "Error: This chat has the questions 1 to 2." in err
+    assert "Answer 2 should have been: Two, rather." in err
+    assert "What was replaced is back." in err
+    kept = json.loads((tmp_path / "chat.json").read_text())[0]
+    assert [message["text"] for message in kept["messages"]] == ["first?", "One.", "another?", "Three."]
+    assert kept["messages"][1]["mark"] == "good"
+
+    _, out, err = again("new?", "/chats", "/search three", "/continue 1", "/fork 1", "/delete", "/undo", "/continue x")
+    assert "1: Pumps, " in out
+    assert "2 questions" in out
+    assert "model: " in out
+    assert "Three" in out
+    assert "The last question: another?\nAnswer:\nThree." in out
+    assert "This is a new chat from here on" in err
+    assert "“Pumps (fork)” is deleted" in err
+    assert out.count("The last question: first?\nAnswer:\nOne.") == 2
+    assert "Error: /continue takes the number of a chat" in err
+
+
+def test_steering_in_lines() -> None:
+    status, out, err = talk(
+        "/system Speak like a pirate.",
+        "/system",
+        "/sampling temperature=0.5",
+        "/sampling warmth=1",
+        "/index nowhere",
+        "/model nothing-of-that-name",
+        "how often?",
+        "/context",
+        "/code",
+        "/compare docs|nodocs how often?",
+        "/compare nonsense|base how?",
+        "/index off",
+        "/compare",
+        knowledge=Shelf(MANUAL),
+        reply=f"{SEAL}\n\n```\nopen(valve)\n```\n",
+        sampling=Sampling(max_tokens=64),
+    )
+    assert status == 1
+    assert "The model is told this first: Speak like a pirate." in out
+    assert "temperature=0.5: 0: always the likeliest token" in out
+    assert "Error: Nothing was changed: there is no warmth to set" in err
+    assert "Error: there is no index" in err
+    assert "nothing-of-that-name" in err
+    assert "tiny goes on answering." in err
+    assert re.search(r"^Context: [\d,]+ tokens\.$", out, re.MULTILINE)
+    assert "\npassages: " in out
+    assert "\nopen(valve)\n" in out
+    first, second = out.index("Answer, with documents:"), out.index("Answer, without documents:")
+    assert first < second
+    assert "Error: nonsense is no side to compare" in err
+    assert "The model answers without documents from now on" in err
+    assert "There is nothing to compare with" in err
 
 
 CHILD = """

@@ -95,23 +95,37 @@ class PlainChat:
         """Called on the worker's thread."""
         self.worker.events.append(events.Adding(progress))
 
-    def run(self, job: Iterator[events.Event]) -> list[events.Event]:
-        """Do a job of the session and tell what comes of it; Ctrl+C stops it, a second one leaves the chat."""
+    def run(self, job: Iterator[events.Event], names: Sequence[str] = ()) -> list[events.Event]:
+        """Do a job of the session and tell what comes of it; Ctrl+C stops it, a second one leaves the chat.
+
+        `names` are those of the sides, where it is a comparison.
+        """
         self._tenth = -1
         printer = _Printer(self)
+        sides: dict[int, _Printer] = {}
         seen: list[events.Event] = []
         with _first_interrupt(self._stop):
             self.worker.submit(job)
             while not seen or not isinstance(seen[-1], events.Idle):
                 for event in self._drained():
                     seen.append(event)
-                    printer.show(event)
+                    if isinstance(event, events.Sided):
+                        sides.setdefault(event.side, _Printer(self, names[event.side])).show(event.event)
+                        event = event.event
+                    else:
+                        printer.show(event)
                     self._show(event)
         return seen
 
     def _stop(self) -> None:
         self.session.stop()
         self._err.write("\nStopping. Ctrl+C once more leaves.\n")
+
+    def restart(self) -> None:
+        """A new conversation."""
+        self.run(self.session.clear())
+        self.sources = ()
+        self.tell("A new conversation.")
 
     # ----------------------------------------------------------------------------------------------------------
 
@@ -175,14 +189,27 @@ class PlainChat:
                 self.tell(f"The model {self.session.model_name} is ready.")
         elif isinstance(event, events.Trouble):
             self.fail(event.message)
-        elif isinstance(event, events.Adapted):
+        elif isinstance(event, events.Adapted | events.Switched):
             self.tell(event.note)
+        elif isinstance(event, events.Aside):
+            (self.fail if event.bad else self.tell)(event.note)
+        elif isinstance(event, events.Opened):
+            self._show_opened(event)
         elif isinstance(event, events.Adding):
             self._show_progress(event.progress)
         elif isinstance(event, events.Added):
             self._show_report(event)
         elif isinstance(event, events.Removed):
             self.tell(f"{event.count:,} documents removed; the files themselves stay.")
+
+    def _show_opened(self, opened: events.Opened) -> None:
+        """Where the conversation stands, so that one knows what comes next."""
+        self.tell(opened.note)
+        self.sources = ()
+        if opened.turns:
+            last = opened.turns[-1]
+            self.sources = last.answer.sources
+            self.say(f"The last question: {one_line(last.question.text)}", "Answer:", last.answer.text, "")
 
     def _show_progress(self, now: AddProgress) -> None:
         """A line for each file of a few, for each tenth of many."""
@@ -224,8 +251,9 @@ def _first_interrupt(call: Callable[[], None]) -> Iterator[None]:
 class _Printer:
     """The parts of one answer, as lines in the order in which one wants to hear them."""
 
-    def __init__(self, chat: PlainChat) -> None:
+    def __init__(self, chat: PlainChat, side: str = "") -> None:
         self._chat = chat
+        self._title = f"Answer, {side}:" if side else "Answer:"
         self._known: set[int] = set()
         self._held = ""
         self._speaking = False
@@ -251,7 +279,7 @@ class _Printer:
         """Write whole sentences only: a screen reader stumbles over halves of words."""
         if not self._speaking:
             self._speaking = True
-            self._chat.say("Answer:")
+            self._chat.say(self._title)
         self._held += text
         end = max((found.end() for found in _SENTENCE.finditer(self._held)), default=0)
         self._chat.write(self._held[:end])

@@ -5,13 +5,15 @@ One file a group; `every` is the whole list. A deed calls public methods of the 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.events import Event
     from edge_tui.chat.plain import PlainChat
+    from edge_tui.chat.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +37,22 @@ class Deed:
         return f"/{self.name} {self.argument}".rstrip()
 
 
+def job(name: str, argument: str, what: str, make: Callable[[Session, str], Iterator[Event]]) -> Deed:
+    """A deed that is a job of the session and nothing else, the same in the app and in lines of text."""
+
+    def do(app: ChatApp, line: str) -> None:
+        if not app.busy():
+            app.submit(make(app.session, line), None)
+
+    def plain(chat: PlainChat, line: str) -> None:
+        chat.run(make(chat.session, line))
+
+    return Deed(name, argument, what, do, plain=plain)
+
+
 def every() -> dict[str, Deed]:
     """All of them by name, in the order of the help."""
-    from edge_tui.chat.deeds import answering, beginning, chats, comparing, documents, leaving, reading, steering
+    from edge_tui.chat.deeds import answering, beginning, chats, comparing, documents, leaving, reading, steering, turns
 
-    groups = (documents, answering, reading, steering, comparing, chats, beginning, leaving)
+    groups = (documents, answering, reading, steering, comparing, chats, turns, beginning, leaving)
     return {deed.name: deed for group in groups for deed in group.DEEDS}

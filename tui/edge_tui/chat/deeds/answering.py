@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_tui.chat import choices
 from edge_tui.chat.choices import OFF
 from edge_tui.chat.deeds import Deed
+from edge_tui.chat.typed_paths import fitting
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -28,7 +29,8 @@ def adapter(app: ChatApp, argument: str) -> None:
 
 
 def adapters(app: ChatApp, begun: str) -> list[str]:
-    return [name for name in (OFF, *app.session.adapters()) if name.startswith(begun)]
+    """Names of the library, or files and folders for what looks like a path."""
+    return [name for name in (OFF, *app.session.adapters()) if name.startswith(begun)] or fitting(begun)
 
 
 def copy(app: ChatApp, _argument: str) -> None:

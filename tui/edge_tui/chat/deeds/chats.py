@@ -1,19 +1,20 @@
-"""/chats, /edit, /retry, /fork, /good and their kind: kept chats, and other ways on from a turn of this one."""
+"""/chats, /search, /continue, /rename, /delete, /undo, /export: the chats that are kept."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from edge_tui.chat.deeds import Deed
-from edge_tui.chat.events import printable
+from edge.errors import EdgeError, UsageError
+from edge_tui.chat.deeds import Deed, job
+from edge_tui.chat.typed_paths import fitting
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
-    from edge_tui.chats.records import Mark
+    from edge_tui.chat.events import Event
+    from edge_tui.chat.plain import PlainChat
+    from edge_tui.chat.session import Session
 
 
 def chats(app: ChatApp, words: str) -> None:
@@ -34,9 +35,43 @@ def chats(app: ChatApp, words: str) -> None:
         app.push_screen(ChatsScreen(keeping.visit, words, deleted), chosen)
 
 
-def continue_(app: ChatApp, _argument: str) -> None:
-    if not app.busy():
-        app.submit(app.session.kept(app.session.keeping.reopen()), None)
+def plain_chats(chat: PlainChat, _argument: str) -> None:
+    try:
+        with chat.session.keeping.visit() as store:
+            entries = store.chats()
+    except EdgeError as error:
+        chat.fail(str(error))
+        return
+    for entry in entries:
+        many = f"{entry.questions} question{'' if entry.questions == 1 else 's'}"
+        chat.say(f"{entry.id}: {entry.title}, {entry.updated[:10]}, {many}")
+    chat.say("/continue and a number goes on with one." if entries else "No chat is kept yet.")
+
+
+def plain_search(chat: PlainChat, words: str) -> None:
+    if not words:
+        chat.fail("What is to be found? /search WORDS")
+        return
+    try:
+        with chat.session.keeping.visit() as store:
+            hits = store.search(words)
+    except EdgeError as error:
+        chat.fail(str(error))
+        return
+    for hit in hits:
+        chat.say(f"{hit.chat.id}: {hit.chat.title}, {hit.chat.updated[:10]}")
+        if hit.role != "title":
+            chat.say(f"    {'you' if hit.role == 'user' else 'model'}: {hit.excerpt}")
+    if not hits:
+        chat.say("No chat holds all these words.")
+
+
+def continue_(session: Session, argument: str) -> Iterator[Event]:
+    from edge_tui.chat.keeping import LATEST
+
+    if argument and not argument.isdecimal():
+        raise UsageError("/continue takes the number of a chat; /chats lists them")
+    yield from session.kept(session.keeping.reopen(int(argument) if argument else LATEST))
 
 
 async def rename(app: ChatApp, title: str) -> None:
@@ -49,112 +84,54 @@ async def rename(app: ChatApp, title: str) -> None:
         app.write_instead(app.session.keeping.title, "Enter gives the chat this name, Esc leaves it.", take)
 
 
+def plain_rename(chat: PlainChat, title: str) -> None:
+    if title:
+        chat.run(chat.session.keeping.rename(title))
+    else:
+        chat.fail("What is it to be called? /rename NAME")
+
+
 async def delete(app: ChatApp, _argument: str) -> None:
     app.submit(app.session.keeping.delete(), None)
     await app.action_new()
 
 
-def undo(app: ChatApp, _argument: str) -> None:
-    if not app.busy():
-        app.submit(app.session.kept(app.session.keeping.undo()), None)
+def plain_delete(chat: PlainChat, _argument: str) -> None:
+    chat.run(chat.session.keeping.delete())
+    chat.restart()
 
 
-def fork(app: ChatApp, argument: str) -> None:
-    def take(number: int) -> None:
-        app.submit(app.session.kept(app.session.keeping.fork(number)), None)
-
-    if not app.busy():
-        _turn(app, argument, "After which question does the new chat go on?", take)
+def undo(session: Session, _argument: str) -> Iterator[Event]:
+    return session.kept(session.keeping.undo())
 
 
-def edit(app: ChatApp, argument: str) -> None:
-    def take(number: int) -> None:
-        text = app.session.keeping.turns[number - 1].question.text
-        hint = f"Enter asks this in place of question {number}, Esc leaves it as it was."
-        app.write_instead(text, hint, partial(app.ask, instead_of=number))
-
-    if not app.busy():
-        _turn(app, argument, "Which question do you want to edit?", take)
+def export(session: Session, argument: str) -> Iterator[Event]:
+    return session.keeping.export(Path(argument).expanduser().absolute() if argument else None)
 
 
-async def retry(app: ChatApp, _argument: str) -> None:
-    turns = app.session.keeping.turns
-    if not turns:
-        app.notify("There is no question in this chat yet.", timeout=3)
-    elif not app.busy():
-        await app.ask(turns[-1].question.text, instead_of=len(turns))
+def files(_app: ChatApp, begun: str) -> list[str]:
+    return fitting(begun)
 
 
-def marked(mark: Mark) -> Callable[[ChatApp, str], None]:
+def _export(name: str, what: str) -> Deed:
+    """It may be asked for while an answer comes: what is there is written."""
+
     def do(app: ChatApp, argument: str) -> None:
-        if not app.busy():
-            _turn(app, argument or "last", "", lambda at: app.submit(app.session.keeping.mark(mark, at), None))
+        app.submit(export(app.session, argument), None)
 
-    return do
+    def plain(chat: PlainChat, argument: str) -> None:
+        chat.run(export(chat.session, argument))
 
-
-async def correct(app: ChatApp, text: str) -> None:
-    turns = app.session.keeping.turns
-
-    async def take(line: str) -> None:
-        app.submit(app.session.keeping.correct(line, len(turns)), None)
-
-    if not turns:
-        app.notify("There is no answer in this chat yet.", timeout=3)
-    elif app.busy():
-        return
-    elif text:
-        await take(text)
-    else:
-        before = turns[-1].answer.correction or turns[-1].answer.text
-        app.write_instead(printable(before), "Enter keeps this as what the answer should have been.", take)
-
-
-def export(app: ChatApp, argument: str) -> None:
-    path = Path(argument).expanduser().absolute() if argument else None
-    app.submit(app.session.keeping.export(path), None)
-
-
-def _turn(app: ChatApp, argument: str, title: str, take: Callable[[int], None]) -> None:
-    """The turn that a person names by its number, the last one for "last", one that is chosen for nothing."""
-    from edge_tui.chat.screens.choose import ChooseScreen
-
-    turns = app.session.keeping.turns
-    number = str(len(turns)) if argument == "last" or (len(turns) == 1 and not argument) else argument
-    if not turns:
-        app.notify("There is no question in this chat yet.", timeout=3)
-    elif number.isdecimal() and 1 <= int(number) <= len(turns):
-        take(int(number))
-    elif number:
-        app.notify(f"This chat has the questions 1 to {len(turns)}.", timeout=3)
-    elif len(app.screen_stack) == 1:
-        names = [shorten(printable(turn.question.text[:500]), 60, placeholder=" …") for turn in turns]
-        lines = [(str(at), f"{at}  {name}") for at, name in enumerate(names, 1)]
-
-        def chosen(key: str | None) -> None:
-            if key:
-                take(int(key))
-
-        app.push_screen(ChooseScreen(title, lines, str(len(turns))), chosen)
-
-
-def _numbers(app: ChatApp, begun: str) -> list[str]:
-    return [str(at) for at in range(1, len(app.session.keeping.turns) + 1) if str(at).startswith(begun)]
+    return Deed(name, "[FILE]", what, do, files, plain)
 
 
 DEEDS = (
-    Deed("chats", "", "list the kept chats", chats),
-    Deed("search", "WORDS", "search the kept chats", chats),
-    Deed("continue", "", "go on with the chat before this", continue_),
-    Deed("rename", "[NAME]", "give this chat another name", rename),
-    Deed("delete", "", "delete this chat", delete),
-    Deed("undo", "", "bring back what was deleted or replaced", undo),
-    Deed("edit", "[n]", "ask question n again, edited", edit, _numbers),
-    Deed("retry", "", "ask the last question once more", retry),
-    Deed("fork", "[n]", "go on from question n in a new chat", fork, _numbers),
-    Deed("good", "[n]", "mark an answer good, to learn from", marked("good"), _numbers),
-    Deed("bad", "[n]", "mark an answer bad", marked("bad"), _numbers),
-    Deed("correct", "[TEXT]", "say how the answer should have been", correct),
-    Deed("export", "[FILE]", "write this chat to FILE.md or .json", export),
-    Deed("save", "[FILE]", "the same as /export", export),
+    Deed("chats", "", "list the kept chats", chats, plain=plain_chats),
+    Deed("search", "WORDS", "search the kept chats", chats, plain=plain_search),
+    job("continue", "[n]", "go on with the chat before this, or with chat n", continue_),
+    Deed("rename", "[NAME]", "give this chat another name", rename, plain=plain_rename),
+    Deed("delete", "", "delete this chat", delete, plain=plain_delete),
+    job("undo", "", "bring back what was deleted or replaced", undo),
+    _export("export", "write this chat to FILE.md or .json"),
+    _export("save", "the same as /export"),
 )

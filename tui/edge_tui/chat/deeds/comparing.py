@@ -15,6 +15,10 @@ from edge_tui.chat.widgets.prompt import Prompt
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
+
+
+_NOTHING = "There is nothing to compare with: add documents (/add PATH), an adapter (/adapter PATH) or another model."
 
 
 async def compare(app: ChatApp, argument: str) -> None:
@@ -33,10 +37,7 @@ async def compare(app: ChatApp, argument: str) -> None:
 
         app.choose("What is to be compared?", partial(comparing.pairs, app.session), "", chosen)
     else:
-        app.notify(
-            "There is nothing to compare with: add documents (/add PATH), an adapter (/adapter PATH) or another model.",
-            timeout=5,
-        )
+        app.notify(_NOTHING, timeout=5)
 
 
 async def _begin(app: ChatApp, words: str, question: str) -> None:
@@ -73,9 +74,32 @@ async def _begin(app: ChatApp, words: str, question: str) -> None:
     app.submit(app.session.run("comparing", both.run), screen)
 
 
+def plain_compare(chat: PlainChat, argument: str) -> None:
+    """One side after the other; none of the answers counts as the conversation's."""
+    session = chat.session
+    words, question = comparing.split(argument)
+    question = question or session.question
+    if not question:
+        chat.fail("Which question? /compare A|B QUESTION")
+        return
+    if not words:
+        for pair in comparing.pairs(session):
+            chat.say(f"/compare {pair.key} {question}: {pair.name}")
+        if not comparing.pairs(session):
+            chat.fail(_NOTHING)
+        return
+    try:
+        two = comparing.sides(words, session)
+    except UsageError as error:
+        chat.fail(f"{error}.")
+        return
+    names = [side.name for side in two]
+    chat.run(session.run("comparing", Comparing(session, question, two).run), names)
+
+
 def completions(app: ChatApp, begun: str) -> list[str]:
     """The two sides; the question behind them is the person's own."""
     return [f"{pair.key} " for pair in comparing.pairs(app.session) if begun and pair.key.startswith(begun)]
 
 
-DEEDS = (Deed("compare", "[A|B] [QUESTION]", "put one question to two sides", compare, completions),)
+DEEDS = (Deed("compare", "[A|B] [QUESTION]", "put one question to two sides", compare, completions, plain_compare),)

@@ -27,9 +27,7 @@ def quit_(app: ChatApp, _argument: str) -> None:
 
 
 def plain_new(chat: PlainChat, _argument: str) -> None:
-    chat.run(chat.session.clear())
-    chat.sources = ()
-    chat.tell("A new conversation.")
+    chat.restart()
 
 
 def plain_help(chat: PlainChat, _argument: str) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_tui.chat import keys
+from edge_tui.chat import keys, markdown
+from edge_tui.chat.context import left_out, parts
 from edge_tui.chat.deeds import Deed
 from edge_tui.chat.widgets.conversation import HelpNote, Note
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.plain import PlainChat
 
 
 async def code(app: ChatApp, argument: str) -> None:
@@ -19,8 +21,30 @@ async def code(app: ChatApp, argument: str) -> None:
     app.action_code(int(argument or 0))
 
 
+def plain_code(chat: PlainChat, argument: str) -> None:
+    """The block itself: there is nothing to paste it from."""
+    blocks = markdown.code_blocks(chat.session.answer)
+    number = argument or str(len(blocks))
+    if not blocks:
+        chat.fail("The last answer has no block of code.")
+    elif number.isdecimal() and 1 <= int(number) <= len(blocks):
+        chat.say(blocks[int(number) - 1].rstrip("\n"))
+    else:
+        chat.fail(f"The last answer has the blocks of code 1 to {len(blocks)}.")
+
+
 async def context(app: ChatApp, _argument: str) -> None:
     await app.action_context()
+
+
+def plain_context(chat: PlainChat, _argument: str) -> None:
+    turns = chat.session.keeping.turns
+    ledger = turns[-1].answer.ledger if turns else None
+    if ledger is None:
+        chat.fail("No model was asked: there is no context to show.")
+        return
+    chat.say(f"Context: {ledger.limit:,} tokens.", *(f"{part.name}: {part.tokens:,}" for part in parts(ledger)))
+    chat.say(left_out(ledger))
 
 
 async def theme(app: ChatApp, argument: str) -> None:
@@ -48,8 +72,8 @@ async def show_keys(app: ChatApp, _argument: str) -> None:
 
 
 DEEDS = (
-    Deed("code", "[n]", "copy the last block of code, or block n", code),
-    Deed("context", "", "show where the context of the last answer went, or hide it", context),
+    Deed("code", "[n]", "copy the last block of code, or block n", code, plain=plain_code),
+    Deed("context", "", "show where the context of the last answer went, or hide it", context, plain=plain_context),
     Deed("theme", "[NAME]", "other colours: dark, light, contrast", theme, themes_of),
     Deed("keys", "", "show the keys as config.toml has them", show_keys),
 )

@@ -10,56 +10,110 @@ from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
 from edge_tui.chat import choices, sampling
 from edge_tui.chat.choices import OFF
 from edge_tui.chat.deeds import Deed
+from edge_tui.chat.typed_paths import fitting
 from edge_tui.chat.widgets.conversation import HelpNote, Note
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from edge_tui.chat.app import ChatApp
+    from edge_tui.chat.choices import Choice
+    from edge_tui.chat.events import Event
+    from edge_tui.chat.plain import PlainChat
+    from edge_tui.chat.session import Session
 
 DEFAULT = "default"
+_SETTINGS = "[key=value …|default]"
 
 
 def model(app: ChatApp, argument: str) -> None:
     if argument:
-        app.submit(app.session.run("switching", partial(app.session.switching.model, argument)), None)
+        app.submit(_switch_model(app.session, argument), None)
         return
-    loaded = app.session.loaded()
-    now = str(loaded.path) if loaded is not None and loaded.path is not None else ""
-    app.choose("Which model answers?", choices.models, now, partial(model, app))
+    app.choose("Which model answers?", choices.models, _model_now(app.session), partial(model, app))
+
+
+def plain_model(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(_switch_model(chat.session, argument))
+    else:
+        _list(chat, choices.models(), _model_now(chat.session))
+
+
+def _switch_model(session: Session, wanted: str) -> Iterator[Event]:
+    return session.run("switching", partial(session.switching.model, wanted))
+
+
+def _model_now(session: Session) -> str:
+    loaded = session.loaded()
+    return str(loaded.path) if loaded is not None and loaded.path is not None else ""
 
 
 def models(_app: ChatApp, begun: str) -> list[str]:
+    """Names of the library, or files and folders for what looks like a path."""
     from edge import library
 
-    return [entry.name for entry in library.models() if entry.name.lower().startswith(begun.lower())]
+    names = [entry.name for entry in library.models() if entry.name.lower().startswith(begun.lower())]
+    return names or fitting(begun)
 
 
 def index(app: ChatApp, argument: str) -> None:
     if argument:
-        wanted = None if argument == OFF else argument
-        app.submit(app.session.run("switching", lambda _stopped: app.session.switching.index(wanted)), None)
+        app.submit(_switch_index(app.session, argument), None)
         return
-    now = app.session.index_path
-    app.choose("Which documents?", choices.indexes, str(now) if now is not None else OFF, partial(index, app))
+    app.choose("Which documents?", choices.indexes, _index_now(app.session), partial(index, app))
+
+
+def plain_index(chat: PlainChat, argument: str) -> None:
+    if argument:
+        chat.run(_switch_index(chat.session, argument))
+    else:
+        _list(chat, choices.indexes(), _index_now(chat.session))
+
+
+def _switch_index(session: Session, wanted: str) -> Iterator[Event]:
+    return session.run("switching", lambda _stopped: session.switching.index(None if wanted == OFF else wanted))
+
+
+def _index_now(session: Session) -> str:
+    now = session.index_path
+    return str(now) if now is not None else OFF
 
 
 def indexes(_app: ChatApp, begun: str) -> list[str]:
+    """Names of the library, or folders for what looks like a path."""
     from edge import library
 
-    return [name for name in (OFF, *(entry.name for entry in library.indexes())) if name.startswith(begun)]
+    names = [name for name in (OFF, *(entry.name for entry in library.indexes())) if name.startswith(begun)]
+    return names or [path for path in fitting(begun) if path.endswith("/")]
+
+
+def _list(chat: PlainChat, lines: Sequence[Choice], now: str) -> None:
+    for each in lines:
+        detail = ", ".join(part for part in (each.detail, each.problem) if part)
+        chat.say(f"{each.name}{', answers now' if each.key == now else ''}{': ' if detail else ''}{detail}")
+    if not lines:
+        chat.say("There is none on this machine yet.")
 
 
 async def system(app: ChatApp, argument: str) -> None:
-    session = app.session
+    await app.conversation.say(Note(_told(app.session, argument)))
+
+
+def plain_system(chat: PlainChat, argument: str) -> None:
+    chat.say(*_told(chat.session, argument).splitlines())
+
+
+def _told(session: Session, argument: str) -> str:
+    """Change what the model is told first, if there is an argument; how it stands then."""
     if argument:
         session.system = {OFF: "", DEFAULT: None}.get(argument, argument)
     if session.system is None:
         own = SYSTEM_WITH_PASSAGES if session.documents else SYSTEM
-        text = f"The model is told edge's own words first: {own}\n/system TEXT gives it others, /system off none."
-    elif session.system:
-        text = f"The model is told this first: {session.system}\n/system default leads back to edge's own words."
-    else:
-        text = "The model is told nothing before the question. /system default leads back to edge's own words."
-    await app.conversation.say(Note(text))
+        return f"The model is told edge's own words first: {own}\n/system TEXT gives it others, /system off none."
+    if session.system:
+        return f"The model is told this first: {session.system}\n/system default leads back to edge's own words."
+    return "The model is told nothing before the question. /system default leads back to edge's own words."
 
 
 def systems(_app: ChatApp, begun: str) -> list[str]:
@@ -76,13 +130,23 @@ async def sample(app: ChatApp, argument: str) -> None:
     await app.conversation.say(HelpNote(sampling.rows(session.sampling)))
 
 
+def plain_sample(chat: PlainChat, argument: str) -> None:
+    session = chat.session
+    try:
+        session.sampling = sampling.changed(session.sampling, argument, session.first_sampling)
+    except UsageError as error:
+        chat.fail(f"Nothing was changed: {error}.")
+        return
+    chat.say(*(f"{setting}: {what}" for setting, what in sampling.rows(session.sampling)))
+
+
 def samples(_app: ChatApp, begun: str) -> list[str]:
     return list(sampling.completed(begun))
 
 
 DEEDS = (
-    Deed("model", "[NAME|PATH]", "let another model answer", model, models),
-    Deed("index", "[NAME|DIR|off]", "answer from the documents of another index", index, indexes),
-    Deed("system", "[TEXT|off|default]", "what the model is told first", system, systems),
-    Deed("sampling", "[key=value …|default]", "how the words are chosen: temperature and its like", sample, samples),
+    Deed("model", "[NAME|PATH]", "let another model answer", model, models, plain_model),
+    Deed("index", "[NAME|DIR|off]", "answer from the documents of another index", index, indexes, plain_index),
+    Deed("system", "[TEXT|off|default]", "what the model is told first", system, systems, plain_system),
+    Deed("sampling", _SETTINGS, "how the words are chosen: temperature and its like", sample, samples, plain_sample),
 )
