@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -68,6 +69,11 @@ def run(
     app.worker.join(_PATIENCE)
 
 
+def spare_the_collector() -> None:
+    """What is there by now stays until the end; looking through all of it again and again holds up keys for 0.1 s."""
+    gc.freeze()
+
+
 class ChatApp(App[None]):
     CSS_PATH = "app.tcss"
     TITLE = "edge"
@@ -130,6 +136,7 @@ class ChatApp(App[None]):
         self.session.stop()
         self.worker.submit(self.session.close())
         self.worker.close()
+        gc.unfreeze()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         for deed in self.deeds.values():
@@ -141,6 +148,7 @@ class ChatApp(App[None]):
 
     def _open(self) -> None:
         """Begin the work, now that the first frame stands."""
+        spare_the_collector()
         self.worker.start()
         self.session.load(self.worker.events.append)
 
@@ -169,6 +177,7 @@ class ChatApp(App[None]):
 
     async def _show(self, event: events.Event) -> None:
         if isinstance(event, events.Loaded):
+            spare_the_collector()
             self._loading = False
             if event.trouble:
                 await self.conversation.say(Note(event.trouble, "error"))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterable
@@ -12,6 +14,9 @@ from edge_tui.chat.events import Event, Found, Idle, Trouble, Words
 
 _DRAWING = 0.2
 """Seconds that the model waits for the drawing at most."""
+
+_NICE = 10
+"""How far model and encoder stand back: with 0, keys wait up to 0.1 s for a core while an answer streams."""
 
 
 class Worker:
@@ -62,6 +67,8 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
+        if sys.platform == "linux":  # elsewhere niceness is a process's; threads that are begun here inherit it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while (job := self._jobs.get()) is not None:
             try:
                 for event in job:
