@@ -133,6 +133,14 @@ def split_examples(
     return Split(str(targets[0]), str(targets[1]), len(sides[0]), len(sides[1]), len(groups), largest, tuple(left))
 
 
+def write_chat(conversations: Iterable[Sequence[Message]], out: Path, *, force: bool = False) -> None:
+    """Conversations as chat JSON lines. Raises StorageError where `out` is there already, unless `force`."""
+    _check_free(out, force)
+    with published(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+        for messages in conversations:
+            file.write(_line({"messages": _listed(messages)}))
+
+
 def _check_free(out: Path, force: bool) -> None:
     if out.is_dir():
         raise StorageError(f"{out} is a folder; give the name of a file")

@@ -140,10 +140,10 @@ def prepare(
     size, targets = measure(weights, chosen)
     chosen = dataclasses.replace(chosen, targets=targets)
     sources, apart = _paths(data), _paths(held_out)
-    examples, watched = conversations(sources), conversations(apart)
+    encoder = Encoder(base)
+    examples, watched = (conversations(part, encoder.template) for part in (sources, apart))
     if not apart:
         examples, watched = split(examples, chosen.held_out, chosen.seed)
-    encoder = Encoder(base)
     advance = _advance(progress, len(examples) + len(watched))
     encoded = encode_all(encoder, [*examples, *watched], advance)
     limit = longest_allowed(encoded, chosen, size.context)

@@ -5,36 +5,33 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import TYPE_CHECKING
 
-from edge.errors import TuningError
-from edge.types import Message, Role
+from edge.errors import DataError, StorageError, TuningError
+from edge_converters.examples import read_examples, turn_findings
+from edge_converters.examples_records import Example, Finding
+
+if TYPE_CHECKING:
+    from edge.engines.template import ChatTemplate
 
 _CHECK = "correct it, or let `edge data check` list everything that is wrong with the file"
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A conversation with at least one reply, and where it stands: `line` counts from 1."""
+def conversations(paths: Sequence[Path], template: ChatTemplate | None = None) -> list[Example]:
+    """The examples of files in every format that `read_examples` reads, each with at least one reply at its end.
 
-    messages: tuple[Message, ...]
-    source: str
-    line: int
-
-    @property
-    def where(self) -> str:
-        return f"{self.source}:{self.line}"
-
-
-def conversations(paths: Sequence[Path]) -> list[Example]:
-    """The examples of JSON-lines files with `messages` (as OpenAI has them) or `prompt` and `completion`.
-
-    Raises TuningError with file and line for what is no such thing.
+    A `text` column is split into turns by the markers of `template`, the base's. Raises TuningError with file and line
+    for what cannot be learnt from.
     """
-    return [example for path in paths for example in _read(Path(path))]
+    try:
+        found = read_examples(paths, template=template)
+    except (DataError, StorageError) as error:
+        raise TuningError(str(error)) from error
+    _refuse(found.findings)
+    return [_checked(example) for example in found]
 
 
 def split(examples: Sequence[Example], share: float, seed: int) -> tuple[list[Example], list[Example]]:
@@ -76,46 +73,16 @@ def _key(example: Example) -> bytes:
     return hashlib.sha256(asked.encode("utf-8")).digest()
 
 
-def _read(path: Path) -> Iterator[Example]:
-    try:
-        with path.open("rb") as file:
-            for line, raw in enumerate(file, 1):
-                if raw.strip():
-                    yield Example(_messages(raw, f"{path}:{line}"), str(path), line)
-    except OSError as error:
-        raise TuningError(f"{path} cannot be read: {error.strerror}; give a JSONL file of examples") from error
+def _checked(example: Example) -> Example:
+    """Without the questions at its end that nobody answered, which teach nothing."""
+    if example.text is not None:
+        raise TuningError(f"{example.place} is plain text without turns of this base's chat template; {_CHECK}")
+    _refuse(turn_findings(example))
+    last = max(at for at, message in enumerate(example.messages) if message.role == "assistant")
+    return replace(example, messages=example.messages[: last + 1])
 
 
-def _messages(raw: bytes, where: str) -> tuple[Message, ...]:
-    try:
-        row: Any = json.loads(raw.decode("utf-8-sig"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TuningError(f"{where} is no JSON ({error}); {_CHECK}") from error
-    turns: Any = row.get("messages") if isinstance(row, dict) else None
-    if turns is None and isinstance(row, dict) and "prompt" in row and "completion" in row:
-        turns = _turns(row["prompt"], "user") + _turns(row["completion"], "assistant")
-    if not isinstance(turns, list) or not turns:
-        raise TuningError(f"{where} has neither `messages` nor `prompt` and `completion`; {_CHECK}")
-    return _checked([_message(turn, where) for turn in turns], where)
-
-
-def _turns(text: Any, role: str) -> list[Any]:
-    return text if isinstance(text, list) else [{"role": role, "content": text}]
-
-
-def _message(turn: Any, where: str) -> Message:
-    role, content = (turn.get("role"), turn.get("content")) if isinstance(turn, dict) else (None, None)
-    if role not in get_args(Role) or not isinstance(content, str):
-        known = ", ".join(get_args(Role))
-        raise TuningError(f"{where}: a message needs a role ({known}) and its content as text; {_CHECK}")
-    return Message(cast(Role, role), content)
-
-
-def _checked(messages: list[Message], where: str) -> tuple[Message, ...]:
-    while messages and messages[-1].role != "assistant":
-        messages.pop()  # what nobody answered teaches nothing
-    if not messages:
-        raise TuningError(f"{where} has no turn of the assistant, so there is nothing to learn from it; {_CHECK}")
-    if any(message.role == "assistant" and not message.content.strip() for message in messages):
-        raise TuningError(f"{where} has an empty turn of the assistant; {_CHECK}")
-    return tuple(messages)
+def _refuse(findings: Iterable[Finding]) -> None:
+    for finding in findings:
+        if finding.severity == "error":
+            raise TuningError(f"{finding.source}:{finding.line} {finding.message}; {_CHECK}")

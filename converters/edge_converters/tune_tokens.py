@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.errors import ModelError, TuningError
 from edge.types import Message
-from edge_converters.tune_data import Example
+from edge_converters.examples_records import Example
 
 if TYPE_CHECKING:
     from edge.engines.template import ChatTemplate
@@ -58,7 +58,7 @@ class Encoder:
             raise TuningError(
                 f"transformers cannot read the tokenizer of {base}: {reason}; fetch the model's tokenizer files"
             ) from error
-        self._template = self._own_template(base)
+        self.template = self._own_template(base)
         self._ends = self._end_tokens(base)
         begin = self.tokenizer("", add_special_tokens=True)["input_ids"][:1]
         self._begin: list[int] = begin if begin == [self.tokenizer.bos_token_id] else []
@@ -68,7 +68,7 @@ class Encoder:
         try:
             text, spans = self.spans(example.messages)
         except ModelError as error:
-            raise TuningError(f"{example.where}: {error}; correct the example") from error
+            raise TuningError(f"{example.place}: {error}; correct the example") from error
         found = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
         tokens: list[int] = found["input_ids"]
         starts = [start for start, _ in found["offset_mapping"]]
@@ -79,10 +79,10 @@ class Encoder:
                 if tokens[at] in self._ends:
                     break
         if not any(label != IGNORED for label in labels):
-            raise TuningError(f"{example.where}: the chat template leaves out what the assistant says")
+            raise TuningError(f"{example.place}: the chat template leaves out what the assistant says")
         if self._begin and not text.startswith(str(self.tokenizer.bos_token)):
             tokens, labels = self._begin + tokens, [IGNORED, *labels]
-        return Encoded(tuple(tokens), tuple(labels), example.where)
+        return Encoded(tuple(tokens), tuple(labels), example.place)
 
     def spans(self, messages: Sequence[Message]) -> tuple[str, list[tuple[int, int]]]:
         """The conversation as text, and from where to where the assistant speaks, what ends its turn included.
@@ -91,13 +91,13 @@ class Encoder:
         would not if it stopped there. Templates that write earlier turns anew (without their thoughts) are followed
         as far as both agree.
         """
-        text = self._template.render(messages, reply=False)
+        text = self.template.render(messages, reply=False)
         spans = []
         for at, message in enumerate(messages):
             if message.role != "assistant":
                 continue
-            start = _agreement(self._template.render(messages[:at]), text)
-            end = _agreement(self._template.render(messages[: at + 1], reply=False), text)
+            start = _agreement(self.template.render(messages[:at]), text)
+            end = _agreement(self.template.render(messages[: at + 1], reply=False), text)
             if _bare(message.content) in _bare(text[start:end]):  # else the template left this turn out
                 spans.append((start, len(text[:end].rstrip())))
         return text, spans

@@ -7,7 +7,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from edge.citations import cite, lexical_evidence
+from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, numbered, turn
@@ -16,7 +16,6 @@ from edge.types import (
     Delta,
     Dropped,
     Evidence,
-    EvidenceRetriever,
     Finish,
     Ledger,
     Message,
@@ -119,7 +118,7 @@ class Chat:
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
         passages = self.knowledge.search(question, self.k) if self.knowledge is not None else []
-        evidence = self._evidence(question, passages)
+        evidence = find_evidence(self.knowledge, question, passages)
         told = None
         if self.knowledge is not None:
             yield Delta(evidence=evidence)
@@ -162,11 +161,6 @@ class Chat:
         citations, unsupported = cite(text, passages, question)
         answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
-
-    def _evidence(self, question: str, passages: Sequence[Passage]) -> tuple[Evidence, ...]:
-        if isinstance(self.knowledge, EvidenceRetriever):
-            return tuple(self.knowledge.evidence(question, passages))
-        return lexical_evidence(question, passages)
 
     def _likely(self, question: str, passages: Sequence[Passage]) -> float | None:
         """By what was found; None where that is not judged."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edge.sentences import sentence_spans
-from edge.types import Citation, Claim, Evidence, Passage
+from edge.types import Citation, Claim, Evidence, EvidenceRetriever, Passage, Retriever
 from edge.words import content_words, required_words
 
 SUPPORT = 0.6
@@ -59,6 +59,13 @@ def cite(
                 )
             )
     return tuple(citations), tuple(unsupported)
+
+
+def find_evidence(knowledge: Retriever | None, question: str, passages: Sequence[Passage]) -> tuple[Evidence, ...]:
+    """The sentences that answer best: by the retriever where it finds them, else by their words."""
+    if isinstance(knowledge, EvidenceRetriever):
+        return tuple(knowledge.evidence(question, passages))
+    return lexical_evidence(question, passages)
 
 
 def lexical_evidence(question: str, passages: Sequence[Passage], limit: int = 3) -> tuple[Evidence, ...]:

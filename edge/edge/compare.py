@@ -169,7 +169,7 @@ class _Run:
         for number, question in enumerate(self.questions):
             turn = number % len(self.ways)
             for way in (*self.ways[turn:], *self.ways[:turn]):
-                if way != "oracle" or oracle_passages(self.setup, question):
+                if way != "oracle" or oracle_passages(self.setup.knowledge, question):
                     yield number, way
 
     def _tell(self, way: str, waiting: Counter[str]) -> None:

@@ -114,8 +114,9 @@ class Keys:
         self._common = {way: _digest({**common, "way": way, "own": rest}) for way, rest in own.items()}
 
     def row(self, way: str, question: Question) -> str:
-        given = [asdict(passage) for passage in oracle_passages(self._setup, question)] if way == "oracle" else None
-        return _digest([self._common[way], asdict(question), given])
+        given = oracle_passages(self._setup.knowledge, question) if way == "oracle" else None
+        kept = None if given is None else [asdict(passage) for passage in given]
+        return _digest([self._common[way], asdict(question), kept])
 
     def skill(self, way: str, question: str) -> str:
         return _digest([self._common[way], "skill", REPLY_TOKENS, question])

@@ -88,7 +88,7 @@ def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ..
         "rag": None if setup.knowledge is not None else "there are no documents (--docs PATH or --index NAME)",
         "tuned": None if setup.adapter else "there is no adapter (--adapter LORA)",
         "oracle": None
-        if any(oracle_passages(setup, question) for question in questions)
+        if any(oracle_passages(setup.knowledge, question) for question in questions)
         else "no question names the passage that holds its answer, or the index does not hold its document",
     }
     missing["rag+tuned"] = missing["rag"] or missing["tuned"]
@@ -96,12 +96,12 @@ def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ..
     return ways, tuple(f"{way} was left out: {missing[way]}." for way in WAYS if way not in ways)
 
 
-def oracle_passages(setup: Setup, question: Question) -> tuple[Passage, ...]:
+def oracle_passages(knowledge: Retriever | None, question: Question) -> tuple[Passage, ...]:
     """What is known to hold the answer: the texts that the question carries, or those that its places name."""
     name = question.document or "the question's passage"
     if question.passages:
         return tuple(Passage(text, name, None, None, 0, len(text), 1.0, "") for text in question.passages)
-    knowledge, place = setup.knowledge, question.passage
+    place = question.passage
     if question.document is None or place is None or not isinstance(knowledge, KeepsTexts):
         return ()
     try:
@@ -155,7 +155,7 @@ class _Given:
 def _said(setup: Setup, way: str, question: Question) -> _Said | None:
     adapter = setup.adapter if "tuned" in way else None
     if way == "oracle":
-        passages = oracle_passages(setup, question)
+        passages = oracle_passages(setup.knowledge, question)
         return _from_passages(setup, question, None, _Given(passages), len(passages)) if passages else None
     if "rag" in way:
         assert setup.knowledge is not None, "possible() leaves this way out"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import TuningError
 from edge.types import Message
 from edge_converters.tune_data import conversations, data_sha256, split
@@ -21,14 +22,33 @@ def pair(question: str, answer: str) -> dict[str, str]:
     return {"prompt": question, "completion": answer}
 
 
-def test_messages_and_prompts_are_the_same_conversation(tmp_path: Path) -> None:
-    chat = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
-    file = write(
-        tmp_path / "a.jsonl", {"messages": chat}, "", pair("Why?", "So."), {"prompt": chat[:1], "completion": chat[1:]}
-    )
-    found = conversations([file])
-    assert [example.line for example in found] == [1, 3, 4]
+TEMPLATE = ChatTemplate(CHATML, "", "<|im_end|>")
+
+
+def chat(question: str, answer: str) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def test_every_format_is_the_same_conversation(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
+    files = [
+        write(tmp_path / "chat.jsonl", {"messages": turns}),
+        write(tmp_path / "pair.jsonl", "", pair("Why?", "So.")),
+        write(tmp_path / "lists.jsonl", {"prompt": turns[:1], "completion": turns[1:]}),
+        write(tmp_path / "alpaca.jsonl", {"instruction": "Why?", "output": "So."}),
+        write(tmp_path / "columns.csv", "question,answer", "Why?,So."),
+    ]
+    found = conversations(files)
+    assert [example.line for example in found] == [1, 2, 1, 1, 2]
     assert {example.messages for example in found} == {(Message("user", "Why?"), Message("assistant", "So."))}
+
+
+def test_a_text_column_has_the_turns_of_the_template(tmp_path: Path) -> None:
+    marked = "<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\nSo.<|im_end|>\n"
+    found = conversations([write(tmp_path / "a.jsonl", {"text": marked})], TEMPLATE)
+    assert found[0].messages == (Message("user", "Why?"), Message("assistant", "So."))
+    with pytest.raises(TuningError, match=r"b.jsonl:1 is plain text without turns"):
+        conversations([write(tmp_path / "b.jsonl", {"text": "Once upon a time."})], TEMPLATE)
 
 
 def test_a_question_at_the_end_that_nobody_answered_is_left_out(tmp_path: Path) -> None:
@@ -40,16 +60,15 @@ def test_a_question_at_the_end_that_nobody_answered_is_left_out(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ("{nonsense", "no JSON"),
-        ({"text": "what"}, "neither `messages` nor"),
-        ({"messages": [{"role": "user", "content": "hi"}]}, "no turn of the assistant"),
-        ({"messages": [{"role": "human", "content": "hi"}]}, "needs a role"),
-        ({"messages": [{"role": "user", "content": 3}]}, "content as text"),
-        (pair("hi", "  "), "empty turn"),
+        ("{nonsense", "JSON"),
+        ({"text": "what"}, "`messages`"),
+        ({"messages": [{"role": "user", "content": "hi"}]}, "no assistant's turn"),
+        ({"messages": [{"role": "wizard", "content": "hi"}]}, "wizard"),
+        (chat("hi", "  "), "nothing in turn 2"),
     ],
 )
 def test_a_broken_line_is_named(tmp_path: Path, row: object, said: str) -> None:
-    file = write(tmp_path / "a.jsonl", *[pair(f"q{n}", "a") for n in range(40)], row)
+    file = write(tmp_path / "a.jsonl", *[chat(f"q{n}", "a") for n in range(40)], row)
     with pytest.raises(TuningError, match=f"a.jsonl:41.*{said}"):
         conversations([file])
 

@@ -11,7 +11,7 @@ import pytest
 import tune_bases
 from edge.errors import TuningError
 from edge.types import Message
-from edge_converters.tune_data import Example
+from edge_converters.examples_records import Example
 from edge_converters.tune_tokens import IGNORED, Encoded, Encoder, pack
 
 TALK = (

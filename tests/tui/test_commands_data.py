@@ -144,3 +144,44 @@ def test_errors_are_one_sentence_and_usage_is_two(tmp_path: Path) -> None:
     assert edge("check").returncode == 2
     assert edge("convert", "a.jsonl", "-o", "b", "--to", "xml").returncode == 2
     assert edge("split", "a.jsonl").returncode == 2
+
+
+def test_questions_get_their_passages_and_can_be_tuned_on(starter_home: Path, tmp_path: Path) -> None:
+    manual = tmp_path / "manual.md"
+    manual.write_text("# Pump\n\nThe pump is oiled every 500 hours.\n\n# Fan\n\nThe fan is cleaned every week.\n")
+    told = manual.read_text().index("every week")
+    questions = write(
+        tmp_path / "questions.jsonl",
+        [
+            {"question": "How often is the pump oiled?", "answers": ["500 hours"], "reference": "OIL every 500 hours"},
+            {
+                "question": "zzz?",
+                "answers": ["x"],
+                "document": "manual.md",
+                "passage": {"start": told, "end": told + 10},
+            },
+            {"question": "Who painted the pump?", "answers": []},
+            {"question": "And why?"},
+        ],
+    )
+    out = tmp_path / "train.jsonl"
+    words = ["data", "ground", str(questions), "-o", str(out)]
+    environment = {**os.environ, "EDGE_HOME": str(starter_home)}
+
+    def edge(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "edge_tui.commands.main", *words, *more]
+        return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+
+    done = edge("--docs", str(manual))
+    assert done.returncode == 0, done.stderr
+    assert "3 examples with their passages" in done.stdout
+    assert "1 of the passages were named by the questions" in done.stdout
+    assert "1 questions have no reply" in done.stdout
+    rows = [json.loads(line)["messages"] for line in out.read_text().splitlines()]
+    assert [[message["role"] for message in row] for row in rows] == [["system", "user", "assistant"]] * 3
+    assert "The pump is oiled every 500 hours." in rows[0][1]["content"]
+    assert rows[0][2]["content"] == "OIL every 500 hours"
+    assert "every week" in rows[1][1]["content"]
+    assert rows[2][2]["content"] == "The documents do not tell."
+    assert "is there already" in edge("--docs", str(manual)).stderr
+    assert edge().returncode == 2

@@ -15,7 +15,6 @@ from edge_tui.commands.options import ANY_PATH, Request, answering
 if TYPE_CHECKING:
     from edge.compare import Comparison, Progress
     from edge.compare_types import Question
-    from edge_index import Index
 
 
 @click.command(epilog="Example: edge compare questions.jsonl -m phi3 --docs manuals/ --html report.html")
@@ -85,7 +84,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
     for note in opening.context_notes(request):
         warn(note)
     with ExitStack() as stack:
-        index = _knowledge(request, stack)
+        index = opening.named_index(request.docs, request.settings, stack)
         model = stack.enter_context(load())
         show = stack.enter_context(_progress())
         return run(
@@ -106,26 +105,6 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
             keep=keep or _place(questions, ".answers.jsonl"),
             progress=show,
         )
-
-
-def _knowledge(request: Request, stack: ExitStack) -> Index | None:
-    """The index to answer from: only one that was named, for a comparison should not depend on what lies around."""
-    from edge_tui.commands import opening
-
-    if request.docs:
-        path = opening.docs_index(request.docs, request.settings)
-        index = stack.enter_context(opening.filling(path, request.settings))
-        report = opening.add_documents(index, request.docs)
-        if not index.documents():
-            raise opening.nothing_to_read(request.docs, report)
-        return index
-    if request.settings.index is None:
-        return None
-    chosen = opening.chosen_index(request.settings)
-    assert chosen is not None, "an index was named, or chosen_index raises"
-    index = opening.open_index(chosen, request.settings)
-    stack.callback(index.close)
-    return index
 
 
 def _encoder(request: Request, wanted: bool) -> Any:

@@ -185,6 +185,51 @@ def split(
     print_split(done, test)
 
 
+@data.command(epilog="Example: edge data ground questions.jsonl --docs manuals/ -o train.jsonl")
+@click.argument("questions", type=ANY_PATH)
+@click.option("--docs", multiple=True, type=ANY_PATH, metavar="PATH", help="A file or folder to answer from.")
+@click.option("--index", metavar="DIR", help="An index to answer from: a folder, or the name of one.")
+@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="OUT.jsonl", help="What to write.")
+@click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5).")
+@click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else.")
+@_force
+@_json
+def ground(questions: Path, docs: tuple[Path, ...], out: Path, force: bool, as_json: bool, **told: object) -> None:
+    """Write questions with their passages, as the model will read them: to tune one that answers from documents.
+
+    QUESTIONS is a file as `edge compare` reads it; each question needs `answers` or a `reference`. A question that
+    names its `document` and the place of its answer gets that passage, also where search misses it; one with
+    "answers": [] learns to say that the documents do not tell.
+    """
+    from contextlib import ExitStack
+
+    from edge.compare import read_questions
+    from edge.grounding import ground as grounded
+    from edge_converters.examples_write import write_chat
+    from edge_tui.commands import opening
+    from edge_tui.commands.options import settings
+    from edge_tui.commands.output import print_json, short
+
+    if bool(docs) == bool(told["index"]):
+        raise click.UsageError("give --docs or --index, one of them")
+    wanted = settings(**told)
+    asked = read_questions(questions)
+    with ExitStack() as stack:
+        index = opening.named_index(docs, wanted, stack)
+        assert index is not None, "documents or an index were named"
+        made = list(grounded(asked, index, system=wanted.system, k=wanted.k, prompt_passages=wanted.prompt_passages))
+    write_chat((example.messages for example in made), out, force=force)
+    given, without = sum(example.given for example in made), len(asked) - len(made)
+    if as_json:
+        print_json({"path": out, "examples": len(made), "given": given, "without_reply": without})
+        return
+    click.echo(f"{len(made):,} examples with their passages: {short(str(out))}")
+    if given:
+        click.echo(f"{given:,} of the passages were named by the questions, for search missed them")
+    if without:
+        click.echo(f"{without:,} questions have no reply to learn and were left out")
+
+
 def _opened(base: str | None) -> Base | None:
     """A model's vocabulary and sizes, by path or library name."""
     if base is None:

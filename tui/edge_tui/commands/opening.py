@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -192,6 +192,26 @@ def chosen_index(settings: Settings) -> Path | None:
     if settings.index:
         require_index(path, settings.index)
     return path if path.exists() else None
+
+
+def named_index(docs: Sequence[Path], settings: Settings, stack: ExitStack) -> Index | None:
+    """The index that was named, or that of documents that were named, until `stack` ends; None where neither was.
+
+    What is measured or written into examples should not depend on an index that merely lies around.
+    """
+    if docs:
+        index = stack.enter_context(filling(docs_index(docs, settings), settings))
+        report = add_documents(index, docs)
+        if not index.documents():
+            raise nothing_to_read(docs, report)
+        return index
+    if settings.index is None:
+        return None
+    chosen = chosen_index(settings)
+    assert chosen is not None, "an index was named, or chosen_index raises"
+    index = open_index(chosen, settings)
+    stack.callback(index.close)
+    return index
 
 
 def cases(questions: Path, settings: Settings) -> list[Case]:

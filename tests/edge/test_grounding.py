@@ -1,0 +1,65 @@
+"""Examples with their passages: what a model learns from is, word for word, what `Chat` sends it later."""
+
+from __future__ import annotations
+
+import pytest
+
+from edge.chat import NOT_TOLD, Chat
+from edge.compare import Question
+from edge.engines.scripted import ScriptedEngine
+from edge.errors import UsageError
+from edge.grounding import ground
+from edge.model import Model
+from edge.types import Message, Passage
+
+MANUAL = "The pump is oiled every 500 hours. The fan is oiled every week. Nobody oils the door."
+PUMP, FAN = (0, 34), (35, 64)
+
+
+class Shelf:
+    """One document, cut into sentences; every question finds the one about the pump first."""
+
+    def search(self, query: str, k: int = 5) -> list[Passage]:
+        return [self._passage(*PUMP), self._passage(64, len(MANUAL))][:k]
+
+    def find_document(self, name: str) -> str:
+        return f"/docs/{name}"
+
+    def text(self, document: str) -> str:
+        return MANUAL
+
+    def _passage(self, start: int, end: int) -> Passage:
+        return Passage(MANUAL[start:end], "/docs/manual.md", None, "Oil", start, end, 0.9, "x")
+
+
+def sent(question: str, **options: object) -> tuple[Message, ...]:
+    """What a chat sends its model."""
+    chat = Chat(Model(ScriptedEngine(["yes"])), knowledge=Shelf(), **options)  # type: ignore[arg-type]
+    chat.ask(question)
+    return chat.prompt
+
+
+@pytest.mark.parametrize("options", [{}, {"prompt_passages": 2}, {"system": "Answer in Latin."}, {"system": ""}])
+def test_an_example_is_what_chat_sends_and_the_reply(options: dict[str, object]) -> None:
+    asked = Question("How often is the pump oiled?", ("every 500 hours",), reference="Oil: every 500 hours.")
+    (made,) = ground([asked], Shelf(), **options)  # type: ignore[arg-type]
+    assert made.messages[:-1] == sent(asked.question, **options)
+    assert made.messages[-1] == Message("assistant", "Oil: every 500 hours.")
+    assert not made.given
+
+
+def test_the_named_passage_comes_where_search_misses_it() -> None:
+    fan = Question("And the fan?", ("every week",), document="manual.md", spans=(FAN,), passage=FAN)
+    (made,) = ground([fan], Shelf())
+    assert made.given
+    assert "[1] The fan is oiled every week." in made.messages[-2].content
+    assert "pump" not in made.messages[-2].content
+    pump = Question("The pump?", ("every 500 hours",), document="manual.md", spans=(PUMP,), passage=PUMP)
+    assert [example.given for example in ground([pump], Shelf())] == [False]
+
+
+def test_what_is_not_told_is_learnt_as_such_and_what_has_no_reply_is_left_out() -> None:
+    made = list(ground([Question("Who painted it?", ()), Question("Why?"), Question("How?", ("so",))], Shelf()))
+    assert [example.messages[-1].content for example in made] == [NOT_TOLD, "so"]
+    with pytest.raises(UsageError, match="no question has a reply"):
+        list(ground([Question("Why?")], Shelf()))
