@@ -47,13 +47,21 @@ def ground(
             continue
         found, given = _telling(knowledge, question, knowledge.search(question.question, k), prompt_passages)
         evidence = find_evidence(knowledge, question.question, found)
-        words = SYSTEM_WITH_PASSAGES if system is None else system
         asked = turn(question.question, found[:prompt_passages], evidence)
-        first = [Message("system", words)] if words else []
-        yield Grounded((*first, Message("user", asked), Message("assistant", reply)), given)
+        yield Grounded((*_before(question, system), Message("user", asked), Message("assistant", reply)), given)
         written += 1
     if not written:
         raise UsageError("no question has a reply to learn; give each `answers` or a `reference`")
+
+
+def _before(question: Question, system: str | None) -> Iterator[Message]:
+    """The system text, a chat's own where none is given, and earlier turns."""
+    turns = question.before or ()
+    told = next((message.content for message in turns if message.role == "system"), SYSTEM_WITH_PASSAGES)
+    words = told if system is None else system
+    if words:
+        yield Message("system", words)
+    yield from (message for message in turns if message.role != "system")
 
 
 def _telling(

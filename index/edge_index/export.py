@@ -115,6 +115,9 @@ class _Exporting:
             self._fail(shown, f"{shown} cannot be read: {row}")
             return None
         found = dict(zip(_DOCUMENT, row[1:], strict=True))
+        if not isinstance(found["text"], str):  # a page in the place of another
+            self._fail(str(found["path"]), f"document {number} ({found['path']}) has lost its text")
+            return None
         if text_crc(found["text"]) != row[0]:
             found["damaged"] = True
             self._fail(found["path"], f"the text of {found['path']} is damaged")
@@ -128,6 +131,9 @@ class _Exporting:
             self._fail(f"passage {number}", f"passage {number} cannot be read: {row}")
             return None
         found = documents.get(row[0], {"path": None, "sha256": None}) | dict(zip(_PASSAGE, row[2:], strict=True))
+        if not isinstance(found["text"], str):
+            self._fail(f"passage {number}", f"passage {number} ({found['path']}) has lost its text")
+            return None
         spans = self._row("SELECT spans FROM vectors WHERE passage = ?", number)
         if spans and not isinstance(spans, str) and passage_hash(found["text"], spans[0]) != row[1]:
             found["damaged"] = True

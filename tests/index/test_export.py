@@ -77,6 +77,28 @@ def test_any_damaged_page_costs_little_and_is_told(
         assert len(got) == len(texts) or len(saved) == len(passages), f"page {page}: all the words are somewhere"
 
 
+def test_a_page_in_the_place_of_another_is_told(
+    made: tuple[Path, dict[str, str], set[tuple[str, str]]], tmp_path: Path
+) -> None:
+    """SQLite then finds rows with nothing in their columns, and no fault."""
+    path, texts, passages = made
+    whole = path.read_bytes()
+    pages = [whole[at : at + PAGE] for at in range(0, len(whole), PAGE)]
+    copy = tmp_path / "index.sqlite"
+    for page in range(1, len(pages)):
+        for other in (page - 1 or 2, len(pages) - 1):
+            copy.write_bytes(b"".join([*pages[:page], pages[other], *pages[page + 1 :]]))
+            try:
+                done, lines = exported(copy)
+            except KnowledgeError:  # nothing at all can be read, which is told
+                continue
+            got = {
+                (line["path"], line["text"]) for line in lines if line["kind"] == "document" and "damaged" not in line
+            }
+            assert got <= set(texts.items())
+            assert len(got) == len(texts) or done.failed
+
+
 def test_what_is_no_index(tmp_path: Path) -> None:
     with pytest.raises(KnowledgeError, match="no index"):
         export(tmp_path / "index.sqlite", io.StringIO())
