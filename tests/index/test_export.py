@@ -81,7 +81,7 @@ def test_a_page_in_the_place_of_another_is_told(
     made: tuple[Path, dict[str, str], set[tuple[str, str]]], tmp_path: Path
 ) -> None:
     """SQLite then finds rows with nothing in their columns, and no fault."""
-    path, texts, passages = made
+    path, texts, _ = made
     whole = path.read_bytes()
     pages = [whole[at : at + PAGE] for at in range(0, len(whole), PAGE)]
     copy = tmp_path / "index.sqlite"
