@@ -106,7 +106,8 @@ class _Exporting:
 
     def _document(self, number: int) -> dict[str, Any] | None:
         row = self._row(f"SELECT crc, {', '.join(_DOCUMENT)} FROM documents WHERE id = ?", number)
-        if row is None:
+        if row is None:  # an order led to it
+            self._fail(f"document {number}", f"document {number} is named and cannot be found")
             return None
         if isinstance(row, str):
             # The path also stands in the index over it, which may be whole where the table is not.
@@ -126,6 +127,7 @@ class _Exporting:
     def _passage(self, number: int, documents: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
         row = self._row(f"SELECT document, hash, {', '.join(_PASSAGE)} FROM passages WHERE id = ?", number)
         if row is None:
+            self._fail(f"passage {number}", f"passage {number} is named and cannot be found")
             return None
         if isinstance(row, str):
             self._fail(f"passage {number}", f"passage {number} cannot be read: {row}")
