@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
-from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, numbered, turn
+from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, numbered, shared_beginnings, turn
 from edge.types import (
     Answer,
     Delta,
@@ -98,6 +98,12 @@ class Chat:
         self.history[:] = history
         self._sent_from = 0
 
+    def warm(self, passage: Passage) -> int | None:
+        """Compute beforehand what a first question reads of a passage, and keep it: its bytes; 0 where it was kept,
+        None where the engine keeps nothing or has no room. What stands in the model's KV cache now gives way to it."""
+        prompt = [*self._system(), Message("user", turn("?", [passage], ()))]
+        return self.model.warm(prompt, shared_beginnings([passage]), adapter=self.adapter)
+
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
         """The whole answer: the end of `stream`."""
         answer = None
@@ -128,11 +134,13 @@ class Chat:
                 return
         prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], evidence, sampling)
         self.prompt = tuple(prompt)
+        # Later turns begin as nothing else does; what is kept of them is the whole conversation.
+        shared = shared_beginnings(read) if len(prompt) <= 2 else ()
         judged = None
         if read:
             # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
-            judged = yield from self._judged(prompt)
+            judged = yield from self._judged(prompt, shared)
         if judged is not None:
             probability, spent = judged
             told = probability if told is None else min(told, probability)
@@ -143,7 +151,7 @@ class Chat:
         finish: Finish = "cancelled"
         usage = Usage()
         try:
-            for delta in self.model.stream(prompt, adapter=self.adapter, sampling=sampling):
+            for delta in self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared):
                 # Many models open with a blank that belongs to the template, not to the answer.
                 piece = delta.text if text else delta.text.lstrip()
                 text += piece
@@ -157,7 +165,8 @@ class Chat:
         if judged is not None:  # the prompt was read then
             _, spent = judged
             seconds = spent.prompt_seconds + usage.prompt_seconds
-            usage = replace(usage, cached_tokens=spent.cached_tokens, prompt_seconds=seconds)
+            cached, restored = spent.cached_tokens, spent.restored_tokens
+            usage = replace(usage, cached_tokens=cached, restored_tokens=restored, prompt_seconds=seconds)
         citations, unsupported = cite(text, passages, question)
         answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
@@ -168,7 +177,9 @@ class Chat:
             return 0.0
         return self.knowledge.answerable(question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
-    def _judged(self, prompt: Sequence[Message]) -> Generator[Delta, None, tuple[float, Usage] | None]:
+    def _judged(
+        self, prompt: Sequence[Message], shared: Sequence[str]
+    ) -> Generator[Delta, None, tuple[float, Usage] | None]:
         """Read the prompt as the answer will; then, by the model, how likely its passages tell, and what that took.
 
         None where the model's judgement is not known to be worth anything, or there is no room to ask for it.
@@ -181,7 +192,8 @@ class Chat:
         if calibration is None or not calibration.believed:
             return None
         usage = Usage()
-        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=Sampling(max_tokens=1)):
+        one = Sampling(max_tokens=1)
+        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared):
             usage = delta.usage or usage
             if delta.prefill is not None:
                 yield Delta(prefill=delta.prefill)
@@ -191,7 +203,7 @@ class Chat:
         except ContextOverflow:
             return None
         seconds = usage.prompt_seconds + perf_counter() - began
-        return calibration.probability(odds), Usage(usage.prompt_tokens, usage.cached_tokens, prompt_seconds=seconds)
+        return calibration.probability(odds), replace(usage, completion_tokens=0, prompt_seconds=seconds)
 
     def _refuses(self, told: float | None) -> bool:
         return told is not None and told < self.certainty

@@ -30,6 +30,7 @@ def load(
     kv_type: KvType = "f16",
     provider: str | None = None,
     lookup: bool = False,
+    kv_budget: float = 2.0,
     force: bool = False,
 ) -> Model:
     """Load a model by path or by its name in the library; nothing is downloaded.
@@ -38,7 +39,8 @@ def load(
     both, `engine` chooses. `context` in tokens and `threads` default to what suits the machine. For GGUF: `gpu_layers`
     (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `lookup`
     (guess tokens that repeat the prompt: a faster decode where a batch costs little more than a step, for a slower
-    prefill). For ONNX: `provider` ("cpu", "cuda", "dml").
+    prefill), `kv_budget` (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For
+    ONNX: `provider` ("cpu", "cuda", "dml").
     A model that does not fit into free memory is refused unless `force`.
 
     Raises ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
@@ -54,6 +56,7 @@ def load(
             gpu_layers=gpu_layers,
             kv_type=kv_type,
             lookup=lookup,
+            kv_budget=int(kv_budget * 1e9),
             force=force,
         )
         return Model(made, name=path.stem, path=path)
@@ -100,18 +103,21 @@ class Model:
         scale: float | None = None,
         sampling: Sampling | None = None,
         response_format: Mapping[str, Any] | None = None,
+        shared: Sequence[str] = (),
     ) -> Iterator[Delta]:
         """Yield the reply as it comes into being; close the iterator to cancel.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
         that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that
-        the reply keeps to. Raises ContextOverflow for a prompt that cannot fit, AdapterError for a name that is not
-        loaded, FormatError, at the end, for a reply that was cut before its JSON was complete.
+        the reply keeps to. `shared` are beginnings of the last message, shorter ones first, with which other prompts
+        begin, too: the KV cache of the longest is kept beyond this prompt. Raises ContextOverflow for a prompt that
+        cannot fit, AdapterError for a name that is not loaded, FormatError, at the end, for a reply that was cut before
+        its JSON was complete.
         """
         sampling = sampling or Sampling()
         if response_format is not None:
             sampling = replace(sampling, schema=schema_of(response_format))
-        return self._stream(prompt, sampling, self._adapter(adapter, scale))
+        return self._stream(prompt, sampling, self._adapter(adapter, scale), shared)
 
     def generate(
         self,
@@ -147,6 +153,20 @@ class Model:
             raise UsageError("an empty continuation has no probability; name the words that a reply may begin with")
         with self._held():
             return self.engine.score(self._text(prompt), continuations, self._adapter(adapter, scale))
+
+    def warm(self, prompt: Prompt, shared: Sequence[str], *, adapter: str | None = None) -> int | None:
+        """Compute the KV cache of the longest of `shared`, as `stream` has it, and keep it for prompts to come.
+
+        Its bytes; 0 where it was kept already, None where this engine keeps none or it could not be kept.
+        """
+        with self._held():
+            text = self._text(prompt)
+            return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared))
+
+    def keep(self) -> bool:
+        """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept."""
+        with self._held():
+            return self.engine.keep()
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
@@ -199,11 +219,14 @@ class Model:
         adapter = self._adapters[name]
         return adapter if scale is None else replace(adapter, scale=scale)
 
-    def _stream(self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None) -> Iterator[Delta]:
+    def _stream(
+        self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None, shared: Sequence[str]
+    ) -> Iterator[Delta]:
         with self._held():
             if adapter is not None:  # it may have been removed since the stream was asked for
                 self._adapter(adapter.name, None)
-            deltas = _deltas(self.engine.stream(self._text(prompt), sampling, adapter), sampling.stop)
+            text = self._text(prompt)
+            deltas = _deltas(self.engine.stream(text, sampling, adapter, _cuts(text, shared)), sampling.stop)
             yield from deltas if sampling.schema is None else _kept_to(sampling.schema, deltas)
 
     def _text(self, prompt: Prompt) -> str:
@@ -243,6 +266,12 @@ def _messages(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
             raise UsageError(f"a message needs a role (system, user, assistant) and a content, not {dict(message)!r}")
         out.append(Message(cast(Role, role), message["content"]))
     return out
+
+
+def _cuts(text: str, shared: Sequence[str]) -> list[int]:
+    """Where the beginnings of the last message end in the prompt; none where its template changes them."""
+    at = text.rfind(shared[-1]) if shared else -1
+    return [at + len(beginning) for beginning in shared] if at >= 0 else []
 
 
 def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
@@ -290,7 +319,9 @@ def _deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterat
                 held = held[ready:]
         if held:
             yield Delta(text=held)
-        usage = Usage(prefill.total, prefill.cached, completion_tokens, prompt_seconds, completion_seconds)
+        usage = Usage(
+            prefill.total, prefill.cached, completion_tokens, prompt_seconds, completion_seconds, prefill.restored
+        )
         yield Delta(finish=finish, usage=usage)
     finally:
         close = getattr(events, "close", None)

@@ -16,6 +16,8 @@ SYSTEM_WITH_PASSAGES = (
     "in one or two short sentences. If the passages do not tell, say that they do not tell."
 )
 
+_OPENING, _END = "Passages:\n\n", "\n\n"
+
 _GAP = 8
 """Characters that may stand between two passages that follow one another: blanks and line ends."""
 
@@ -31,10 +33,19 @@ def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence
     """
     if not passages:
         return question
-    blocks = "\n\n".join(numbered(i, passage) for i, passage in enumerate(_neighbours_joined(passages), 1))
+    blocks = _END.join(numbered(i, passage) for i, passage in enumerate(_neighbours_joined(passages), 1))
     best = next((quoted for e in evidence if not orders(quoted := _line(e.quote))), None)
     pointer = f"Most relevant: {best}\n\n" if best else ""
-    return f"Passages:\n\n{blocks}\n\n{pointer}Question: {question}"
+    return f"{_OPENING}{blocks}{_END}{pointer}Question: {question}"
+
+
+def shared_beginnings(passages: Sequence[Passage]) -> tuple[str, ...]:
+    """What turns about other questions begin with, too: that of every turn with passages, and that of every turn with
+    this first passage. None without passages."""
+    if not passages:
+        return ()
+    first = _neighbours_joined(passages)[0]
+    return _OPENING, f"{_OPENING}{numbered(1, first)}{_END}"
 
 
 def numbered(number: int, passage: Passage) -> str:

@@ -19,9 +19,10 @@ class Settings:
     `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages
     that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
     "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
-    "q4_0". `provider`: where ONNX computes, "cpu", "cuda" or "dml". `certainty`: the probability below which the
-    documents are said not to tell; 0 answers always. `keep_chats`: whether `edge chat` keeps what is said. `keys`: the
-    table of that name, (action of the app, key) each.
+    "q4_0". `kv_budget`: gigabytes on the disk for what models have read, 0 keeps none. `provider`: where ONNX computes,
+    "cpu", "cuda" or "dml". `certainty`: the probability below which the documents are said not to tell; 0 answers
+    always. `keep_chats`: whether `edge chat` keeps what is said. `keys`: the table of that name, (action of the app,
+    key) each.
     """
 
     model: str | None = None
@@ -33,6 +34,7 @@ class Settings:
     threads: int | None = None
     gpu_layers: str | None = None
     kv_type: str = "f16"
+    kv_budget: float = 2.0
     provider: str | None = None
     k: int = 5
     prompt_passages: int = 1

@@ -42,22 +42,26 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a reply cost. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not computed."""
+    """What a reply cost. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not computed;
+    `restored_tokens` of these from a state that was kept earlier, on disk or in memory, bit for bit."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
     completion_tokens: int = 0
     prompt_seconds: float = 0.0
     completion_seconds: float = 0.0
+    restored_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Progress of reading the prompt: `done` of `total` tokens, `cached` of them without computing."""
+    """Progress of reading the prompt: `done` of `total` tokens, `cached` of them without computing, of which `restored`
+    came from a kept state."""
 
     total: int
     cached: int
     done: int
+    restored: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,18 +56,32 @@ class Engine(Protocol):
     def remove_adapter(self, name: str) -> None:
         """Free a LoRA that was added under that name."""
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+    ) -> Iterator[Prefill | Token]:
         """Yield a `Prefill` after every batch of the prompt, the last with done == total, then `Token`s.
 
         `adapter` is one that was added, at the scale it carries here; None is the plain base. `sampling.stop` is not
         looked at. Closing the generator cancels and leaves the engine usable. The KV of the prefix that this prompt
         shares with the one before is kept, never across adapters or scales.
+
+        `cuts` are places in `prompt`, rising, up to which other prompts may begin alike. The prompt is then computed
+        piece by piece between them, so that a state kept at the last one gives the same bits as computing does.
         """
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
         """The natural logarithm of the probability of each of `continuations`, none of them empty, right after
         `prompt`. The KV of the prompt is kept as by `stream`.
         """
+
+    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+        """Compute `prompt` up to its last cut and keep the state, unless it is kept already.
+
+        The bytes of the state; 0 where it was there, None where this engine keeps none or it could not be kept.
+        """
+
+    def keep(self) -> bool:
+        """Keep the state of all that was read and said last, for a prompt that begins with it; whether it was."""
 
     def close(self) -> None:
         """Free the weights; calling it twice is harmless."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge.checksum import Checksums
 from edge.engines.base import Token, check_length
 from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
@@ -22,14 +23,19 @@ from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.gpu import offloaded
 from edge.engines.lookup import LONGEST, Drafter, Pace
 from edge.engines.sampling import log_probability
+from edge.engines.states import States
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.machine import physical_cores
+from edge.paths import cache_dir
 from edge.types import Adapter, Message, Prefill, Sampling
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+WORTH_KEEPING = 64
+"""Tokens from which on reading a state is quicker than computing it."""
 
 BATCH = 512
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
@@ -58,7 +64,7 @@ class LlamaCppEngine:
     nobody crosses that unasked. `threads` None takes the physical cores. `gpu_layers`: see `offloaded`. `kv_type` is
     f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; it is left out where a guess cannot be checked or
     undone: with layers on a GPU, in recurrent models, and where a batch of this model turns out to round otherwise than
-    single steps do.
+    single steps do. `kv_budget` is the bytes that states may take in the cache directory, 0 for none.
     Raises ModelNotFound, ModelTooLarge (not with `force`), ModelError, UsageError or MissingExtra.
     """
 
@@ -71,6 +77,7 @@ class LlamaCppEngine:
         gpu_layers: int | Literal["all", "auto"] | None = None,
         kv_type: str = "f16",
         lookup: bool = False,
+        kv_budget: int = 0,
         force: bool = False,
     ) -> None:
         if kv_type not in KV_TYPES:
@@ -79,8 +86,14 @@ class LlamaCppEngine:
         self._ctx: Any = None
         self._path = path
         self._loras: dict[str, Any] = {}
+        self._lora_files: dict[str, Path] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
+        self._kv_budget = kv_budget
+        self._states: dict[tuple[str, float] | None, States] = {}
+        self._pieces_of: list[int] = []
+        """The places between which the prompt that is there was computed."""
+        self._unwritten: list[tuple[list[int], bytes]] = []
         self._lib = lib = bindings()
         layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
         if not force:
@@ -121,17 +134,25 @@ class LlamaCppEngine:
                 f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
             )
         self._loras[adapter.name] = lora
+        self._lora_files[adapter.name] = path
 
     def remove_adapter(self, name: str) -> None:
         lora = self._loras.pop(name)
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
-        self._exact.clear()  # the name may come again with other weights
+        # The name may come again with other weights.
+        self._exact.clear()
+        self._states = {key: states for key, states in self._states.items() if key is None or key[0] != name}
         self._lib.llama_adapter_lora_free(lora)
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
-        yield from self._read(prompt, adapter)
-        yield from self._decode(sampling)
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+    ) -> Iterator[Prefill | Token]:
+        try:
+            yield from self._read(prompt, adapter, cuts)
+            yield from self._decode(sampling)
+        finally:
+            self._write_states()
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
         for _ in self._read(prompt, adapter):
@@ -148,6 +169,29 @@ class LlamaCppEngine:
                 self._cut(read)
             scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
         return scores
+
+    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+        tokens = self._prompt_tokens(prompt)
+        places = self._places(prompt, tokens, cuts)
+        if not self._kv_budget or not places:
+            return None
+        self._use_adapter(adapter)
+        states, beginning = self._states_now(hashing=True), tokens[: places[-1]]
+        if states is None or beginning in states:
+            return None if states is None else 0
+        check_length(len(beginning), self.context)
+        self._go_back(_last_place(places, _common_prefix(self._tokens, tokens)))
+        self._pieces_of = places
+        for start, end in _pieces(len(self._tokens), places[-1], places):
+            self._compute(tokens[start:end])
+        state = self._state()
+        return len(state) if states.put(beginning, state) else None
+
+    def keep(self) -> bool:
+        if not self._kv_budget or len(self._tokens) < WORTH_KEEPING:
+            return False
+        states = self._states_now(hashing=True)
+        return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
 
     def close(self) -> None:
         if self._model is None:
@@ -176,7 +220,9 @@ class LlamaCppEngine:
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
         params.n_threads = params.n_threads_batch = threads
-        params.type_k, params.type_v = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
+        self._threads = threads
+        self._kv_types = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
+        params.type_k, params.type_v = self._kv_types
         params.no_perf = True
         forget_errors()
         self._ctx = self._lib.llama_init_from_model(self._model, params)
@@ -220,6 +266,9 @@ class LlamaCppEngine:
             raise ModelError(f"the text of {len(raw):,} bytes could not be split into tokens")
         return list(buffer[:n])
 
+    def _prompt_tokens(self, prompt: str) -> list[int]:
+        return self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
+
     def _piece(self, token: int) -> bytes:
         piece = self._pieces.get(token)
         if piece is None:
@@ -244,34 +293,104 @@ class LlamaCppEngine:
             raise AdapterError(f"the adapter {key} could not be activated: {last_error()}")
         self._kv_key = key
 
-    def _read(self, prompt: str, adapter: Adapter | None) -> Iterator[Prefill]:
-        tokens = self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
+    def _read(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int] = ()) -> Iterator[Prefill]:
+        tokens = self._prompt_tokens(prompt)
         check_length(len(tokens), self.context)
         self._use_adapter(adapter)
-        yield from self._prefill(tokens)
+        yield from self._prefill(tokens, self._places(prompt, tokens, cuts))
 
     def _forget(self) -> None:
         self._lib.llama_memory_clear(self._memory, False)
         self._tokens = []
 
-    def _prefill(self, tokens: list[int]) -> Iterator[Prefill]:
-        cached = _common_prefix(self._tokens, tokens)
+    def _prefill(self, tokens: list[int], places: Sequence[int]) -> Iterator[Prefill]:
         # The last token is always computed: its logits choose the first one of the reply.
-        cached = min(cached, len(tokens) - 1)
-        if cached < len(self._tokens):
-            if self._lib.llama_memory_seq_rm(self._memory, 0, cached, -1):
-                del self._tokens[cached:]
-            else:  # recurrent models cannot forget a part
-                self._forget()
-                cached = 0
+        total, last = len(tokens), len(tokens) - 1
+        cached = min(_common_prefix(self._tokens, tokens), last)
+        if places and not (cached == last and self._pieces_of == places):
+            cached = _last_place(places, cached)  # the rest was computed in other pieces
+        if places or cached < last:
+            self._pieces_of = list(places)
+        restored = self._restore(tokens[:last], cached + WORTH_KEEPING)
+        cached = restored or self._go_back(cached)
         # It is computed alone, as it is when the same prompt comes again: batches round differently.
-        total = len(tokens)
-        for start in range(cached, total - 1, BATCH):
-            done = min(start + BATCH, total - 1)
-            self._compute(tokens[start:done])
-            yield Prefill(total=total, cached=cached, done=done)
+        for start, end in _pieces(cached, last, places):
+            self._compute(tokens[start:end])
+            if end in places[-1:] and end >= WORTH_KEEPING and self._kv_budget:
+                self._unwritten.append((tokens[:end], self._state()))
+            yield Prefill(total=total, cached=cached, done=end, restored=restored)
         self._compute(tokens[-1:])
-        yield Prefill(total=total, cached=cached, done=total)
+        yield Prefill(total=total, cached=cached, done=total, restored=restored)
+
+    def _go_back(self, length: int) -> int:
+        """Forget what stands behind the first `length` tokens; how many are left, for recurrent models forget all."""
+        if length < len(self._tokens):
+            if self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+                del self._tokens[length:]
+            else:
+                self._forget()
+        return len(self._tokens)
+
+    def _places(self, prompt: str, tokens: Sequence[int], cuts: Sequence[int]) -> list[int]:
+        """How many tokens stand before each cut, as far as no token reaches across it."""
+        places = []
+        for cut in cuts:
+            # With the character behind it, for line ends are split otherwise where the text ends with them.
+            before = self._prompt_tokens(prompt[: cut + 1])[:-1]
+            if before and list(tokens[: len(before)]) == before:
+                places.append(len(before))
+        return places
+
+    # States that outlive a prompt ---------------------------------------------------------------------------
+
+    def _states_now(self, *, hashing: bool) -> States | None:
+        """Those of the weights and the adapter in use; without `hashing` None where a SHA-256 is not known yet."""
+        states = self._states.get(self._kv_key)
+        if states is not None or not self._kv_budget:
+            return states
+        files = [self._path] if self._kv_key is None else [self._path, self._lora_files[self._kv_key[0]]]
+        book = Checksums(cache_dir() / "checksums.json")
+        try:
+            sums = [book.of(file) if hashing else book.known(file) for file in files]
+        except OSError:  # deleted while it was open
+            return None
+        if None in sums:
+            return None
+        scale = None if self._kv_key is None else self._kv_key[1]
+        # What the numbers in a KV cache depend on, beside the tokens.
+        identity = repr((sums, scale, self.context, self._kv_types, self._threads, self.device, _engine_version()))
+        made = self._states[self._kv_key] = States(cache_dir() / "kv", identity.encode(), self._kv_budget)
+        return made
+
+    def _restore(self, tokens: list[int], least: int) -> int:
+        """Take the longest kept beginning of `tokens`, if it has `least` or more, in place of what is there; its
+        length, 0 for none."""
+        states = self._states_now(hashing=False) if len(tokens) >= least else None
+        found = states.longest(tokens, least) if states is not None else None
+        if found is None:
+            return 0
+        length, state = found
+        self._forget()
+        if self._lib.llama_state_seq_set_data(self._ctx, _bytes(state), len(state), 0) != len(state):
+            self._forget()
+            return 0
+        self._tokens = tokens[:length]
+        return length
+
+    def _state(self) -> bytes:
+        """The KV cache as it is."""
+        size = self._lib.llama_state_seq_get_size(self._ctx, 0)
+        buffer = (ctypes.c_uint8 * size)()
+        written = self._lib.llama_state_seq_get_data(self._ctx, buffer, size, 0)
+        return ctypes.string_at(buffer, written)
+
+    def _write_states(self) -> None:
+        """Write what was taken while somebody waited for an answer; the first time, the weights' SHA-256 takes long."""
+        unwritten, self._unwritten = self._unwritten, []
+        for tokens, state in unwritten:
+            states = self._states_now(hashing=True)
+            if states is not None and tokens not in states:
+                states.put(tokens, state)
 
     def _compute(self, tokens: list[int], *, every: bool = False) -> None:
         """Append to the KV. `every`: logits of all of them, not of the last one only."""
@@ -366,6 +485,30 @@ class LlamaCppEngine:
         if length < len(self._tokens):
             self._lib.llama_memory_seq_rm(self._memory, 0, length, -1)
             del self._tokens[length:]
+
+
+def _last_place(places: Sequence[int], length: int) -> int:
+    return max(place for place in (0, *places) if place <= length)
+
+
+def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The batches from `start` to `end`: each ends at a place, or is a full one."""
+    for border in [*(place for place in places if start < place < end), end]:
+        while start < border:
+            done = min(start + BATCH, border)
+            yield start, done
+            start = done
+
+
+def _bytes(data: bytes) -> Any:
+    """As llama.cpp takes them, not copied."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+
+
+def _engine_version() -> str:
+    from importlib.metadata import version
+
+    return version("llama-cpp-python")
 
 
 def _kind(rows: int) -> int:

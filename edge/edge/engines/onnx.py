@@ -93,7 +93,9 @@ class OnnxEngine:
             self._forget()
         self._adapters.remove(name)
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+    ) -> Iterator[Prefill | Token]:
         tokens = self._tokenizer.prompt(prompt)
         check_length(len(tokens), self.context)
         name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
@@ -116,6 +118,13 @@ class OnnxEngine:
                 score += log_probability(self._generator.get_logits().reshape(-1), token)
             scores.append(score)
         return scores
+
+    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+        """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
+        return None
+
+    def keep(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._forget()
@@ -288,6 +297,13 @@ class _Adapters:
         self._unload_scaled(name)
         self._store.unload(_label(name, 1.0))
         del self._paths[name]
+
+    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+        """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
+        return None
+
+    def keep(self) -> bool:
+        return False
 
     def close(self) -> None:
         for name in list(self._paths):

@@ -49,7 +49,9 @@ class ScriptedEngine:
     def remove_adapter(self, name: str) -> None:
         del self.adapters[name]
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None) -> Iterator[Prefill | Token]:
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+    ) -> Iterator[Prefill | Token]:
         self.prompts.append(prompt)
         words = _PIECE.findall(prompt)
         check_length(len(words), self.context)
@@ -75,6 +77,12 @@ class ScriptedEngine:
         """A script has no opinion: all are equally likely."""
         check_length(max(map(self.count, [prompt + continuation for continuation in continuations])), self.context)
         return [-math.log(len(continuations))] * len(continuations)
+
+    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+        return None
+
+    def keep(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._cached = (None, [])

@@ -78,6 +78,8 @@ class Speed:
     cached: int = 0
     tokens: int = 0
     """Of the answer."""
+    restored: int = 0
+    """Of the `cached` ones, from what was read at another time and kept."""
 
 
 @dataclass(frozen=True, slots=True)

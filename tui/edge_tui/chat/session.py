@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, get_args
@@ -110,6 +110,7 @@ class Session(Holding):
 
     def kept(self, job: Iterator[Event]) -> Iterator[Event]:
         """What `keeping` does with kept chats. Where that opens another one, its last answer is the last answer."""
+        self._keep_read()
         for event in job:
             if isinstance(event, Opened):
                 last = event.turns[-1] if event.turns else None
@@ -205,6 +206,7 @@ class Session(Holding):
 
     def clear(self) -> Iterator[Event]:
         """Begin a new conversation; documents and model stay."""
+        self._keep_read()
         if self._chat is not None:
             self._chat.clear()
             self._chat.system = self._system
@@ -214,6 +216,7 @@ class Session(Holding):
 
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
+        self._keep_read()
         self._chat = None
         self.keeping.close()
         if self._model.done() and self._failure is None:
@@ -222,6 +225,13 @@ class Session(Holding):
             self._knowledge.close()
             self._knowledge = None
         yield from ()
+
+    def _keep_read(self) -> None:
+        """What the model has read of this conversation, so that going on with it later reads nothing again."""
+        model = self.loaded()
+        if model is not None and self.keeping.on and self.keeping.turns:
+            with suppress(EdgeError):
+                model.keep()
 
     def _run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
         self._doing = doing
@@ -379,4 +389,6 @@ class _Turn:
         seconds = usage.completion_seconds
         rate = usage.completion_tokens / seconds if seconds > 0 else None
         used = usage.prompt_tokens + usage.completion_tokens or self._session.speed.used
-        return Speed(self._first, rate, used, limit, usage.cached_tokens, usage.completion_tokens)
+        return Speed(
+            self._first, rate, used, limit, usage.cached_tokens, usage.completion_tokens, usage.restored_tokens
+        )

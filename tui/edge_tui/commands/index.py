@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.commands.options import ANY_PATH, Command
+from edge_tui.commands.warm import warm
 
 if TYPE_CHECKING:
     from edge.errors import EdgeError
@@ -36,6 +37,9 @@ def _choosing(command: Command) -> Command:
 @click.group()
 def index() -> None:
     """Build and search indexes of your documents."""
+
+
+index.add_command(warm)
 
 
 @index.command(epilog="Example: edge index add manuals/ --index pumps --exclude 'drafts/**'")

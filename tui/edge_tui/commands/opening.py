@@ -49,6 +49,7 @@ def model_loader(request: Request) -> Callable[[], Model]:
             threads=wanted.threads,
             gpu_layers=gpu_layers,
             kv_type=kv_type,
+            kv_budget=wanted.kv_budget,
             provider=wanted.provider,
             force=request.force,
         )

@@ -84,7 +84,8 @@ def _cost(speed: Speed, *, narrow: bool) -> list[str]:
         parts.append(f"first {'' if narrow else 'word '}{speed.first_token:.2f} s")
     if speed.limit:
         if speed.cached:
-            parts.append(f"{_short(speed.cached) if narrow else f'{speed.cached:,}'} cached")
+            how = "kept" if speed.restored else "cached"
+            parts.append(f"{_short(speed.cached) if narrow else f'{speed.cached:,}'} {how}")
         bar = meter(speed.used, speed.limit)
         if narrow:
             parts.append(f"{bar} {_short(speed.used)}/{_short(speed.limit)}")

@@ -1,0 +1,176 @@
+"""KV caches that outlive a prompt: kept in memory and on disk, found by the tokens that they were computed from.
+
+A state belongs to everything that its numbers depend on (`identity`) and to the tokens before it, in order; it is found
+where a prompt begins with exactly these. A file holds a checksum over all of that and is believed only when it is
+right: llama.cpp reads a damaged state without complaint.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import tempfile
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+_MAGIC = b"EDGEKV01"
+_HEAD = struct.Struct("<8s32sQQ")
+"""Magic, SHA-256 of what follows it, number of tokens, bytes of the state."""
+
+MEMORY = 256 << 20
+"""Bytes of states that stay in memory, beside the one in use."""
+
+
+class States:
+    """States of one engine in a folder that several processes may share.
+
+    `budget` is the bytes that the folder may hold, all identities together; what was not used for the longest time
+    goes first. Nothing here raises: a state that cannot be written or read is none, and `trouble` says why.
+    """
+
+    def __init__(self, folder: Path, identity: bytes, budget: int, *, memory: int = MEMORY) -> None:
+        self._folder = folder / hashlib.sha256(identity).hexdigest()[:16]
+        self._root = folder
+        self._identity = identity
+        self._budget = budget
+        self._memory = memory
+        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._known: dict[str, int] = {}
+        self._seen = -1
+        self.trouble: str | None = None
+
+    def longest(self, tokens: Sequence[int], least: int) -> tuple[int, bytes] | None:
+        """The state of the longest beginning of `tokens`, of `least` tokens or more: their number, and the state."""
+        self._look()
+        lengths = sorted({length for length in self._known.values() if least <= length <= len(tokens)})
+        named = dict(zip(lengths, self._names(tokens, lengths), strict=True))
+        for length in reversed(lengths):
+            name = named[length]
+            if name in self._known and (state := self._get(name, tokens[:length])) is not None:
+                return length, state
+        return None
+
+    def __contains__(self, tokens: Sequence[int]) -> bool:
+        self._look()
+        return next(self._names(tokens, [len(tokens)])) in self._known
+
+    def put(self, tokens: Sequence[int], state: bytes) -> bool:
+        """Keep a state; whether it will be there after this process. Larger ones than the budget are not kept."""
+        name = next(self._names(tokens, [len(tokens)]))
+        self._hold(name, state)
+        self._known[name] = len(tokens)
+        size = _HEAD.size + 4 * len(tokens) + len(state)
+        if size > self._budget or not self._make_room(size):
+            return False
+        written = self._packed(tokens, state)
+        partial = None
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            descriptor, partial = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
+            with os.fdopen(descriptor, "wb") as file:
+                for piece in written:
+                    file.write(piece)
+            os.replace(partial, self._folder / name)
+        except OSError as error:
+            self.trouble = f"the KV cache of a prompt cannot be kept in {self._folder}: {error.strerror}"
+            if partial is not None:
+                with suppress(OSError):
+                    os.unlink(partial)
+            return False
+        return True
+
+    # Inside -------------------------------------------------------------------------------------------------
+
+    def _names(self, tokens: Sequence[int], lengths: Sequence[int]) -> Iterator[str]:
+        """The file names of the first so many tokens, for rising lengths."""
+        digest, at = hashlib.sha256(self._identity), 0
+        for length in lengths:
+            digest.update(struct.pack(f"<{length - at}i", *tokens[at:length]))
+            at = length
+            yield f"{length}-{digest.hexdigest()[:32]}.kv"
+
+    def _look(self) -> None:
+        """Take notice of what other processes have kept or thrown away."""
+        try:
+            changed = self._folder.stat().st_mtime_ns
+            if changed == self._seen:
+                return
+            names = [name for name in os.listdir(self._folder) if name.endswith(".kv")]
+        except OSError:
+            names, changed = [], -1
+        self._seen = changed
+        self._known = {name: int(name.split("-")[0]) for name in [*names, *self._held] if name[0].isdigit()}
+
+    def _get(self, name: str, tokens: Sequence[int]) -> bytes | None:
+        file = self._folder / name
+        state = self._held.get(name)
+        if state is None:
+            state = self._read(file, tokens)
+            if state is None:
+                self._known.pop(name, None)
+                return None
+            self._hold(name, state)
+        else:
+            self._held.move_to_end(name)
+        with suppress(OSError):
+            os.utime(file)  # it was of use just now
+        return state
+
+    def _read(self, file: Path, tokens: Sequence[int]) -> bytes | None:
+        """The state in a file; None, and the file is gone, where anything about it is not as it was written."""
+        try:
+            data = file.read_bytes()
+        except OSError:
+            return None
+        if len(data) >= _HEAD.size:
+            magic, digest, count, size = _HEAD.unpack_from(data)
+            at = _HEAD.size + 4 * count
+            if magic == _MAGIC and count == len(tokens) and len(data) == at + size:
+                state = data[at:]
+                if digest == self._digest(tokens, state) and data[_HEAD.size : at] == _packed(tokens):
+                    return state
+        with suppress(OSError):
+            file.unlink()
+        return None
+
+    def _packed(self, tokens: Sequence[int], state: bytes) -> tuple[bytes, bytes, bytes]:
+        head = _HEAD.pack(_MAGIC, self._digest(tokens, state), len(tokens), len(state))
+        return head, _packed(tokens), state
+
+    def _digest(self, tokens: Sequence[int], state: bytes) -> bytes:
+        digest = hashlib.sha256(self._identity)
+        digest.update(struct.pack("<QQ", len(tokens), len(state)))
+        digest.update(_packed(tokens))
+        digest.update(state)
+        return digest.digest()
+
+    def _hold(self, name: str, state: bytes) -> None:
+        self._held[name] = state
+        self._held.move_to_end(name)
+        while sum(map(len, self._held.values())) > self._memory and len(self._held) > 1:
+            self._held.popitem(last=False)
+
+    def _make_room(self, size: int) -> bool:
+        """Throw away what was not used for the longest time, until `size` bytes fit into the budget."""
+        files = []
+        try:
+            for folder in os.scandir(self._root):
+                if folder.is_dir():
+                    files += [(entry.stat(), entry.path) for entry in os.scandir(folder.path)]
+        except OSError:
+            files = files or []
+        used = sum(stat.st_size for stat, _ in files)
+        for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
+            if used + size <= self._budget:
+                break
+            with suppress(OSError):
+                os.unlink(path)
+                used -= stat.st_size
+        return used + size <= self._budget
+
+
+def _packed(tokens: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(tokens)}i", *tokens)

@@ -1,0 +1,220 @@
+"""The first word of an answer: passages read beforehand against prompts that are read when they are asked.
+
+    python tests/benchmarks/warm.py FOLDER MODEL.gguf --rows ROWS.jsonl [--limit 50] [--server LLAMA-SERVER]
+
+FOLDER as for retrieval.py. Each question is asked as the first of a chat, of one model file, in turn:
+
+  four    the best four passages, read when asked          one     the best passage, read when asked
+  warm    the best passage, read beforehand (`edge index warm`) and kept on the disk
+  llama   the four-passage prompt of `four`, on llama-cpp-python's own `Llama` with its RAM cache
+  server  the same prompt on llama.cpp's llama-server with its prompt cache, where --server names one
+
+Rows are kept as they come; the same command goes on after a kill. Prints medians of the seconds to the first word and
+to the whole answer, F1 against the known answers with a paired 95 % bootstrap interval against `four`, and whether
+`warm` says token for token what `one` says, which computes the same prompt afresh. Times of one question are taken one
+after the other, so that they meet the same noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import socket
+import statistics
+import subprocess
+import tempfile
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+import edge
+from edge.compare_metrics import contains, token_f1
+from edge.model import Model
+from edge_index import Index
+
+SYSTEM = "Answer from the passages, with the answer alone, in as few words as possible."
+SAMPLING = edge.Sampling(max_tokens=24)
+CONTEXT = 2048
+
+Answered = tuple[str, float, float]
+"""Text, seconds to the first word, seconds to the end."""
+
+
+def chat_way(model: Model, index: Index, passages: int) -> Callable[[str], Answered]:
+    def ask(question: str) -> Answered:
+        chat = edge.Chat(model, knowledge=index, system=SYSTEM, prompt_passages=passages, certainty=0.0)
+        began, first, text = perf_counter(), 0.0, ""
+        for delta in chat.stream(question, sampling=SAMPLING):
+            if delta.text and not first:
+                first = perf_counter() - began
+            text += delta.text
+        return text, first, perf_counter() - began
+
+    return ask
+
+
+def prompt_of(model: Model, index: Index, question: str) -> str:
+    """What `four` sends."""
+    from edge.prompts import turn
+
+    passages = index.search(question, 5)
+    asked = turn(question, passages[:4], index.evidence(question, passages))
+    return model.render([edge.Message("system", SYSTEM), edge.Message("user", asked)])
+
+
+def llama_way(path: Path, model: Model, index: Index) -> Callable[[str], Answered]:
+    from llama_cpp import Llama, LlamaRAMCache
+
+    llama = Llama(str(path), n_ctx=CONTEXT, n_threads=os.cpu_count(), verbose=False)
+    llama.set_cache(LlamaRAMCache(2 << 30))
+
+    def ask(question: str) -> Answered:
+        prompt = prompt_of(model, index, question)
+        pieces = (
+            piece["choices"][0]["text"]
+            for piece in llama.create_completion(prompt, max_tokens=SAMPLING.max_tokens, temperature=0.0, stream=True)
+        )
+        return timed(pieces)
+
+    return ask
+
+
+def server_way(binary: str, path: Path, model: Model, index: Index) -> tuple[Callable[[str], Answered], Any]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [binary, "-m", str(path), "-c", str(CONTEXT), "-np", "1", "--port", str(port), "-t", str(os.cpu_count())]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        sleep(0.2)
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1).read()
+            break
+        except OSError:
+            continue
+
+    def ask(question: str) -> Answered:
+        body = {
+            "prompt": prompt_of(model, index, question),
+            "n_predict": SAMPLING.max_tokens,
+            "temperature": 0.0,
+            "stream": True,
+            "cache_prompt": True,
+        }
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/completion", json.dumps(body).encode())
+
+        def pieces() -> Iterator[str]:
+            with urllib.request.urlopen(request, timeout=300) as reply:
+                for line in reply:
+                    if line.startswith(b"data: "):
+                        yield json.loads(line[6:])["content"]
+
+        return timed(pieces())
+
+    return ask, process
+
+
+def timed(pieces: Iterator[str]) -> Answered:
+    began, first, text = perf_counter(), 0.0, ""
+    for piece in pieces:
+        if piece and not first:
+            first = perf_counter() - began
+        text += piece
+    return text, first, perf_counter() - began
+
+
+def questions(folder: Path, limit: int) -> list[dict[str, Any]]:
+    known = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
+    known = [question for question in known if question["answers"]]
+    random.Random(7).shuffle(known)
+    return known[:limit]
+
+
+def interval(differences: list[float]) -> tuple[float, float]:
+    chance = random.Random(7)
+    means = sorted(statistics.fmean(chance.choices(differences, k=len(differences))) for _ in range(4000))
+    return means[100], means[-100]
+
+
+def report(rows: list[dict[str, Any]]) -> None:
+    four = {row["question"]: row for row in rows if row["way"] == "four"}
+    print(f"{len(four)} questions\n| | first word, s | whole answer, s | F1 | against four | answer in reply |")
+    print("|---|--:|--:|--:|--:|--:|")
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        first, whole = (statistics.median(row[name] for row in own) for name in ("first", "seconds"))
+        f1, told = (statistics.fmean(row[name] for row in own) for name in ("f1", "contains"))
+        differences = [row["f1"] - four[row["question"]]["f1"] for row in own if row["question"] in four]
+        low, high = interval(differences)
+        gain = f"{statistics.fmean(differences):+.3f} ({low:+.3f} to {high:+.3f})"
+        print(f"| {way} | {first:.2f} | {whole:.2f} | {f1:.3f} | {gain} | {told:.3f} |")
+    for way in ("one", "four", "llama", "server"):
+        warm = {row["question"]: row["first"] for row in rows if row["way"] == "warm"}
+        ratios = [row["first"] / warm[row["question"]] for row in rows if row["way"] == way and row["question"] in warm]
+        if ratios:
+            print(f"first word, {way} over warm: median {statistics.median(ratios):.1f}")
+    one = {row["question"]: row["text"] for row in rows if row["way"] == "one"}
+    same = [row["text"] == one[row["question"]] for row in rows if row["way"] == "warm" and row["question"] in one]
+    print(f"warm says what one says: {sum(same)} of {len(same)}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rows", type=Path, required=True)
+    parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--ways", default="four,one,warm,llama")
+    parser.add_argument("--server", help="the llama-server program")
+    options = parser.parse_args()
+    done = [json.loads(line) for line in options.rows.read_text().splitlines()] if options.rows.exists() else []
+    seen = {(row["way"], row["question"]) for row in done}
+    ways = options.ways.split(",") + (["server"] if options.server else [])
+    asked = questions(options.folder, options.limit)
+    server = None
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        edge.load(options.model, context=CONTEXT, kv_budget=0) as cold,
+        edge.load(options.model, context=CONTEXT, kv_budget=20) as kept,
+        Index.open(folder) as index,
+    ):
+        index.add([options.folder / "docs"])
+        asking = {"four": chat_way(cold, index, 4), "one": chat_way(cold, index, 1), "warm": chat_way(kept, index, 1)}
+        if "llama" in ways:
+            asking["llama"] = llama_way(options.model, cold, index)
+        if options.server:
+            asking["server"], server = server_way(options.server, options.model, cold, index)
+        began, sizes = perf_counter(), []
+        warming = edge.Chat(kept, knowledge=index, system=SYSTEM)
+        for question in asked:
+            found = index.search(question["question"], 5)
+            if found and (size := warming.warm(found[0])):
+                sizes.append(size)
+        if sizes:
+            each = (perf_counter() - began) / len(sizes)
+            print(
+                f"{len(sizes)} passages read beforehand, {each:.2f} s and {statistics.fmean(sizes) / 1e6:.1f} MB each"
+            )
+        with options.rows.open("a", encoding="utf-8") as file:
+            for question in asked:
+                for way in ways:
+                    if (way, question["question"]) in seen:
+                        continue
+                    text, first, seconds = asking[way](question["question"])
+                    answers = [answer["text"] for answer in question["answers"]]
+                    row = {"way": way, "question": question["question"], "text": text, "first": first}
+                    row |= {"seconds": seconds, "f1": token_f1(text, answers), "contains": contains(text, answers)}
+                    done.append(row)
+                    file.write(json.dumps(row) + "\n")
+                    file.flush()
+        if server is not None:
+            server.terminate()
+    report(done)
+
+
+if __name__ == "__main__":
+    main()
