@@ -180,7 +180,7 @@ class LlamaCppEngine:
         if states is None or beginning in states:
             return None if states is None else 0
         check_length(len(beginning), self.context)
-        self._go_back(_last_place(places, _common_prefix(self._tokens, tokens)))
+        self._go_back(self._last_place(places, _common_prefix(self._tokens, tokens)))
         self._pieces_of = places
         for start, end in _pieces(len(self._tokens), places[-1], places):
             self._compute(tokens[start:end])
@@ -189,6 +189,9 @@ class LlamaCppEngine:
 
     def keep(self) -> bool:
         if not self._kv_budget or len(self._tokens) < WORTH_KEEPING:
+            return False
+        # One long conversation is not worth all passages that it would drive out.
+        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kv_budget // 4:
             return False
         states = self._states_now(hashing=True)
         return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
@@ -308,7 +311,7 @@ class LlamaCppEngine:
         total, last = len(tokens), len(tokens) - 1
         cached = min(_common_prefix(self._tokens, tokens), last)
         if places and not (cached == last and self._pieces_of == places):
-            cached = _last_place(places, cached)  # the rest was computed in other pieces
+            cached = self._last_place(places, cached)  # the rest was computed in other pieces
         if places or cached < last:
             self._pieces_of = list(places)
         restored = self._restore(tokens[:last], cached + WORTH_KEEPING)
@@ -330,6 +333,10 @@ class LlamaCppEngine:
             else:
                 self._forget()
         return len(self._tokens)
+
+    def _last_place(self, places: Sequence[int], length: int) -> int:
+        """The last of `places` within `length` up to which what is there was computed in pieces that end there."""
+        return max(place for place in (0, *places) if place <= length and place in (0, *self._pieces_of))
 
     def _places(self, prompt: str, tokens: Sequence[int], cuts: Sequence[int]) -> list[int]:
         """How many tokens stand before each cut, as far as no token reaches across it."""
@@ -485,10 +492,6 @@ class LlamaCppEngine:
         if length < len(self._tokens):
             self._lib.llama_memory_seq_rm(self._memory, 0, length, -1)
             del self._tokens[length:]
-
-
-def _last_place(places: Sequence[int], length: int) -> int:
-    return max(place for place in (0, *places) if place <= length)
 
 
 def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
