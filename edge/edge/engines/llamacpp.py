@@ -10,6 +10,7 @@ import codecs
 import ctypes
 import re
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from time import perf_counter
@@ -93,7 +94,7 @@ class LlamaCppEngine:
         self._states: dict[tuple[str, float] | None, States] = {}
         self._pieces_of: list[int] = []
         """The places between which the prompt that is there was computed."""
-        self._unwritten: list[tuple[list[int], bytes]] = []
+        self._writer: ThreadPoolExecutor | None = None
         self._lib = lib = bindings()
         layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
         if not force:
@@ -141,6 +142,7 @@ class LlamaCppEngine:
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
         # The name may come again with other weights.
+        self._end_writing()
         self._exact.clear()
         self._states = {key: states for key, states in self._states.items() if key is None or key[0] != name}
         self._lib.llama_adapter_lora_free(lora)
@@ -148,11 +150,8 @@ class LlamaCppEngine:
     def stream(
         self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
-        try:
-            yield from self._read(prompt, adapter, cuts)
-            yield from self._decode(sampling)
-        finally:
-            self._write_states()
+        yield from self._read(prompt, adapter, cuts)
+        yield from self._decode(sampling)
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
         for _ in self._read(prompt, adapter):
@@ -176,7 +175,7 @@ class LlamaCppEngine:
         if not self._kv_budget or not places:
             return None
         self._use_adapter(adapter)
-        states, beginning = self._states_now(hashing=True), tokens[: places[-1]]
+        states, beginning = self._states_of(self._kv_key, hashing=True), tokens[: places[-1]]
         if states is None or beginning in states:
             return None if states is None else 0
         check_length(len(beginning), self.context)
@@ -193,12 +192,13 @@ class LlamaCppEngine:
         # One long conversation is not worth all passages that it would drive out.
         if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kv_budget // 4:
             return False
-        states = self._states_now(hashing=True)
+        states = self._states_of(self._kv_key, hashing=True)
         return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
 
     def close(self) -> None:
         if self._model is None:
             return
+        self._end_writing()
         if self._ctx is not None:
             self._lib.llama_free(self._ctx)
         # Adapters are freed with their model.
@@ -320,7 +320,7 @@ class LlamaCppEngine:
         for start, end in _pieces(cached, last, places):
             self._compute(tokens[start:end])
             if end in places[-1:] and end >= WORTH_KEEPING and self._kv_budget:
-                self._unwritten.append((tokens[:end], self._state()))
+                self._write_later(tokens[:end], self._state())
             yield Prefill(total=total, cached=cached, done=end, restored=restored)
         self._compute(tokens[-1:])
         yield Prefill(total=total, cached=cached, done=total, restored=restored)
@@ -350,12 +350,12 @@ class LlamaCppEngine:
 
     # States that outlive a prompt ---------------------------------------------------------------------------
 
-    def _states_now(self, *, hashing: bool) -> States | None:
-        """Those of the weights and the adapter in use; without `hashing` None where a SHA-256 is not known yet."""
-        states = self._states.get(self._kv_key)
+    def _states_of(self, key: tuple[str, float] | None, *, hashing: bool) -> States | None:
+        """Those of the weights under an adapter; without `hashing` None where a SHA-256 is not known yet."""
+        states = self._states.get(key)
         if states is not None or not self._kv_budget:
             return states
-        files = [self._path] if self._kv_key is None else [self._path, self._lora_files[self._kv_key[0]]]
+        files = [self._path] if key is None else [self._path, self._lora_files[key[0]]]
         book = Checksums(cache_dir() / "checksums.json")
         try:
             sums = [book.of(file) if hashing else book.known(file) for file in files]
@@ -363,16 +363,16 @@ class LlamaCppEngine:
             return None
         if None in sums:
             return None
-        scale = None if self._kv_key is None else self._kv_key[1]
         # What the numbers in a KV cache depend on, beside the tokens.
+        scale = None if key is None else key[1]
         identity = repr((sums, scale, self.context, self._kv_types, self._threads, self.device, _engine_version()))
-        made = self._states[self._kv_key] = States(cache_dir() / "kv", identity.encode(), self._kv_budget)
-        return made
+        made = States(cache_dir() / "kv", identity.encode(), self._kv_budget)
+        return self._states.setdefault(key, made)
 
     def _restore(self, tokens: list[int], least: int) -> int:
         """Take the longest kept beginning of `tokens`, if it has `least` or more, in place of what is there; its
         length, 0 for none."""
-        states = self._states_now(hashing=False) if len(tokens) >= least else None
+        states = self._states_of(self._kv_key, hashing=False) if len(tokens) >= least else None
         found = states.longest(tokens, least) if states is not None else None
         if found is None:
             return 0
@@ -384,6 +384,11 @@ class LlamaCppEngine:
         self._tokens = tokens[:length]
         return length
 
+    def _end_writing(self) -> None:
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
+
     def _state(self) -> bytes:
         """The KV cache as it is."""
         size = self._lib.llama_state_seq_get_size(self._ctx, 0)
@@ -391,13 +396,18 @@ class LlamaCppEngine:
         written = self._lib.llama_state_seq_get_data(self._ctx, buffer, size, 0)
         return ctypes.string_at(buffer, written)
 
-    def _write_states(self) -> None:
-        """Write what was taken while somebody waited for an answer; the first time, the weights' SHA-256 takes long."""
-        unwritten, self._unwritten = self._unwritten, []
-        for tokens, state in unwritten:
-            states = self._states_now(hashing=True)
+    def _write_later(self, tokens: list[int], state: bytes) -> None:
+        """On a thread of its own: somebody waits for an answer, and a model's SHA-256 takes seconds the first time."""
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, "edge-kv")
+        key = self._kv_key
+
+        def write() -> None:
+            states = self._states_of(key, hashing=True)
             if states is not None and tokens not in states:
                 states.put(tokens, state)
+
+        self._writer.submit(write)
 
     def _compute(self, tokens: list[int], *, every: bool = False) -> None:
         """Append to the KV. `every`: logits of all of them, not of the last one only."""

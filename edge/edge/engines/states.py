@@ -11,6 +11,7 @@ import hashlib
 import os
 import struct
 import tempfile
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -28,7 +29,8 @@ class States:
     """States of one engine in a folder that several processes may share.
 
     `budget` is the bytes that the folder may hold, all identities together; what was not used for the longest time
-    goes first. Nothing here raises: a state that cannot be written or read is none, and `trouble` says why.
+    goes first. Threads may share it. Nothing here raises: a state that cannot be written or read is none, and `trouble`
+    says why.
     """
 
     def __init__(self, folder: Path, identity: bytes, budget: int, *, memory: int = MEMORY) -> None:
@@ -40,10 +42,27 @@ class States:
         self._held: OrderedDict[str, bytes] = OrderedDict()
         self._known: dict[str, int] = {}
         self._seen = -1
+        self._lock = threading.Lock()
         self.trouble: str | None = None
 
     def longest(self, tokens: Sequence[int], least: int) -> tuple[int, bytes] | None:
         """The state of the longest beginning of `tokens`, of `least` tokens or more: their number, and the state."""
+        with self._lock:
+            return self._longest(tokens, least)
+
+    def __contains__(self, tokens: Sequence[int]) -> bool:
+        with self._lock:
+            self._look()
+            return next(self._names(tokens, [len(tokens)])) in self._known
+
+    def put(self, tokens: Sequence[int], state: bytes) -> bool:
+        """Keep a state; whether it will be there after this process. Larger ones than the budget are not kept."""
+        with self._lock:
+            return self._put(tokens, state)
+
+    # Inside -------------------------------------------------------------------------------------------------
+
+    def _longest(self, tokens: Sequence[int], least: int) -> tuple[int, bytes] | None:
         self._look()
         lengths = sorted({length for length in self._known.values() if least <= length <= len(tokens)})
         named = dict(zip(lengths, self._names(tokens, lengths), strict=True))
@@ -53,12 +72,7 @@ class States:
                 return length, state
         return None
 
-    def __contains__(self, tokens: Sequence[int]) -> bool:
-        self._look()
-        return next(self._names(tokens, [len(tokens)])) in self._known
-
-    def put(self, tokens: Sequence[int], state: bytes) -> bool:
-        """Keep a state; whether it will be there after this process. Larger ones than the budget are not kept."""
+    def _put(self, tokens: Sequence[int], state: bytes) -> bool:
         name = next(self._names(tokens, [len(tokens)]))
         self._hold(name, state)
         self._known[name] = len(tokens)
@@ -81,8 +95,6 @@ class States:
                     os.unlink(partial)
             return False
         return True
-
-    # Inside -------------------------------------------------------------------------------------------------
 
     def _names(self, tokens: Sequence[int], lengths: Sequence[int]) -> Iterator[str]:
         """The file names of the first so many tokens, for rising lengths."""
