@@ -179,11 +179,12 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         edge.load(options.model, context=CONTEXT, kv_budget=0) as cold,
+        edge.load(options.model, context=CONTEXT, kv_budget=0) as lone,  # else `one` would find what `four` has read
         edge.load(options.model, context=CONTEXT, kv_budget=20) as kept,
         Index.open(folder) as index,
     ):
         index.add([options.folder / "docs"])
-        asking = {"four": chat_way(cold, index, 4), "one": chat_way(cold, index, 1), "warm": chat_way(kept, index, 1)}
+        asking = {"four": chat_way(cold, index, 4), "one": chat_way(lone, index, 1), "warm": chat_way(kept, index, 1)}
         if "llama" in ways:
             asking["llama"] = llama_way(options.model, cold, index)
         if options.server:
