@@ -246,7 +246,8 @@ def test_three_examples_are_too_few(base: Path, tmp_path: Path) -> None:
 
 def test_an_example_that_is_too_long_is_named_or_left_out(base: Path, tmp_path: Path) -> None:
     file = tune_bases.write_examples(tmp_path / "data.jsonl", 20)
-    long = {"prompt": "Why?", "completion": "so " * 300}
+    turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "so " * 300}]
+    long = {"messages": turns}
     file.write_text(file.read_text() + json.dumps(long) + "\n")
     with pytest.raises(TuningError, match=r"1 of 21 examples are longer than 512 tokens; .*data\.jsonl:21, has 9\d\d"):
         prepare(base, file)

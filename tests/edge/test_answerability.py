@@ -198,7 +198,7 @@ def test_a_judged_answer_is_the_unjudged_one(smollm_path: Path) -> None:
     questions = ("Who led the Normans?", "To whom did he swear fealty?")
 
     def talk(judge: bool) -> list[tuple[edge.Answer, list[Delta]]]:
-        with edge.load(smollm_path, context=1024) as model:
+        with edge.load(smollm_path, context=1024, kv_budget=0) as model:  # what one talk has read is not the other's
             if judge:
                 save(Calibration(slope=0.1, offset=5.0, auroc=0.9, cases=64), model)
             chat = Chat(model, knowledge=Shelf())

@@ -64,5 +64,5 @@ def test_without_a_budget_nothing_is_kept(home: Path) -> None:
     asked = edge(home, "ask", "When is the seal replaced?", "--json", "--max-tokens", "4", EDGE_KV_BUDGET="0")
     assert json.loads(asked.stdout)["usage"]["restored_tokens"] == 0
     assert not (home / "cache" / "kv").exists()
-    small = json.loads(edge(home, "index", "warm", "--json", EDGE_KV_BUDGET="0.008").stdout)
+    small = json.loads(edge(home, "index", "warm", "--json", EDGE_KV_BUDGET="0.004").stdout)
     assert (small["read"], small["full"]) == (1, True), "what is there is not driven out by what comes after"

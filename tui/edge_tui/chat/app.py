@@ -266,6 +266,7 @@ class ChatApp(App[None]):
         if command is None and self.busy():
             return
         self._recall.remember(text)
+        self._welcome = False
         self._prompt.replace_all("")
         if command is None:
             instead, self._instead = self._instead, None
