@@ -21,7 +21,7 @@ from edge.citations import lexical_evidence
 from edge.errors import StorageError, UsageError
 from edge.model import Model
 from edge.paths import calibrations_dir, ensure_dir
-from edge.prompts import SYSTEM_WITH_PASSAGES, turn
+from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
 from edge.types import Evidence, Message, Passage
 
 ASKED = "\n\nDo the passages tell the answer to this question? Reply with Yes or No."
@@ -80,10 +80,11 @@ def calibrate(
 ) -> Calibration:
     """Ask the model about `cases` (None: edge's own) and fit. Raises UsageError unless there are some of each kind."""
     rows = []
+    small = is_small(model.parameters)
     for case in own_cases() if cases is None else cases:
         prompt = [
             Message("system", SYSTEM_WITH_PASSAGES),
-            Message("user", turn(case.question, case.passages, case.evidence)),
+            Message("user", turn(case.question, case.passages, case.evidence, small=small)),
         ]
         rows.append((log_odds(model, prompt, adapter=adapter), case.told))
         if progress is not None:
@@ -157,11 +158,12 @@ def calibration_of(model: Model, *, adapter: str | None = None) -> Calibration |
 
 
 def _file(model: Model, adapter: str | None) -> Path | None:
-    """Its name changes with the weights (size and time), with the words that are asked and with the system's."""
+    """Its name changes with the weights (size and time), with the words that are asked and with the system's, and with
+    whether the model is pointed at the best sentence."""
     if model.path is None:
         return None
     paths = [model.path, *(Path(known.path) for known in model.adapters if known.name == adapter)]
-    digest = hashlib.sha256(f"{ASKED}{SYSTEM_WITH_PASSAGES}".encode())
+    digest = hashlib.sha256(f"{ASKED}{SYSTEM_WITH_PASSAGES}{'' if is_small(model.parameters) else 'bare'}".encode())
     for path in paths:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             state = file.stat()

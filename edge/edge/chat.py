@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
-from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, numbered, shared_beginnings, turn
+from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
 from edge.types import (
     Answer,
     Delta,
@@ -101,7 +101,7 @@ class Chat:
     def warm(self, passage: Passage) -> int | None:
         """Compute beforehand what a first question reads of a passage, and keep it: its bytes; 0 where it was kept,
         None where the engine keeps nothing or has no room. What stands in the model's KV cache now gives way to it."""
-        prompt = [*self._system(), Message("user", turn("?", [passage], ()))]
+        prompt = [*self._system(), Message("user", turn("?", [passage], (), small=False))]
         return self.model.warm(prompt, shared_beginnings([passage]), adapter=self.adapter)
 
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
@@ -233,13 +233,13 @@ class Chat:
         from the last. Half at a time, because every cut costs the KV cache of all that follows it.
         """
         model = self.model
-        limit = model.context
+        small, limit = is_small(model.parameters), model.context
         reserved = min(sampling.max_tokens, max(1, limit // 4))
         read = list(passages)
         dropped: list[Dropped] = []
         while True:
             system, history = self._system(), self.history[self._sent_from :]
-            prompt = [*system, *history, Message("user", turn(question, read, evidence))]
+            prompt = [*system, *history, Message("user", turn(question, read, evidence, small=small))]
             needed = model.count(model.render(prompt)) + reserved
             if needed <= limit:
                 break

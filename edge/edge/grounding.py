@@ -13,7 +13,7 @@ from edge.citations import find_evidence
 from edge.compare_types import Question
 from edge.compare_ways import example_reply, oracle_passages
 from edge.errors import UsageError
-from edge.prompts import SYSTEM_WITH_PASSAGES, turn
+from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
 from edge.types import Message, Passage, Retriever
 
 
@@ -33,8 +33,10 @@ def ground(
     system: str | None = None,
     k: int = 5,
     prompt_passages: int = 1,
+    parameters: int | None = None,
 ) -> Iterator[Grounded]:
-    """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds.
+    """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds to a
+    model of so many `parameters` (None: a small one).
 
     Where the question names the passage that tells and search missed it, that one takes the first place: from a
     passage that does not tell, a model would learn to invent. Questions whose documents do not tell get the reply that
@@ -47,7 +49,7 @@ def ground(
             continue
         found, given = _telling(knowledge, question, knowledge.search(question.question, k), prompt_passages)
         evidence = find_evidence(knowledge, question.question, found)
-        asked = turn(question.question, found[:prompt_passages], evidence)
+        asked = turn(question.question, found[:prompt_passages], evidence, small=is_small(parameters))
         yield Grounded((*_before(question, system), Message("user", asked), Message("assistant", reply)), given)
         written += 1
     if not written:

@@ -92,6 +92,11 @@ class Model:
         return self.engine.context
 
     @property
+    def parameters(self) -> int | None:
+        """How many weights it has, None where its engine does not know."""
+        return self.engine.parameters
+
+    @property
     def adapters(self) -> tuple[Adapter, ...]:
         return tuple(self._adapters.values())
 

@@ -18,15 +18,26 @@ SYSTEM_WITH_PASSAGES = (
 
 _OPENING, _END = "Passages:\n\n", "\n\n"
 
+_SMALL = 800_000_000
+"""Parameters below which a model is small."""
+
 _GAP = 8
 """Characters that may stand between two passages that follow one another: blanks and line ends."""
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
-def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence]) -> str:
-    """Passages, the best sentence once more, the question: pointed at it, SmolLM2-135M answers 49 of 90 questions
-    instead of 42 from one passage.
+def is_small(parameters: int | None) -> bool:
+    """Whether a model has to be pointed at the best sentence; one of an unknown size is."""
+    return parameters is None or parameters < _SMALL
+
+
+def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence], *, small: bool) -> str:
+    """Passages, for a small model the best sentence once more, the question.
+
+    Pointed at it, SmolLM2-135M answers 49 of 90 questions instead of 42 from one passage. Qwen2.5-1.5B gains nothing
+    (F1 0.728 with and 0.732 without, 100 questions), and where the passage was read beforehand that sentence is most of
+    what is left to read: the first word comes after 0.9 s with and 0.33 s without.
 
     A blank line ends a passage, and none stands inside one; passages that follow one another in a document are one.
     A sentence that gives orders is nothing to point at.
@@ -34,7 +45,7 @@ def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence
     if not passages:
         return question
     blocks = _END.join(numbered(i, passage) for i, passage in enumerate(_neighbours_joined(passages), 1))
-    best = next((quoted for e in evidence if not orders(quoted := _line(e.quote))), None)
+    best = next((quoted for e in evidence if not orders(quoted := _line(e.quote))), None) if small else None
     pointer = f"Most relevant: {best}\n\n" if best else ""
     return f"{_OPENING}{blocks}{_END}{pointer}Question: {question}"
 

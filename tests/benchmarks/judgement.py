@@ -20,7 +20,7 @@ from time import perf_counter
 
 import edge
 from edge.answerability import auroc, calibrate, log_odds
-from edge.prompts import SYSTEM_WITH_PASSAGES, turn
+from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
 from edge_index import Index
 
 
@@ -54,7 +54,8 @@ def main() -> None:
         for question in drawn:
             passages = index.search(question["question"])
             read = passages[: options.passages]
-            text = turn(question["question"], read, index.evidence(question["question"], passages))
+            evidence = index.evidence(question["question"], passages)
+            text = turn(question["question"], read, evidence, small=is_small(model.parameters))
             prompt = [edge.Message("system", SYSTEM_WITH_PASSAGES), edge.Message("user", text)]
             began = perf_counter()
             model.generate(prompt, sampling=edge.Sampling(max_tokens=1))

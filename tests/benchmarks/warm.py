@@ -59,10 +59,10 @@ def chat_way(model: Model, index: Index, passages: int) -> Callable[[str], Answe
 
 def prompt_of(model: Model, index: Index, question: str) -> str:
     """What `four` sends."""
-    from edge.prompts import turn
+    from edge.prompts import is_small, turn
 
     passages = index.search(question, 5)
-    asked = turn(question, passages[:4], index.evidence(question, passages))
+    asked = turn(question, passages[:4], index.evidence(question, passages), small=is_small(model.parameters))
     return model.render([edge.Message("system", SYSTEM), edge.Message("user", asked)])
 
 

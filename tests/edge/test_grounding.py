@@ -32,20 +32,31 @@ class Shelf:
         return Passage(MANUAL[start:end], "/docs/manual.md", None, "Oil", start, end, 0.9, "x")
 
 
-def sent(question: str, **options: object) -> tuple[Message, ...]:
+def sent(question: str, parameters: int | None = None, **options: object) -> tuple[Message, ...]:
     """What a chat sends its model."""
-    chat = Chat(Model(ScriptedEngine(["yes"])), knowledge=Shelf(), **options)  # type: ignore[arg-type]
+    engine = ScriptedEngine(["yes"])
+    engine.parameters = parameters
+    chat = Chat(Model(engine), knowledge=Shelf(), **options)  # type: ignore[arg-type]
     chat.ask(question)
     return chat.prompt
 
 
-@pytest.mark.parametrize("options", [{}, {"prompt_passages": 2}, {"system": "Answer in Latin."}, {"system": ""}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"prompt_passages": 2}, {"system": "Answer in Latin."}, {"system": ""}, {"parameters": 4_000_000_000}],
+)
 def test_an_example_is_what_chat_sends_and_the_reply(options: dict[str, object]) -> None:
     asked = Question("How often is the pump oiled?", ("every 500 hours",), reference="Oil: every 500 hours.")
     (made,) = ground([asked], Shelf(), **options)  # type: ignore[arg-type]
     assert made.messages[:-1] == sent(asked.question, **options)
     assert made.messages[-1] == Message("assistant", "Oil: every 500 hours.")
     assert not made.given
+
+
+def test_only_a_small_model_is_pointed_at_the_best_sentence() -> None:
+    question = "How often is the pump oiled?"
+    for parameters, pointed in ((None, True), (135_000_000, True), (1_500_000_000, False)):
+        assert ("Most relevant:" in sent(question, parameters)[-1].content) is pointed
 
 
 def test_the_named_passage_comes_where_search_misses_it() -> None:

@@ -262,3 +262,11 @@ def test_an_index_is_warmed(edge_home: Path, smollm_path: Path, minilm_dir: Path
         for question in QUESTIONS[:3]:
             found = Chat(model, knowledge=index).ask(question, sampling=SAMPLING)
             assert found.usage.cached_tokens > 60
+
+
+@pytest.mark.parametrize("engine", ["f16.gguf", "onnx-fp32"])
+def test_both_engines_know_roughly_how_large_a_model_is(stand_in_exports: Path, engine: str) -> None:
+    """Prompts depend on it: a small model is pointed at the best sentence."""
+    with edge.load(stand_in_exports / engine, context=64) as model:
+        assert model.parameters is not None
+        assert 0.8 < model.parameters / 134_515_008 < 1.3

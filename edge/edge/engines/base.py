@@ -38,6 +38,8 @@ class Engine(Protocol):
     """One loaded model. Not thread-safe: `Model` holds the lock."""
 
     context: int
+    parameters: int | None
+    """How many weights the model has, roughly; None where that is not known."""
     device: str
     """Where it computes, for people: "CPU, 2 threads"."""
 

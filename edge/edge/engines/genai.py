@@ -22,11 +22,13 @@ class Configuration:
 
     `border`: a LongRoPE model changes its rotary factors when a sequence becomes longer than so many tokens; keys
     that were computed on one side of it do not belong with those of the other. None: no such model.
+    `parameters` is estimated from layers, width and vocabulary; None where they are not told.
     """
 
     context: int
     ends: frozenset[int]
     border: int | None
+    parameters: int | None = None
 
 
 def bindings() -> ModuleType:
@@ -58,7 +60,16 @@ def read_configuration(folder: Path) -> Configuration:
         raise ModelError(f"{file} cannot be used ({error!r}); make the folder anew with `edge convert onnx`") from error
     if not weights.is_file():
         raise ModelError(f"{weights} is missing; fetch the model again or make it anew with `edge convert onnx`")
-    return Configuration(context, found, border)
+    return Configuration(context, found, border, _parameters(model))
+
+
+def _parameters(model: dict[str, Any]) -> int | None:
+    """Twelve width² a layer (Kaplan et al. 2020, arXiv 2001.08361) and the embedding."""
+    decoder = model["decoder"]
+    layers, width, words = decoder.get("num_hidden_layers"), decoder.get("hidden_size"), model.get("vocab_size")
+    if not all(isinstance(number, int) for number in (layers, width, words)):
+        return None
+    return int(12 * layers * width**2 + words * width)
 
 
 def load_model(folder: Path, *, threads: int, provider: str | None = None) -> Any:

@@ -102,6 +102,7 @@ class LlamaCppEngine:
             check_fit(path, context=context or DEFAULT_CONTEXT, kv_type=kv_type, gpu_layers=on_gpu)
         self._model = load_model(path, gpu_layers=layers)
         self._vocab = lib.llama_model_get_vocab(self._model)
+        self.parameters: int | None = int(lib.llama_model_n_params(self._model))
         self._pieces: dict[int, bytes] = {}
         # Guessing: what it is worth, and by adapter and kind of batch whether it rounds as single steps do.
         self._pace = Pace()

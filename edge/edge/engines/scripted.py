@@ -30,6 +30,7 @@ class ScriptedEngine:
     ) -> None:
         self.context = context
         self.device = "a script"
+        self.parameters: int | None = None
         self.delay = delay
         self.prompts: list[str] = []
         self.adapters: dict[str, Adapter] = {}

@@ -192,14 +192,24 @@ def split(
 @click.option("-o", "--out", required=True, type=ANY_PATH, metavar="OUT.jsonl", help="What to write.")
 @click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5).")
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else.")
+@_base
 @_force
 @_json
-def ground(questions: Path, docs: tuple[Path, ...], out: Path, force: bool, as_json: bool, **told: object) -> None:
+def ground(
+    questions: Path,
+    docs: tuple[Path, ...],
+    out: Path,
+    base: str | None,
+    force: bool,
+    as_json: bool,
+    **told: object,
+) -> None:
     """Write questions with their passages, as the model will read them: to tune one that answers from documents.
 
     QUESTIONS is a file as `edge compare` reads it; each question needs `answers` or a `reference`. A question that
     names its `document` and the place of its answer gets that passage, also where search misses it; one with
-    "answers": [] learns to say that the documents do not tell.
+    "answers": [] learns to say that the documents do not tell. Small models are pointed at the best sentence; --base
+    says whether the one to tune is small (without it, it is taken for one).
     """
     from contextlib import ExitStack
 
@@ -212,12 +222,21 @@ def ground(questions: Path, docs: tuple[Path, ...], out: Path, force: bool, as_j
 
     if bool(docs) == bool(told["index"]):
         raise click.UsageError("give --docs or --index, one of them")
-    wanted = settings(**told)
+    wanted, opened = settings(**told), _opened(base)
     asked = read_questions(questions)
     with ExitStack() as stack:
         index = opening.named_index(docs, wanted, stack)
         assert index is not None, "documents or an index were named"
-        made = list(grounded(asked, index, system=wanted.system, k=wanted.k, prompt_passages=wanted.prompt_passages))
+        made = list(
+            grounded(
+                asked,
+                index,
+                system=wanted.system,
+                k=wanted.k,
+                prompt_passages=wanted.prompt_passages,
+                parameters=None if opened is None or opened.shapes is None else opened.shapes.parameters,
+            )
+        )
     write_chat((example.messages for example in made), out, force=force)
     given, without = sum(example.given for example in made), len(asked) - len(made)
     if as_json:
