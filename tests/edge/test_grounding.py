@@ -57,6 +57,7 @@ def test_only_a_small_model_is_pointed_at_the_best_sentence() -> None:
     question = "How often is the pump oiled?"
     for parameters, pointed in ((None, True), (135_000_000, True), (1_500_000_000, False)):
         assert ("Most relevant:" in sent(question, parameters)[-1].content) is pointed
+        assert "Most relevant:" in sent(question, parameters, prompt_passages=2)[-1].content, "and any among several"
 
 
 def test_the_named_passage_comes_where_search_misses_it() -> None:
