@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -151,7 +150,7 @@ def _open_gguf(path: Path) -> Base:
         width = int(settings["embedding_length"])
         forward = settings.get("feed_forward_length", 4 * width)
         shapes = _measure(sizes, width, int(settings["block_count"]), int(forward))
-    vocabulary = GgufVocabulary(path)
+    vocabulary = _Unweighted(path)
     return Base(path, vocabulary, int(context) if context else None, shapes)
 
 
@@ -168,43 +167,18 @@ def _measure(tensors: dict[str, tuple[int, ...]], width: int, layers: int, forwa
     )
 
 
-class GgufVocabulary:
-    """The tokens and the chat template of a GGUF file, as llama.cpp reads them, without its weights."""
+class _Unweighted:
+    """The vocabulary of a GGUF file whose weights are not loaded; it goes with this object."""
 
     def __init__(self, path: Path) -> None:
         from edge.engines.gguf import bindings, load_model
+        from edge.engines.gguf_vocabulary import GgufVocabulary
 
         self._lib = bindings()
         self._model = load_model(path, vocab_only=True)
-        self._vocab = self._lib.llama_model_get_vocab(self._model)
-        self.template = self._read_template()
+        vocabulary = GgufVocabulary(self._model)
+        self.tokens, self.template = vocabulary.tokens, vocabulary.template
 
     def __del__(self) -> None:
         if getattr(self, "_model", None):
             self._lib.llama_model_free(self._model)
-
-    def tokens(self, text: str) -> list[int]:
-        raw = text.encode("utf-8", "replace")
-        room = len(raw) + 8
-        buffer = (self._lib.llama_token * room)()
-        count = self._lib.llama_tokenize(self._vocab, raw, len(raw), buffer, room, False, True)
-        if count < 0:
-            raise ModelError(f"a text of {len(raw):,} bytes could not be split into tokens")
-        return list(buffer[:count])
-
-    def _read_template(self) -> ChatTemplate:
-        lib, vocab = self._lib, self._vocab
-        raw = lib.llama_model_chat_template(self._model, None)
-        numbers: Sequence[int] = range(lib.llama_vocab_n_tokens(vocab))
-        control = [n for n in numbers if lib.llama_vocab_get_attr(vocab, n) & lib.LLAMA_TOKEN_ATTR_CONTROL]
-        return ChatTemplate(
-            source=raw.decode("utf-8", "replace") if raw else CHATML,
-            bos=self._name(lib.llama_vocab_bos(vocab)),
-            eos=self._name(lib.llama_vocab_eos(vocab)),
-            specials=tuple(map(self._name, control)),
-        )
-
-    def _name(self, token: int) -> str:
-        if token < 0:
-            return ""
-        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))

@@ -168,8 +168,8 @@ def main() -> None:
     # Counting runs on without an end of its own, so that neither side stops early.
     text = " ".join(str(number) for number in range(options.prompt))
     engine: Any = model.engine
-    prompt = engine._tokenize(text, add_special=True)[: options.prompt]
-    text = b"".join(engine._piece(token) for token in prompt).decode()
+    prompt = engine._vocabulary.prompt_tokens(text)[: options.prompt]
+    text = b"".join(engine._vocabulary.piece(token) for token in prompt).decode()
     rows = []
     for i in range(options.rounds + 1):
         # Each goes first in turn: a machine that grows slower or faster meanwhile favours neither.

@@ -36,7 +36,7 @@ def accepts(smollm: Model) -> Accepts:
         sampler = llama_cpp.llama_sampler_init_grammar(engine._vocab, grammar, b"root")
         assert sampler, grammar.decode()
         try:
-            for token in engine._tokenize(text, add_special=False):
+            for token in engine._vocabulary.tokens(text):
                 if not allowed(sampler, token):
                     return False
                 llama_cpp.llama_sampler_accept(sampler, token)

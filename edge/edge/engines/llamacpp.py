@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-import re
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.checksum import Checksums
 from edge.engines.base import Token, check_length
 from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
+from edge.engines.gguf_vocabulary import GgufVocabulary
 from edge.engines.gpu import offloaded
+from edge.engines.keeper import Keeper
 from edge.engines.lookup import LONGEST, Drafter, Pace
 from edge.engines.sampling import log_probability
-from edge.engines.states import States
-from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.machine import physical_cores
-from edge.paths import cache_dir
 from edge.types import Adapter, Message, Prefill, Sampling
 
 if TYPE_CHECKING:
@@ -87,23 +82,20 @@ class LlamaCppEngine:
         self._ctx: Any = None
         self._path = path
         self._loras: dict[str, Any] = {}
-        self._lora_files: dict[str, Path] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
-        self._kv_budget = kv_budget
-        self._states: dict[tuple[str, float] | None, States] = {}
         self._pieces_of: list[int] = []
         """The places between which the prompt that is there was computed."""
-        self._writer: ThreadPoolExecutor | None = None
+        self._kept = Keeper(path, kv_budget)
         self._lib = lib = bindings()
         layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
         if not force:
             on_gpu = "all" if layers < 0 else layers
             check_fit(path, context=context or DEFAULT_CONTEXT, kv_type=kv_type, gpu_layers=on_gpu)
         self._model = load_model(path, gpu_layers=layers)
-        self._vocab = lib.llama_model_get_vocab(self._model)
+        self._vocabulary = GgufVocabulary(self._model)
+        self._vocab = self._vocabulary.pointer
         self.parameters: int | None = int(lib.llama_model_n_params(self._model))
-        self._pieces: dict[int, bytes] = {}
         # Guessing: what it is worth, and by adapter and kind of batch whether it rounds as single steps do.
         self._pace = Pace()
         self._exact: dict[tuple[tuple[str, float] | None, int], bool] = {}
@@ -112,18 +104,19 @@ class LlamaCppEngine:
             threads = threads or physical_cores()
             undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
             self._lookup = lookup and not layers and undoes
-            self._make_context(threads)
+            kv_types = self._make_context(threads)
             processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
             self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
+            self._kept.numbers = (self.context, *kv_types, threads, self.device)
         except BaseException:
             self.close()
             raise
 
     def render(self, messages: Sequence[Message]) -> str:
-        return self._template.render(messages)
+        return self._vocabulary.template.render(messages)
 
     def count(self, text: str) -> int:
-        return len(self._tokenize(text, add_special=False))
+        return len(self._vocabulary.tokens(text))
 
     def add_adapter(self, adapter: Adapter) -> None:
         path = Path(adapter.path)
@@ -136,16 +129,15 @@ class LlamaCppEngine:
                 f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
             )
         self._loras[adapter.name] = lora
-        self._lora_files[adapter.name] = path
+        self._kept.learn(adapter.name, path)
 
     def remove_adapter(self, name: str) -> None:
         lora = self._loras.pop(name)
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
         # The name may come again with other weights.
-        self._end_writing()
+        self._kept.forget(name)
         self._exact.clear()
-        self._states = {key: states for key, states in self._states.items() if key is None or key[0] != name}
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(
@@ -160,23 +152,23 @@ class LlamaCppEngine:
         read, last = len(self._tokens), self._logits(-1)
         scores = []
         for continuation in continuations:
-            tokens = self._tokenize(continuation, add_special=False)
+            tokens = self._vocabulary.tokens(continuation)
             check_length(read + len(tokens), self.context)
             rows = [last]
             if tokens[1:]:
                 self._compute(tokens[:-1], every=True)
                 rows += [self._logits(row) for row in range(len(tokens) - 1)]
-                self._cut(read)
+                self._go_back(read)
             scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
         return scores
 
     def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
-        tokens = self._prompt_tokens(prompt)
+        tokens = self._vocabulary.prompt_tokens(prompt)
         places = self._places(prompt, tokens, cuts)
-        if not self._kv_budget or not places:
+        if not self._kept.budget or not places:
             return None
         self._use_adapter(adapter)
-        states, beginning = self._states_of(self._kv_key, hashing=True), tokens[: places[-1]]
+        states, beginning = self._kept.states(self._kv_key, hashing=True), tokens[: places[-1]]
         if states is None or beginning in states:
             return None if states is None else 0
         check_length(len(beginning), self.context)
@@ -188,18 +180,18 @@ class LlamaCppEngine:
         return len(state) if states.put(beginning, state) else None
 
     def keep(self) -> bool:
-        if not self._kv_budget or len(self._tokens) < WORTH_KEEPING:
+        if not self._kept.budget or len(self._tokens) < WORTH_KEEPING:
             return False
         # One long conversation is not worth all passages that it would drive out.
-        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kv_budget // 4:
+        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kept.budget // 4:
             return False
-        states = self._states_of(self._kv_key, hashing=True)
+        states = self._kept.states(self._kv_key, hashing=True)
         return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
 
     def close(self) -> None:
         if self._model is None:
             return
-        self._end_writing()
+        self._kept.close()
         if self._ctx is not None:
             self._lib.llama_free(self._ctx)
         # Adapters are freed with their model.
@@ -219,14 +211,14 @@ class LlamaCppEngine:
             )
         return wanted
 
-    def _make_context(self, threads: int) -> None:
+    def _make_context(self, threads: int) -> tuple[int, int]:
+        """Returns the types of keys and values."""
         params = self._lib.llama_context_default_params()
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
         params.n_threads = params.n_threads_batch = threads
-        self._threads = threads
-        self._kv_types = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
-        params.type_k, params.type_v = self._kv_types
+        kv_types = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
+        params.type_k, params.type_v = kv_types
         params.no_perf = True
         forget_errors()
         self._ctx = self._lib.llama_init_from_model(self._model, params)
@@ -236,53 +228,7 @@ class LlamaCppEngine:
                 f"{last_error()}; free some memory or ask for a smaller context"
             )
         self._memory = self._lib.llama_get_memory(self._ctx)
-
-    @cached_property
-    def _template(self) -> ChatTemplate:
-        lib = self._lib
-        raw = lib.llama_model_chat_template(self._model, None)
-        control = lib.LLAMA_TOKEN_ATTR_CONTROL
-        specials = []
-        for token in range(lib.llama_vocab_n_tokens(self._vocab)):
-            attributes = lib.llama_vocab_get_attr(self._vocab, token)
-            if attributes & (control | lib.LLAMA_TOKEN_ATTR_USER_DEFINED):
-                text = lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace")
-                if attributes & control or re.fullmatch(r"<\|.+\|>", text):
-                    specials.append(text)
-        return ChatTemplate(
-            source=raw.decode("utf-8", "replace") if raw else CHATML,
-            bos=self._token_text(lib.llama_vocab_bos(self._vocab)),
-            eos=self._token_text(lib.llama_vocab_eos(self._vocab)),
-            specials=tuple(specials),
-        )
-
-    def _token_text(self, token: int) -> str:
-        if token < 0:
-            return ""
-        return str(self._lib.llama_vocab_get_text(self._vocab, token).decode("utf-8", "replace"))
-
-    def _tokenize(self, text: str, *, add_special: bool) -> list[int]:
-        raw = text.encode("utf-8", "replace")
-        room = len(raw) + 8
-        buffer = (self._lib.llama_token * room)()
-        n = self._lib.llama_tokenize(self._vocab, raw, len(raw), buffer, room, add_special, True)
-        if n < 0:
-            raise ModelError(f"the text of {len(raw):,} bytes could not be split into tokens")
-        return list(buffer[:n])
-
-    def _prompt_tokens(self, prompt: str) -> list[int]:
-        return self._tokenize(prompt, add_special=not prompt.startswith(self._template.bos or "\0"))
-
-    def _piece(self, token: int) -> bytes:
-        piece = self._pieces.get(token)
-        if piece is None:
-            buffer = ctypes.create_string_buffer(256)
-            n = self._lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
-            if n < 0:
-                buffer = ctypes.create_string_buffer(-n)
-                n = self._lib.llama_token_to_piece(self._vocab, token, buffer, len(buffer), 0, False)
-            piece = self._pieces[token] = buffer.raw[:n]
-        return piece
+        return kv_types
 
     def _use_adapter(self, adapter: Adapter | None) -> None:
         """Activate a LoRA, or none. KV that was computed under another one, or another scale, is not valid any more."""
@@ -298,7 +244,7 @@ class LlamaCppEngine:
         self._kv_key = key
 
     def _read(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int] = ()) -> Iterator[Prefill]:
-        tokens = self._prompt_tokens(prompt)
+        tokens = self._vocabulary.prompt_tokens(prompt)
         check_length(len(tokens), self.context)
         self._use_adapter(adapter)
         yield from self._prefill(tokens, self._places(prompt, tokens, cuts))
@@ -320,14 +266,14 @@ class LlamaCppEngine:
         # It is computed alone, as it is when the same prompt comes again: batches round differently.
         for start, end in _pieces(cached, last, places):
             self._compute(tokens[start:end])
-            if end in places[-1:] and end >= WORTH_KEEPING and self._kv_budget:
-                self._write_later(tokens[:end], self._state())
+            if end in places[-1:] and end >= WORTH_KEEPING and self._kept.budget:
+                self._kept.write_later(self._kv_key, tokens[:end], self._state())
             yield Prefill(total=total, cached=cached, done=end, restored=restored)
         self._compute(tokens[-1:])
         yield Prefill(total=total, cached=cached, done=total, restored=restored)
 
     def _go_back(self, length: int) -> int:
-        """Forget what stands behind the first `length` tokens; how many are left, for recurrent models forget all."""
+        """Forget what stands behind the first `length` tokens; how many are left. Recurrent models forget all."""
         if length < len(self._tokens):
             if self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
                 del self._tokens[length:]
@@ -344,36 +290,15 @@ class LlamaCppEngine:
         places = []
         for cut in cuts:
             # With the character behind it, for line ends are split otherwise where the text ends with them.
-            before = self._prompt_tokens(prompt[: cut + 1])[:-1]
+            before = self._vocabulary.prompt_tokens(prompt[: cut + 1])[:-1]
             if before and list(tokens[: len(before)]) == before:
                 places.append(len(before))
         return places
 
-    # States that outlive a prompt ---------------------------------------------------------------------------
-
-    def _states_of(self, key: tuple[str, float] | None, *, hashing: bool) -> States | None:
-        """Those of the weights under an adapter; without `hashing` None where a SHA-256 is not known yet."""
-        states = self._states.get(key)
-        if states is not None or not self._kv_budget:
-            return states
-        files = [self._path] if key is None else [self._path, self._lora_files[key[0]]]
-        book = Checksums(cache_dir() / "checksums.json")
-        try:
-            sums = [book.of(file) if hashing else book.known(file) for file in files]
-        except OSError:  # deleted while it was open
-            return None
-        if None in sums:
-            return None
-        # What the numbers in a KV cache depend on, beside the tokens.
-        scale = None if key is None else key[1]
-        identity = repr((sums, scale, self.context, self._kv_types, self._threads, self.device, _engine_version()))
-        made = States(cache_dir() / "kv", identity.encode(), self._kv_budget)
-        return self._states.setdefault(key, made)
-
     def _restore(self, tokens: list[int], least: int) -> int:
         """Take the longest kept beginning of `tokens`, if it has `least` or more, in place of what is there; its
         length, 0 for none."""
-        states = self._states_of(self._kv_key, hashing=False) if len(tokens) >= least else None
+        states = self._kept.states(self._kv_key, hashing=False) if len(tokens) >= least else None
         found = states.longest(tokens, least) if states is not None else None
         if found is None:
             return 0
@@ -385,30 +310,12 @@ class LlamaCppEngine:
         self._tokens = tokens[:length]
         return length
 
-    def _end_writing(self) -> None:
-        if self._writer is not None:
-            self._writer.shutdown()
-            self._writer = None
-
     def _state(self) -> bytes:
         """The KV cache as it is."""
         size = self._lib.llama_state_seq_get_size(self._ctx, 0)
         buffer = (ctypes.c_uint8 * size)()
         written = self._lib.llama_state_seq_get_data(self._ctx, buffer, size, 0)
         return ctypes.string_at(buffer, written)
-
-    def _write_later(self, tokens: list[int], state: bytes) -> None:
-        """On a thread of its own: somebody waits for an answer, and a model's SHA-256 takes seconds the first time."""
-        if self._writer is None:
-            self._writer = ThreadPoolExecutor(1, "edge-kv")
-        key = self._kv_key
-
-        def write() -> None:
-            states = self._states_of(key, hashing=True)
-            if states is not None and tokens not in states:
-                states.put(tokens, state)
-
-        self._writer.submit(write)
 
     def _compute(self, tokens: list[int], *, every: bool = False) -> None:
         """Append to the KV. `every`: logits of all of them, not of the last one only."""
@@ -437,9 +344,9 @@ class LlamaCppEngine:
                     yield Token(decoder.decode(b"", True), "stop")
                     return
                 if not left:
-                    yield Token(decoder.decode(self._piece(token), True), "length")
+                    yield Token(decoder.decode(self._vocabulary.piece(token), True), "length")
                     return
-                yield Token(decoder.decode(self._piece(token)))
+                yield Token(decoder.decode(self._vocabulary.piece(token)))
         finally:
             self._lib.llama_sampler_free(sampler)
 
@@ -476,7 +383,7 @@ class LlamaCppEngine:
         kind = (self._kv_key, _kind(rows))
         if rows > 1 and kind not in self._exact:
             expected = [self._logits(row) for row in range(rows)]
-            self._cut(start)
+            self._go_back(start)
             self._exact[kind] = True
         chosen: list[int] = []
         for row, token in enumerate(tokens):
@@ -486,7 +393,7 @@ class LlamaCppEngine:
             chosen.append(lib.llama_sampler_sample(sampler, self._ctx, -1 if expected else row))
             if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
                 break
-        self._cut(start + len(chosen))
+        self._go_back(start + len(chosen))
         return chosen
 
     def _largest_batch(self) -> int:
@@ -497,12 +404,6 @@ class LlamaCppEngine:
     def _logits(self, row: int) -> bytes:
         size = self._lib.llama_vocab_n_tokens(self._vocab) * ctypes.sizeof(ctypes.c_float)
         return ctypes.string_at(self._lib.llama_get_logits_ith(self._ctx, row), size)
-
-    def _cut(self, length: int) -> None:
-        """Forget what stands behind the first `length` tokens."""
-        if length < len(self._tokens):
-            self._lib.llama_memory_seq_rm(self._memory, 0, length, -1)
-            del self._tokens[length:]
 
 
 def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -517,12 +418,6 @@ def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, 
 def _bytes(data: bytes) -> Any:
     """As llama.cpp takes them, not copied."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
-
-
-def _engine_version() -> str:
-    from importlib.metadata import version
-
-    return version("llama-cpp-python")
 
 
 def _kind(rows: int) -> int:

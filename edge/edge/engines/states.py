@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import struct
 import tempfile
 import threading
@@ -20,6 +21,9 @@ from pathlib import Path
 _MAGIC = b"EDGEKV01"
 _HEAD = struct.Struct("<8s32sQQ")
 """Magic, SHA-256 of what follows it, number of tokens, bytes of the state."""
+
+_NAME = re.compile(r"(\d+)-[0-9a-f]{32}\.kv")
+"""How many tokens, and a hash of them."""
 
 MEMORY = 256 << 20
 """Bytes of states that stay in memory, beside the one in use."""
@@ -79,14 +83,14 @@ class States:
         size = _HEAD.size + 4 * len(tokens) + len(state)
         if size > self._budget or not self._make_room(size):
             return False
-        written = self._packed(tokens, state)
         partial = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             descriptor, partial = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
             with os.fdopen(descriptor, "wb") as file:
-                for piece in written:
-                    file.write(piece)
+                file.write(_HEAD.pack(_MAGIC, self._digest(tokens, state), len(tokens), len(state)))
+                file.write(_packed(tokens))
+                file.write(state)
             os.replace(partial, self._folder / name)
         except OSError as error:
             self.trouble = f"the KV cache of a prompt cannot be kept in {self._folder}: {error.strerror}"
@@ -110,11 +114,12 @@ class States:
             changed = self._folder.stat().st_mtime_ns
             if changed == self._seen:
                 return
-            names = [name for name in os.listdir(self._folder) if name.endswith(".kv")]
+            names = os.listdir(self._folder)
         except OSError:
             names, changed = [], -1
         self._seen = changed
-        self._known = {name: int(name.split("-")[0]) for name in [*names, *self._held] if name[0].isdigit()}
+        named = map(_NAME.fullmatch, [*names, *self._held])
+        self._known = {found[0]: int(found[1]) for found in named if found}
 
     def _get(self, name: str, tokens: Sequence[int]) -> bytes | None:
         file = self._folder / name
@@ -148,10 +153,6 @@ class States:
             file.unlink()
         return None
 
-    def _packed(self, tokens: Sequence[int], state: bytes) -> tuple[bytes, bytes, bytes]:
-        head = _HEAD.pack(_MAGIC, self._digest(tokens, state), len(tokens), len(state))
-        return head, _packed(tokens), state
-
     def _digest(self, tokens: Sequence[int], state: bytes) -> bytes:
         digest = hashlib.sha256(self._identity)
         digest.update(struct.pack("<QQ", len(tokens), len(state)))
@@ -172,8 +173,8 @@ class States:
             for folder in os.scandir(self._root):
                 if folder.is_dir():
                     files += [(entry.stat(), entry.path) for entry in os.scandir(folder.path)]
-        except OSError:
-            files = files or []
+        except OSError:  # what was seen so far counts
+            pass
         used = sum(stat.st_size for stat, _ in files)
         for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
             if used + size <= self._budget:
