@@ -131,7 +131,15 @@ def _memory(shapes: Shapes, tokens: int, rank: int, size: float, *, again: bool)
     linear = sum(rows * columns for rows, columns in shapes.linear)
     weights = linear * size + (shapes.parameters - linear) * _BYTES
     learnt = sum(rank * (rows + columns) for rows, columns in shapes.linear) * _TRAINED
-    layer = 4 * (_WIDTHS * shapes.width + _INNER * shapes.forward)
-    kept = shapes.layers * 4 * shapes.width + 2 * layer if again else shapes.layers * layer
-    head = 4 * _LOGITS * shapes.vocabulary * min(tokens, _AT_A_TIME)
-    return int(_PROCESS + weights + learnt + tokens * kept + head)
+    kept = activations(shapes.layers, shapes.width, shapes.forward, shapes.vocabulary, tokens, again=again)
+    return int(_PROCESS + weights + learnt + kept)
+
+
+def activations(
+    layers: int, width: int, forward: int, vocabulary: int, tokens: int, *, again: bool, number: int = 4
+) -> int:
+    """Bytes that are kept of so many tokens at a time for the way back, logits included, in numbers of `number` bytes;
+    `again` keeps what lies between layers only."""
+    layer = number * (_WIDTHS * width + _INNER * forward)
+    kept = layers * number * width + 2 * layer if again else layers * layer
+    return tokens * kept + 4 * _LOGITS * vocabulary * min(tokens, _AT_A_TIME)

@@ -12,6 +12,7 @@ from typing import Any
 from edge.errors import TuningError, UsageError
 from edge.machine import available_memory
 from edge_converters.checkpoint import Checkpoint, TensorInfo, import_torch
+from edge_converters.examples_cost import activations
 from edge_converters.tune_settings import TuneSettings
 from edge_converters.tune_tokens import Encoded, Row, pack
 
@@ -200,11 +201,9 @@ class _Machine:
         base = size.parameters * width
         if self.settings.qlora:
             base = int(size.linear * _NF4) + (size.parameters - size.linear) * 4
-        layer = width * (14 * size.hidden + 5 * size.inner)
-        kept = size.layers * width * size.hidden + 2 * layer if saving else size.layers * layer
-        head = 3 * 4 * size.vocabulary * min(tokens, 256)
+        kept = activations(size.layers, size.hidden, size.inner, size.vocabulary, tokens, again=saving, number=width)
         process = _PROCESS if self.device == "cpu" else 0
-        return int(process + base + _ADAPTED * size.adapter + tokens * kept + head)
+        return int(process + base + _ADAPTED * size.adapter + kept)
 
     def seconds(self, torch: Any, learnt: int, evaluated: int, *, saving: bool) -> float:
         """From the speed of a matrix product of this model's shape: two operations a parameter and token forwards, as

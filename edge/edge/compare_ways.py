@@ -195,9 +195,7 @@ def _from_passages(
     setup: Setup, question: Question, adapter: str | None, knowledge: Retriever, prompt_passages: int
 ) -> _Said:
     """As `Chat` answers, which is how `edge ask` does it."""
-    before = question.before or ()
-    told = next((turn.content for turn in before if turn.role == "system"), None)
-    system = told if setup.system is None else setup.system
+    system, earlier = told_before(question, setup.system)
     chat = Chat(
         setup.model,
         knowledge=knowledge,
@@ -207,7 +205,7 @@ def _from_passages(
         prompt_passages=prompt_passages,
         certainty=setup.certainty,
     )
-    chat.history = [turn for turn in before if turn.role != "system"]
+    chat.history = earlier
     found = chat.ask(question.question, sampling=setup.sampling)
     places = tuple(Place(c.document, c.start, c.end, c.quote) for c in found.citations)
     prompt: list[Message] = []
@@ -215,6 +213,15 @@ def _from_passages(
         words = SYSTEM_WITH_PASSAGES if system is None else system
         prompt = [*([Message("system", words)] if words else []), *chat.history[:-1]]
     return _Said(found.text.strip(), found.usage, tuple(prompt), places)
+
+
+def told_before(question: Question, system: str | None) -> tuple[str | None, list[Message]]:
+    """What is told before a question with passages: the system text (`system`, else that of the question's own chat,
+    None for neither), and earlier turns."""
+    before = question.before or ()
+    if system is None:
+        system = next((turn.content for turn in before if turn.role == "system"), None)
+    return system, [turn for turn in before if turn.role != "system"]
 
 
 def example_reply(example: Question) -> str:

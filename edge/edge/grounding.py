@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge.citations import find_evidence
 from edge.compare_types import Question
-from edge.compare_ways import example_reply, oracle_passages
+from edge.compare_ways import example_reply, oracle_passages, told_before
 from edge.errors import UsageError
 from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
 from edge.types import Message, Passage, Retriever
@@ -50,20 +50,13 @@ def ground(
         found, given = _telling(knowledge, question, knowledge.search(question.question, k), prompt_passages)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:prompt_passages], evidence, small=is_small(parameters))
-        yield Grounded((*_before(question, system), Message("user", asked), Message("assistant", reply)), given)
+        told, earlier = told_before(question, system)
+        words = SYSTEM_WITH_PASSAGES if told is None else told
+        first = [Message("system", words)] if words else []
+        yield Grounded((*first, *earlier, Message("user", asked), Message("assistant", reply)), given)
         written += 1
     if not written:
         raise UsageError("no question has a reply to learn; give each `answers` or a `reference`")
-
-
-def _before(question: Question, system: str | None) -> Iterator[Message]:
-    """The system text, a chat's own where none is given, and earlier turns."""
-    turns = question.before or ()
-    told = next((message.content for message in turns if message.role == "system"), SYSTEM_WITH_PASSAGES)
-    words = told if system is None else system
-    if words:
-        yield Message("system", words)
-    yield from (message for message in turns if message.role != "system")
 
 
 def _telling(
