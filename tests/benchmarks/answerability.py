@@ -12,12 +12,12 @@ the logistic regression fitted here and, document by document, on all the others
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from question_set import read_questions
 
 from edge_index import Index
 from edge_index.answerable import OFFSET, SLOPE
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--groups", default="", help="documents belong together up to this word in their names")
     parser.add_argument("--every", type=int, default=5, help="how many off-topic questions: every N-th")
     options = parser.parse_args()
-    questions = [json.loads(line) for line in (options.folder / "questions.jsonl").read_text().splitlines()]
+    questions = read_questions(options.folder)
     groups: dict[str, list[Path]] = {}
     for path in sorted((options.folder / "docs").iterdir()):
         groups.setdefault(path.name.partition(options.groups)[0] if options.groups else path.name, []).append(path)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import argparse
 import collections
-import json
 import re
 import statistics
 import string
 import tempfile
 from pathlib import Path
+
+from question_set import read_questions
 
 import edge
 from edge_index import Index
@@ -29,8 +30,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=40)
     parser.add_argument("--show", action="store_true", help="print every answer")
     options = parser.parse_args()
-    lines = (options.folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    questions = [question for question in map(json.loads, lines) if question["answers"]]
+    questions = read_questions(options.folder, answered=True)
     questions = questions[:: max(1, len(questions) // options.limit)][: options.limit]
     with tempfile.TemporaryDirectory() as temporary, edge.load(options.model) as model, Index.open(temporary) as index:
         index.add([options.folder / "docs"])

@@ -11,12 +11,13 @@ shares that are refused at each certainty, and the seconds that reading the prom
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import statistics
 import tempfile
 from pathlib import Path
 from time import perf_counter
+
+from question_set import read_questions
 
 import edge
 from edge.answerability import auroc, calibrate, log_odds
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--passages", type=int, default=1)
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
-    questions = [json.loads(line) for line in (options.folder / "questions.jsonl").read_text().splitlines()]
+    questions = read_questions(options.folder)
     chance = random.Random(options.seed)
     drawn = [
         question

@@ -12,13 +12,14 @@ prompt and reply together.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from question_set import read_questions
 
 import edge
 from edge.types import Delta
@@ -60,8 +61,7 @@ def counted(model: edge.Model) -> Guesses:
 
 def prompts(model: edge.Model, folder: Path, limit: int, passages: int) -> Iterator[tuple[str, tuple[str, ...]]]:
     """What edge.chat sends for answerable questions, and its stop strings."""
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    questions = [question for question in map(json.loads, lines) if question["answers"]]
+    questions = read_questions(folder, answered=True)
     sent: list[tuple[str, tuple[str, ...]]] = []
 
     class Listening(edge.Model):

@@ -11,12 +11,13 @@ share of spans that stand literally in the text, and the seconds from question t
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from question_set import read_questions
 
 from edge.types import Evidence, Passage
 from edge_index import Index
@@ -28,7 +29,7 @@ def main() -> None:
     parser.add_argument("--index", type=Path, help="where to keep the index (a temporary folder unless given)")
     parser.add_argument("--limit", type=int, help="only the first N questions")
     options = parser.parse_args()
-    questions = [json.loads(line) for line in (options.folder / "questions.jsonl").read_text().splitlines()]
+    questions = read_questions(options.folder)
     with tempfile.TemporaryDirectory() as temporary:
         index = Index.open(options.index or temporary)
         started = time.perf_counter()

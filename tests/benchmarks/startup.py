@@ -10,7 +10,6 @@ Enter in `edge chat` until the documents' sentences are drawn is measured too.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import tempfile
 from pathlib import Path
 from time import perf_counter
 
+from question_set import read_questions
 from terminal import EDGE, Terminal
 
 
@@ -39,8 +39,7 @@ def first_frame() -> float:
 
 def evidence(folder: Path, rounds: int) -> list[float]:
     """Seconds from Enter to the evidence on the screen, models loaded, the reply stopped each time."""
-    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
-    questions = [q["question"] for q in map(json.loads, lines) if q["answers"]]
+    questions = [q["question"] for q in read_questions(folder, answered=True)]
     seconds = []
     with tempfile.TemporaryDirectory() as index:
         subprocess.run([EDGE, "index", "add", str(folder / "docs"), "--index", index], check=True, capture_output=True)

@@ -33,6 +33,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from question_set import read_questions
+
 from edge.sentences import sentence_spans
 
 SEED = 7
@@ -103,8 +105,7 @@ def main() -> None:
     docs = sorted((asked.folder / "docs").iterdir())
     tested = [path for path in docs if path.name in TESTED]
     texts = {path.name: path.read_text(encoding="utf-8") for path in docs}
-    known = [json.loads(line) for line in (asked.folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    known = [question for question in known if question["answers"]]
+    known = read_questions(asked.folder, answered=True)
     chance.shuffle(known)
 
     for name, part, count in (

@@ -31,8 +31,11 @@ from pathlib import Path
 from time import perf_counter, sleep
 from typing import Any
 
+from question_set import read_questions
+
 import edge
 from edge.compare_metrics import contains, token_f1
+from edge.compare_statistics import interval
 from edge.model import Model
 from edge_index import Index
 
@@ -128,16 +131,9 @@ def timed(pieces: Iterator[str]) -> Answered:
 
 
 def questions(folder: Path, limit: int) -> list[dict[str, Any]]:
-    known = [json.loads(line) for line in (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()]
-    known = [question for question in known if question["answers"]]
+    known = read_questions(folder, answered=True)
     random.Random(7).shuffle(known)
     return known[:limit]
-
-
-def interval(differences: list[float]) -> tuple[float, float]:
-    chance = random.Random(7)
-    means = sorted(statistics.fmean(chance.choices(differences, k=len(differences))) for _ in range(4000))
-    return means[100], means[-100]
 
 
 def report(rows: list[dict[str, Any]]) -> None:
