@@ -7,6 +7,7 @@ import html
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -149,15 +150,29 @@ def screen_text(app: Any) -> str:
     return "\n".join(lines)
 
 
-async def until(pilot: Any, true: Callable[[], object], what: str = "") -> None:
+async def until(pilot: Any, true: Callable[[], object], what: str = "", seconds: float = 20) -> None:
     """Let the app go on until something holds; the deadline is for a test that fails."""
-    end = monotonic() + 20
+    end = monotonic() + seconds
     while monotonic() < end:
         if true():
             return
         await asyncio.sleep(0.01)
         await pilot.pause()
     raise AssertionError(f"never happened: {what or true}\n{screen_text(pilot.app)}")
+
+
+async def click(pilot: Any, pattern: str, true: Callable[[], object]) -> None:
+    """Click on a pattern's first group until something holds: a layout may move it away between look and click."""
+    end = monotonic() + 20
+    while monotonic() < end:
+        rows = enumerate(screen_text(pilot.app).splitlines())
+        found = next(((hit.start(1), y) for y, row in rows if (hit := re.search(pattern, row))), None)
+        if found is not None:
+            await pilot.click(offset=found)
+        with suppress(AssertionError):
+            await until(pilot, true, seconds=1)
+            return
+    raise AssertionError(f"no click had an effect: {pattern}\n{screen_text(pilot.app)}")
 
 
 async def send(pilot: Any, line: str) -> None:

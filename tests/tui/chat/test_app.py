@@ -24,7 +24,7 @@ from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.conversation import HelpNote
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, click, screen_text, send, session, until
 
 
 def drive(chat: Session, play: Callable[[ChatApp, Any], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> ChatApp:
@@ -228,10 +228,7 @@ def test_a_click_on_a_mark_shows_its_source() -> None:
         await ready(app, pilot)
         await send(pilot, "how often?")
         await answered(app, pilot)
-        rows = screen_text(app).splitlines()
-        row = next(y for y, line in enumerate(rows) if line[:60].rstrip().endswith("230 V. [3]"))
-        await pilot.click(offset=(rows[row].index("[3]") + 1, row))
-        await until(pilot, lambda: marked(app) == MOTOR)
+        await click(pilot, r"230 V\. \[(3)\]", lambda: marked(app) == MOTOR)
 
     drive(session(MOTOR, knowledge=Shelf(MANUAL)), play)
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import pytest
 from textual.app import App, ComposeResult
-from textual.geometry import Offset
 
 from edge.types import Prefill
 from edge_tui.chat.events import Event, Finished, Found, Reading, Sided, Source, Speed, Trouble, Words
 from edge_tui.chat.screens.compare import CompareScreen
 from edge_tui.chat.widgets.side import SidePane, cost
-from tui.chat.fakes import SEAL, screen_text, until
+from tui.chat.fakes import SEAL, click, screen_text, until
 
 SOURCE = Source(1, SEAL, "/manuals/pump.md", 12, "Maintenance", 80, 80 + len(SEAL))
 SPEED = Speed(0.25, 20.0, 120, 4096, 100, 20)
@@ -136,17 +135,7 @@ def test_escape_leaves_at_once_when_both_are_done_and_trouble_of_all_ends_both()
 def test_a_mark_shows_its_quote() -> None:
     async def play(app: Host, pilot: Any) -> None:
         await tell(app, pilot, 0, Found((SOURCE,)), DONE)
-        mark = Offset()
-
-        def drawn() -> bool:
-            nonlocal mark
-            rows = screen_text(app).splitlines()
-            mark = next((Offset(r.index("[1]") + 1, y) for y, r in enumerate(rows) if "hours. [1]" in r), Offset())
-            return "@click" in app.screen.get_style_at(*mark).meta
-
-        await until(pilot, drawn)
-        await pilot.click(offset=mark)
-        await until(pilot, lambda: screen_text(app).count("Replace the shaft seal") == 2)
+        await click(pilot, r"hours\. \[(1)\]", lambda: screen_text(app).count("Replace the shaft seal") == 2)
         assert screen_text(app).count("pump.md · p. 12 · 80") == 2
 
     drive(play)

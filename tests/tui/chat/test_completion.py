@@ -18,7 +18,7 @@ from edge_tui.chat.deeds import Deed, every
 from edge_tui.chat.typed_paths import fitting, fitting_last
 from edge_tui.chat.widgets.completion import CompletionList
 from edge_tui.chat.widgets.prompt import Prompt
-from tui.chat.fakes import Shelf, screen_text, session, until
+from tui.chat.fakes import Shelf, click, screen_text, session, until
 
 
 def nothing(_app: Any, _argument: str) -> None: ...
@@ -216,10 +216,7 @@ def test_a_click_takes_a_line() -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await pilot.press("/", "a", "d")
         await until(pilot, lambda: app.completion.display and len(app.completion.options) == 4)
-        await pilot.pause()
-        row = next(y for y, line in enumerate(screen_text(app).splitlines()) if "/adapter" in line)
-        await pilot.click(offset=(5, row))
-        await until(pilot, lambda: app.query_one(Prompt).text == "/adapter ")
+        await click(pilot, r"(/)adapter", lambda: app.query_one(Prompt).text == "/adapter ")
 
     drive(play)
 
