@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from edge.abstaining import NOT_TOLD, abstains, may_abstain
 from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
+from edge.reading import PATIENCE, affordable, find, worth_reading
 from edge.types import (
     Answer,
     Delta,
@@ -20,6 +22,7 @@ from edge.types import (
     Ledger,
     Message,
     Passage,
+    Prefill,
     Retriever,
     Sampling,
     Usage,
@@ -27,9 +30,6 @@ from edge.types import (
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-
-NOT_TOLD = "The documents do not tell."
-"""The whole answer when no passage is good enough, and when the model finds that they do not answer."""
 
 CERTAINTY = 0.5
 """The probability, by the retriever or by the model, below which the documents do not tell."""
@@ -42,13 +42,38 @@ class JudgingRetriever(Retriever, Protocol):
     def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
 
 
+class _Cost:
+    """What a question took before its answer: what was cached when it came, seconds of reading that led to no words."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._first: Prefill | None = None
+
+    def note(self, prefill: Prefill) -> None:
+        self._first = self._first or prefill
+
+    def of(self, usage: Usage) -> Usage:
+        """`usage` with that: what a question has read itself was not cached when it came."""
+        first = self._first or Prefill(0, 0, 0)
+        seconds = usage.prompt_seconds + self.seconds
+        return replace(
+            usage,
+            prompt_tokens=usage.prompt_tokens or first.total,
+            cached_tokens=first.cached,
+            restored_tokens=first.restored,
+            prompt_seconds=seconds,
+        )
+
+
 class Chat:
     """One conversation. Not thread-safe: one question at a time.
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
-    found the model reads the best `prompt_passages`; one is fastest and, for small models, as good: of 40
-    questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
+    found the model reads the best `prompt_passages`. None leaves that to the question (`edge.reading`): the best one,
+    those beside it that may as well be the one that tells, and, where what was read does not tell, the next, as far as
+    reading them takes no more than about `patience` seconds. Small models always read one: of 40 questions
+    SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
     passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
     (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered.
     """
@@ -61,7 +86,8 @@ class Chat:
         system: str | None = None,
         adapter: str | None = None,
         k: int = 5,
-        prompt_passages: int = 1,
+        prompt_passages: int | None = None,
+        patience: float = PATIENCE,
         certainty: float = CERTAINTY,
     ) -> None:
         self._model = model
@@ -70,6 +96,7 @@ class Chat:
         self.adapter = adapter
         self.k = k
         self.prompt_passages = prompt_passages
+        self.patience = patience
         self.certainty = certainty
         self.history: list[Message] = []
         """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid."""
@@ -98,11 +125,12 @@ class Chat:
         self.history[:] = history
         self._sent_from = 0
 
-    def warm(self, passage: Passage) -> int | None:
+    def warm(self, passage: Passage, stopped: Callable[[], bool] | None = None) -> int | None:
         """Compute beforehand what a first question reads of a passage, and keep it: its bytes; 0 where it was kept,
-        None where the engine keeps nothing or has no room. What stands in the model's KV cache now gives way to it."""
+        None where the engine keeps nothing, has no room or, asked many times, was `stopped`. What stands in the model's
+        KV cache now gives way to it."""
         prompt = [*self._system(), Message("user", turn("?", [passage], (), small=False))]
-        return self.model.warm(prompt, shared_beginnings([passage]), adapter=self.adapter)
+        return self.model.warm(prompt, shared_beginnings([passage]), adapter=self.adapter, stopped=stopped)
 
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
         """The whole answer: the end of `stream`."""
@@ -123,7 +151,7 @@ class Chat:
         return self._stream(question.strip(), sampling or Sampling())
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
-        passages = self.knowledge.search(question, self.k) if self.knowledge is not None else []
+        passages = find(self.knowledge, question, self.k) if self.knowledge is not None else []
         evidence = find_evidence(self.knowledge, question, passages)
         told = None
         if self.knowledge is not None:
@@ -132,7 +160,39 @@ class Chat:
             if not passages or self._refuses(told):
                 yield from self._not_told(question, evidence, told)
                 return
-        prompt, read, ledger = self._fit(question, passages[: self.prompt_passages], evidence, sampling)
+        cost, counts, read = _Cost(), self._counts(question, passages), 0
+        for count in counts:
+            if read:
+                yield Delta(further=count - read)
+            read, more = count, count < counts[-1]
+            if (yield from self._answered(question, passages, count, evidence, sampling, told, cost, more=more)):
+                return
+
+    def _counts(self, question: str, passages: Sequence[Passage]) -> tuple[int, ...]:
+        """How many passages are read and, if these do not tell, how many then."""
+        if self.prompt_passages is not None or is_small(self.model.parameters):
+            return (min(self.prompt_passages or 1, len(passages)),)
+        model = self.model
+        rate = model.engine.prefill_rate
+        most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.patience)
+        first = min(worth_reading(question, passages), most)
+        return (first, most) if first < most else (most,)
+
+    def _answered(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        count: int,
+        evidence: tuple[Evidence, ...],
+        sampling: Sampling,
+        told: float | None,
+        cost: _Cost,
+        *,
+        more: bool,
+    ) -> Generator[Delta, None, bool]:
+        """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
+        tell."""
+        prompt, read, ledger = self._fit(question, passages[:count], evidence, sampling)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared = shared_beginnings(read) if len(prompt) <= 2 else ()
@@ -140,36 +200,47 @@ class Chat:
         if read:
             # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
-            judged = yield from self._judged(prompt, shared)
+            judged = yield from self._judged(prompt, shared, cost)
         if judged is not None:
-            probability, spent = judged
-            told = probability if told is None else min(told, probability)
+            told = judged if told is None else min(told, judged)
             if self._refuses(told):
-                yield from self._not_told(question, evidence, told, spent)
-                return
-        text = ""
+                if not more:
+                    yield from self._not_told(question, evidence, told, cost.of(Usage()))
+                return not more
+        text, held = "", more  # held back is what may become the reply that the passages do not tell
         finish: Finish = "cancelled"
         usage = Usage()
+        began = perf_counter()
+        stream = self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared)
         try:
-            for delta in self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared):
+            for delta in stream:
+                if delta.prefill is not None:
+                    cost.note(delta.prefill)
+                    if judged is None:  # else the prompt was read before
+                        yield Delta(prefill=delta.prefill)
                 # Many models open with a blank that belongs to the template, not to the answer.
                 piece = delta.text if text else delta.text.lstrip()
                 text += piece
                 if delta.finish is not None and delta.usage is not None:
                     finish, usage = delta.finish, delta.usage
-                elif piece or (delta.prefill and judged is None):
-                    yield Delta(text=piece, prefill=delta.prefill)
+                if held and (text or delta.finish):
+                    if abstains(text):
+                        text = ""
+                        cost.seconds += perf_counter() - began
+                        return False
+                    held = not delta.finish and may_abstain(text)
+                    piece = "" if held else text
+                if piece:
+                    yield Delta(text=piece)
         finally:
-            if text:
+            stream.close()
+            if text and not held:
                 self.history += [prompt[-1], Message("assistant", text)]
-        if judged is not None:  # the prompt was read then
-            _, spent = judged
-            seconds = spent.prompt_seconds + usage.prompt_seconds
-            cached, restored = spent.cached_tokens, spent.restored_tokens
-            usage = replace(usage, cached_tokens=cached, restored_tokens=restored, prompt_seconds=seconds)
+        usage = cost.of(usage)
         citations, unsupported = cite(text, passages, question)
         answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
+        return True
 
     def _likely(self, question: str, passages: Sequence[Passage]) -> float | None:
         """By what was found; None where that is not judged."""
@@ -178,9 +249,9 @@ class Chat:
         return self.knowledge.answerable(question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
     def _judged(
-        self, prompt: Sequence[Message], shared: Sequence[str]
-    ) -> Generator[Delta, None, tuple[float, Usage] | None]:
-        """Read the prompt as the answer will; then, by the model, how likely its passages tell, and what that took.
+        self, prompt: Sequence[Message], shared: Sequence[str], cost: _Cost
+    ) -> Generator[Delta, None, float | None]:
+        """Read the prompt as the answer will; then, by the model, how likely its passages tell.
 
         None where the model's judgement is not known to be worth anything, or there is no room to ask for it.
         """
@@ -191,19 +262,21 @@ class Chat:
         calibration = calibration_of(self.model, adapter=self.adapter)
         if calibration is None or not calibration.believed:
             return None
-        usage = Usage()
         one = Sampling(max_tokens=1)
         for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared):
-            usage = delta.usage or usage
+            if delta.usage is not None:
+                cost.seconds += delta.usage.prompt_seconds
             if delta.prefill is not None:
+                cost.note(delta.prefill)
                 yield Delta(prefill=delta.prefill)
         began = perf_counter()
         try:
             odds = log_odds(self.model, prompt, adapter=self.adapter)
         except ContextOverflow:
             return None
-        seconds = usage.prompt_seconds + perf_counter() - began
-        return calibration.probability(odds), replace(usage, completion_tokens=0, prompt_seconds=seconds)
+        finally:
+            cost.seconds += perf_counter() - began
+        return calibration.probability(odds)
 
     def _refuses(self, told: float | None) -> bool:
         return told is not None and told < self.certainty

@@ -20,6 +20,7 @@ from edge.compare_ways import Encoder, Examples, Setup, answer, possible
 from edge.errors import UsageError
 from edge.library import adapter_name, find_adapter
 from edge.model import Model
+from edge.reading import PATIENCE
 from edge.types import Retriever, Sampling
 
 __all__ = ["Comparison", "Progress", "Question", "compare", "read_comparison", "read_questions", "sample", "to_json"]
@@ -52,7 +53,8 @@ def compare(
     system: str | None = None,
     sampling: Sampling | None = None,
     k: int = 5,
-    prompt_passages: int = 1,
+    prompt_passages: int | None = None,
+    patience: float = PATIENCE,
     certainty: float = CERTAINTY,
     skills: bool = True,
     keep: Path | None = None,
@@ -61,11 +63,11 @@ def compare(
     """Ask every question in every way, measure the replies and say what the differences are worth.
 
     `ways` are some of `WAYS`; None takes all that are possible. `adapter` is the name of one that the model has
-    loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question, by
-    `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `certainty` and `system` are
-    those of `Chat`. With `skills` base and tuned model also answer forty general questions. Every answer is kept
-    in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking, not the comparison:
-    what there is is returned, and is not `complete`.
+    loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
+    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `patience`, `certainty`
+    and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions. Every
+    answer is kept in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking,
+    not the comparison: what there is is returned, and is not `complete`.
 
     Raises UsageError for no questions, an unknown way or one that cannot be tried, and what `Model.stream` raises.
     """
@@ -83,6 +85,7 @@ def compare(
         sampling=sampling or Sampling(),
         k=k,
         prompt_passages=prompt_passages,
+        patience=patience,
         certainty=certainty,
     )
     chosen, notes = _chosen(setup, questions, ways)
@@ -225,6 +228,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
     settings = {
         "k": setup.k,
         "prompt_passages": setup.prompt_passages,
+        "patience": setup.patience,
         "certainty": setup.certainty,
         "shots": setup.shots if "few-shot" in run.ways else 0,
         "examples": len(setup.examples.known),

@@ -99,7 +99,7 @@ class Keys:
             "words": [SYSTEM, SYSTEM_WITH_PASSAGES],
         }
         tuned = _adapter(setup)
-        asking = {"k": setup.k, "read": setup.prompt_passages, "certainty": setup.certainty}
+        asking = {"k": setup.k, "read": setup.prompt_passages or setup.patience, "certainty": setup.certainty}
         found = None if setup.knowledge is None else [fingerprint_of(setup.knowledge), asking]
         shown = setup.examples
         shots = [setup.shots, _encoder(shown.encoder), [asdict(example) for example in shown.known]]

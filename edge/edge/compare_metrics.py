@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
-from edge.chat import NOT_TOLD
+from edge.abstaining import abstains
 from edge.compare_types import Place, Question
 from edge.errors import FormatError
-from edge.sentences import sentence_spans
 from edge.structured import check
 
 
@@ -54,19 +53,6 @@ _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION: _Rule = str.maketrans("", "", string.punctuation)
 _SPACED: _Rule = str.maketrans(string.punctuation, " " * len(string.punctuation))
 _WORD = re.compile(r"\w+")
-
-_SAYS_NOTHING = re.compile(
-    r"""
-    \b(?:do(?:es)?|did|is|are|was|were|ca|could|can|has|have|there['’]s)\s*(?:n['’]t|not|no)\s+
-        (?:\w+\s+){0,2}?(?:tell|told|say|said|mention\w*|state[ds]?|specif\w+|provide[ds]?|contain\w*|include[ds]?
-        |given?|known?|answer\w*|determin\w+|found|find|stated|information|enough|sufficient|discuss\w*|described?)\b
-    | \bcannot\s+(?:be\s+)?(?:\w+\s+)?(?:tell|say|answer\w*|determin\w+|find|found|know\w*|provide)\b
-    | \b(?:i|we)\s+(?:am|['’]m|are)\s+(?:not\s+sure|unsure|sorry|unable|not\s+able)
-    | \bunanswerable\b | \bno\s+(?:information|mention|answer|passage|document)\b
-    | \bnot\s+(?:mentioned|specified|stated|provided|known|given|told|in\s+the\s+(?:passage|document|text|context)s?)\b
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
 
 
 def normalised(text: str) -> str:
@@ -118,16 +104,6 @@ def keeps_form(reply: str, form: str | dict[str, object]) -> float:
     except FormatError:
         return 0.0
     return 1.0
-
-
-def abstains(reply: str) -> bool:
-    """Whether the reply says that it does not know, or that the documents do not: in a phrase of its first sentence,
-    or in any of two. An empty reply says nothing either."""
-    if not reply.strip() or reply.strip() == NOT_TOLD:
-        return True
-    spans = sentence_spans(reply)
-    read = spans if len(spans) <= 2 else spans[:1]
-    return any(_SAYS_NOTHING.search(reply[start:end]) for start, end in read)
 
 
 def right_citations(citations: Sequence[Place], question: Question) -> float | None:

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
-from edge.chat import CERTAINTY, NOT_TOLD, Chat
-from edge.compare_metrics import abstains, measured
+from edge.abstaining import NOT_TOLD, abstains
+from edge.chat import CERTAINTY, Chat
+from edge.compare_metrics import measured
 from edge.compare_types import WAYS, Place, Question, Row
 from edge.errors import ContextOverflow, EdgeError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
+from edge.reading import PATIENCE
 from edge.types import Message, Passage, Retriever, Sampling, Usage
 from edge.words import content_words
 
@@ -77,7 +79,8 @@ class Setup:
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
     k: int = 5
-    prompt_passages: int = 1
+    prompt_passages: int | None = None
+    patience: float = PATIENCE
     certainty: float = CERTAINTY
 
 
@@ -192,7 +195,7 @@ def _plain_prompt(setup: Setup, question: Question, shots: Sequence[Question]) -
 
 
 def _from_passages(
-    setup: Setup, question: Question, adapter: str | None, knowledge: Retriever, prompt_passages: int
+    setup: Setup, question: Question, adapter: str | None, knowledge: Retriever, prompt_passages: int | None
 ) -> _Said:
     """As `Chat` answers, which is how `edge ask` does it."""
     system, earlier = told_before(question, setup.system)
@@ -201,8 +204,9 @@ def _from_passages(
         knowledge=knowledge,
         system=system,
         adapter=adapter,
-        k=max(setup.k, prompt_passages),
+        k=max(setup.k, prompt_passages or 0),
         prompt_passages=prompt_passages,
+        patience=setup.patience,
         certainty=setup.certainty,
     )
     chat.history = earlier

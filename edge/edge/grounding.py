@@ -14,6 +14,7 @@ from edge.compare_types import Question
 from edge.compare_ways import example_reply, oracle_passages, told_before
 from edge.errors import UsageError
 from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
+from edge.reading import find, worth_reading
 from edge.types import Message, Passage, Retriever
 
 
@@ -32,11 +33,12 @@ def ground(
     *,
     system: str | None = None,
     k: int = 5,
-    prompt_passages: int = 1,
+    prompt_passages: int | None = None,
     parameters: int | None = None,
 ) -> Iterator[Grounded]:
-    """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds to a
-    model of so many `parameters` (None: a small one).
+    """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds (None:
+    as many as `Chat` takes at first, where its patience has no end) to a model of so many `parameters` (None: a small
+    one).
 
     Where the question names the passage that tells and search missed it, that one takes the first place: from a
     passage that does not tell, a model would learn to invent. Questions whose documents do not tell get the reply that
@@ -47,9 +49,11 @@ def ground(
         reply = example_reply(question)
         if not reply:
             continue
-        found, given = _telling(knowledge, question, knowledge.search(question.question, k), prompt_passages)
+        searched = find(knowledge, question.question, k)
+        read = prompt_passages or (1 if is_small(parameters) else worth_reading(question.question, searched))
+        found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
-        asked = turn(question.question, found[:prompt_passages], evidence, small=is_small(parameters))
+        asked = turn(question.question, found[:read], evidence, small=is_small(parameters))
         told, earlier = told_before(question, system)
         words = SYSTEM_WITH_PASSAGES if told is None else told
         first = [Message("system", words)] if words else []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, cast
 
-from edge.engines.base import Engine, Token
+from edge.engines.base import Engine, Interrupted, Token
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
 from edge.structured import check, schema_of
@@ -109,7 +109,7 @@ class Model:
         sampling: Sampling | None = None,
         response_format: Mapping[str, Any] | None = None,
         shared: Sequence[str] = (),
-    ) -> Iterator[Delta]:
+    ) -> Generator[Delta, None, None]:
         """Yield the reply as it comes into being; close the iterator to cancel.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
@@ -159,14 +159,25 @@ class Model:
         with self._held():
             return self.engine.score(self._text(prompt), continuations, self._adapter(adapter, scale))
 
-    def warm(self, prompt: Prompt, shared: Sequence[str], *, adapter: str | None = None) -> int | None:
+    def warm(
+        self,
+        prompt: Prompt,
+        shared: Sequence[str],
+        *,
+        adapter: str | None = None,
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         """Compute the KV cache of the longest of `shared`, as `stream` has it, and keep it for prompts to come.
 
-        Its bytes; 0 where it was kept already, None where this engine keeps none or it could not be kept.
+        Its bytes; 0 where it was kept already, None where this engine keeps none, it could not be kept or `stopped`,
+        which is asked many times a second, said so.
         """
         with self._held():
             text = self._text(prompt)
-            return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared))
+            try:
+                return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared), stopped)
+            except Interrupted:
+                return None
 
     def keep(self) -> bool:
         """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept."""
@@ -226,7 +237,7 @@ class Model:
 
     def _stream(
         self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None, shared: Sequence[str]
-    ) -> Iterator[Delta]:
+    ) -> Generator[Delta, None, None]:
         with self._held():
             if adapter is not None:  # it may have been removed since the stream was asked for
                 self._adapter(adapter.name, None)

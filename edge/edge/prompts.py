@@ -40,12 +40,14 @@ def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence
     100 questions), and where the passage was read beforehand that sentence is most of what is left to read: the first
     word comes after 0.9 s with and 0.33 s without.
 
-    A blank line ends a passage, and none stands inside one; passages that follow one another in a document are one.
+    A blank line ends a passage, and none stands inside one. The best passage stands alone and first, as it does where
+    it was read beforehand; of the others those that follow one another in a document are one.
     A sentence that gives orders is nothing to point at.
     """
     if not passages:
         return question
-    blocks = _END.join(numbered(i, passage) for i, passage in enumerate(_neighbours_joined(passages), 1))
+    read = [passages[0], *_neighbours_joined(passages[1:])]
+    blocks = _END.join(numbered(i, passage) for i, passage in enumerate(read, 1))
     pointed = evidence if small or len(passages) > 1 else ()
     best = next((quoted for e in pointed if not orders(quoted := _line(e.quote))), None)
     pointer = f"Most relevant: {best}\n\n" if best else ""
@@ -57,8 +59,7 @@ def shared_beginnings(passages: Sequence[Passage]) -> tuple[str, ...]:
     this first passage. None without passages."""
     if not passages:
         return ()
-    first = _neighbours_joined(passages)[0]
-    return _OPENING, f"{_OPENING}{numbered(1, first)}{_END}"
+    return _OPENING, f"{_OPENING}{numbered(1, passages[0])}{_END}"
 
 
 def numbered(number: int, passage: Passage) -> str:

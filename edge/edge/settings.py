@@ -16,13 +16,14 @@ from edge.errors import UsageError
 class Settings:
     """`model` and `encoder` are paths or library names; None takes the only or the starter one.
 
-    `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages
-    that are looked at for a question. `prompt_passages`: how many of them the model reads. `engine`: "gguf" or
-    "onnx"; None lets the model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or
-    "q4_0". `kv_budget`: gigabytes on the disk for what models have read, 0 keeps none. `provider`: where ONNX computes,
-    "cpu", "cuda" or "dml". `certainty`: the probability below which the documents are said not to tell; 0 answers
-    always. `keep_chats`: whether `edge chat` keeps what is said. `keys`: the table of that name, (action of the app,
-    key) each.
+    `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages that are
+    looked at for a question. `prompt_passages`: how many of them the model reads; None leaves that to the question.
+    `patience`: seconds that reading more than the best of them may take. `engine`: "gguf" or "onnx"; None lets the
+    model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or "q4_0". `kv_budget`:
+    gigabytes on the disk for what models have read, 0 keeps none. `provider`: where ONNX computes, "cpu", "cuda" or
+    "dml". `certainty`: the probability below which the documents are said not to tell; 0 answers always.
+    `keep_chats`: whether `edge chat` keeps what is said. `read_ahead`: whether its model reads passages while
+    nobody asks. `keys`: the table of that name, (action of the app, key) each.
     """
 
     model: str | None = None
@@ -37,12 +38,14 @@ class Settings:
     kv_budget: float = 2.0
     provider: str | None = None
     k: int = 5
-    prompt_passages: int = 1
+    prompt_passages: int | None = None
+    patience: float = 10.0
     certainty: float = 0.5
     temperature: float = 0.0
     max_tokens: int = 512
     theme: str | None = None
     keep_chats: bool = True
+    read_ahead: bool = True
     keys: tuple[tuple[str, str], ...] = ()
 
 

@@ -191,12 +191,14 @@ class Delta:
     """One step of a stream. Every field but `text` is set only on the step where it becomes known.
 
     First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `text` piece by piece,
-    last `finish` and `usage`, and from `Chat` the whole `answer`.
+    last `finish` and `usage`, and from `Chat` the whole `answer`. `further`, before any text, says that the passages
+    that were read do not tell, and that so many more are read now.
     """
 
     text: str = ""
     evidence: tuple[Evidence, ...] | None = None
     prefill: Prefill | None = None
+    further: int | None = None
     finish: Finish | None = None
     usage: Usage | None = None
     answer: Answer | None = None

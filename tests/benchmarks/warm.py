@@ -1,18 +1,21 @@
 """The first word of an answer: passages read beforehand against prompts that are read when they are asked.
 
-    python tests/benchmarks/warm.py FOLDER MODEL.gguf --rows ROWS.jsonl [--limit 50] [--server LLAMA-SERVER]
+    python tests/benchmarks/warm.py FOLDER MODEL.gguf --rows ROWS.jsonl [--limit 50] [--joined 15] [--server PROGRAM]
 
 FOLDER as for retrieval.py. Each question is asked as the first of a chat, of one model file, in turn:
 
   four    the best four passages, read when asked          one     the best passage, read when asked
   warm    the best passage, read beforehand (`edge index warm`) and kept on the disk
+  auto    as `edge ask` does it: as many passages as the question is worth, the best one of them read beforehand
+  cold    as `edge ask` does it, nothing read beforehand
   llama   the four-passage prompt of `four`, on llama-cpp-python's own `Llama` with its RAM cache
   server  the same prompt on llama.cpp's llama-server with its prompt cache, where --server names one
 
-Rows are kept as they come; the same command goes on after a kill. Prints medians of the seconds to the first word and
-to the whole answer, F1 against the known answers with a paired 95 % bootstrap interval against `four`, and whether
-`warm` says token for token what `one` says, which computes the same prompt afresh. Times of one question are taken one
-after the other, so that they meet the same noise.
+`--joined` of the questions are two of the set in one, whose answers stand in different paragraphs. Rows are kept as
+they come; the same command goes on after a kill. Prints, for all, for the plain and for the joined ones, medians of the
+seconds to the first word and to the whole answer, F1 against the known answers (against both, where there are two) with
+a paired 95 % bootstrap interval against `four`, and whether `warm` says token for token what `one` says, which computes
+the same prompt afresh. Times of one question are taken one after the other, so that they meet the same noise.
 """
 
 from __future__ import annotations
@@ -37,17 +40,22 @@ import edge
 from edge.compare_metrics import contains, token_f1
 from edge.compare_statistics import interval
 from edge.model import Model
+from edge.prompts import is_small, turn
+from edge.reading import find
 from edge_index import Index
 
-SYSTEM = "Answer from the passages, with the answer alone, in as few words as possible."
-SAMPLING = edge.Sampling(max_tokens=24)
+SYSTEM = (
+    "Answer from the passages, with the answer alone, in as few words as possible. If the passages do not tell, say "
+    "that they do not tell."
+)
+SAMPLING = edge.Sampling(max_tokens=40)
 CONTEXT = 2048
 
 Answered = tuple[str, float, float]
 """Text, seconds to the first word, seconds to the end."""
 
 
-def chat_way(model: Model, index: Index, passages: int) -> Callable[[str], Answered]:
+def chat_way(model: Model, index: Index, passages: int | None) -> Callable[[str], Answered]:
     def ask(question: str) -> Answered:
         chat = edge.Chat(model, knowledge=index, system=SYSTEM, prompt_passages=passages, certainty=0.0)
         began, first, text = perf_counter(), 0.0, ""
@@ -62,9 +70,7 @@ def chat_way(model: Model, index: Index, passages: int) -> Callable[[str], Answe
 
 def prompt_of(model: Model, index: Index, question: str) -> str:
     """What `four` sends."""
-    from edge.prompts import is_small, turn
-
-    passages = index.search(question, 5)
+    passages = find(index, question, 5)
     asked = turn(question, passages[:4], index.evidence(question, passages), small=is_small(model.parameters))
     return model.render([edge.Message("system", SYSTEM), edge.Message("user", asked)])
 
@@ -130,15 +136,58 @@ def timed(pieces: Iterator[str]) -> Answered:
     return text, first, perf_counter() - began
 
 
-def questions(folder: Path, limit: int) -> list[dict[str, Any]]:
+def questions(folder: Path, limit: int, joined: int) -> list[dict[str, Any]]:
+    """Plain ones and, spread among them, joined ones, each with the texts of its answers."""
     known = read_questions(folder, answered=True)
     random.Random(7).shuffle(known)
-    return known[:limit]
+    plain = [asked(question) for question in known[:limit]]
+    pairs = [
+        (first, second)
+        for first, second in zip(known[-1::-2], known[-2::-2], strict=False)
+        if (first["document"], first["paragraph"]) != (second["document"], second["paragraph"])
+    ]
+    for number, (first, second) in enumerate(pairs[:joined]):
+        both = {"question": f"{first['question'].strip()} And {lowered(second['question'].strip())}", "joined": True}
+        both["answers"] = [f"{one} {other}" for one in texts(first) for other in texts(second)]
+        both["parts"] = [texts(first), texts(second)]
+        plain.insert((number + 1) * (limit // joined + 1) - 1, both)
+    return plain
 
 
-def report(rows: list[dict[str, Any]]) -> None:
+def asked(question: dict[str, Any]) -> dict[str, Any]:
+    return {"question": question["question"], "joined": False, "answers": texts(question), "parts": [texts(question)]}
+
+
+def texts(question: dict[str, Any]) -> list[str]:
+    return [answer["text"] for answer in question["answers"]]
+
+
+def lowered(question: str) -> str:
+    """In the middle of a sentence; only the word that asks is known to be no name."""
+    first, _, rest = question.partition(" ")
+    asking = first.lower() in {
+        "who",
+        "what",
+        "which",
+        "when",
+        "where",
+        "why",
+        "how",
+        "in",
+        "on",
+        "to",
+        "by",
+        "the",
+        "did",
+    }
+    return f"{first.lower()} {rest}" if asking else question
+
+
+def report(rows: list[dict[str, Any]], title: str) -> None:
     four = {row["question"]: row for row in rows if row["way"] == "four"}
-    print(f"{len(four)} questions\n| | first word, s | whole answer, s | F1 | against four | answer in reply |")
+    print(
+        f"\n{title}: {len(four)} questions\n| | first word, s | whole answer, s | F1 | against four | answer in reply |"
+    )
     print("|---|--:|--:|--:|--:|--:|")
     for way in dict.fromkeys(row["way"] for row in rows):
         own = [row for row in rows if row["way"] == way]
@@ -148,14 +197,18 @@ def report(rows: list[dict[str, Any]]) -> None:
         low, high = interval(differences)
         gain = f"{statistics.fmean(differences):+.3f} ({low:+.3f} to {high:+.3f})"
         print(f"| {way} | {first:.2f} | {whole:.2f} | {f1:.3f} | {gain} | {told:.3f} |")
-    for way in ("one", "four", "llama", "server"):
-        warm = {row["question"]: row["first"] for row in rows if row["way"] == "warm"}
-        ratios = [row["first"] / warm[row["question"]] for row in rows if row["way"] == way and row["question"] in warm]
-        if ratios:
-            print(f"first word, {way} over warm: median {statistics.median(ratios):.1f}")
+    for ours in ("warm", "auto"):
+        first = {row["question"]: row["first"] for row in rows if row["way"] == ours}
+        for way in ("one", "four", "llama", "server"):
+            ratios = [
+                row["first"] / first[row["question"]] for row in rows if row["way"] == way and row["question"] in first
+            ]
+            if ratios:
+                print(f"first word, {way} over {ours}: median {statistics.median(ratios):.1f}")
     one = {row["question"]: row["text"] for row in rows if row["way"] == "one"}
     same = [row["text"] == one[row["question"]] for row in rows if row["way"] == "warm" and row["question"] in one]
-    print(f"warm says what one says: {sum(same)} of {len(same)}")
+    if same:
+        print(f"warm says what one says: {sum(same)} of {len(same)}")
 
 
 def main() -> None:
@@ -164,23 +217,27 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("--ways", default="four,one,warm,llama")
+    parser.add_argument("--joined", type=int, default=15)
+    parser.add_argument("--ways", default="four,one,warm,auto,llama")
     parser.add_argument("--server", help="the llama-server program")
     options = parser.parse_args()
     done = [json.loads(line) for line in options.rows.read_text().splitlines()] if options.rows.exists() else []
     seen = {(row["way"], row["question"]) for row in done}
     ways = options.ways.split(",") + (["server"] if options.server else [])
-    asked = questions(options.folder, options.limit)
+    asked = questions(options.folder, options.limit, options.joined)
     server = None
     with (
         tempfile.TemporaryDirectory() as folder,
         edge.load(options.model, context=CONTEXT, kv_budget=0) as cold,
         edge.load(options.model, context=CONTEXT, kv_budget=0) as lone,  # else `one` would find what `four` has read
+        edge.load(options.model, context=CONTEXT, kv_budget=0) as fresh,
         edge.load(options.model, context=CONTEXT, kv_budget=20) as kept,
+        edge.load(options.model, context=CONTEXT, kv_budget=20) as usual,
         Index.open(folder) as index,
     ):
         index.add([options.folder / "docs"])
         asking = {"four": chat_way(cold, index, 4), "one": chat_way(lone, index, 1), "warm": chat_way(kept, index, 1)}
+        asking |= {"auto": chat_way(usual, index, None), "cold": chat_way(fresh, index, None)}
         if "llama" in ways:
             asking["llama"] = llama_way(options.model, cold, index)
         if options.server:
@@ -188,7 +245,7 @@ def main() -> None:
         began, sizes = perf_counter(), []
         warming = edge.Chat(kept, knowledge=index, system=SYSTEM)
         for question in asked:
-            found = index.search(question["question"], 5)
+            found = find(index, question["question"], 5)
             if found and (size := warming.warm(found[0])):
                 sizes.append(size)
         if sizes:
@@ -202,15 +259,18 @@ def main() -> None:
                     if (way, question["question"]) in seen:
                         continue
                     text, first, seconds = asking[way](question["question"])
-                    answers = [answer["text"] for answer in question["answers"]]
-                    row = {"way": way, "question": question["question"], "text": text, "first": first}
-                    row |= {"seconds": seconds, "f1": token_f1(text, answers), "contains": contains(text, answers)}
+                    row = {"way": way, "question": question["question"], "joined": question["joined"], "text": text}
+                    row |= {"first": first, "seconds": seconds, "f1": token_f1(text, question["answers"])}
+                    row["contains"] = statistics.fmean(contains(text, part) for part in question["parts"])
                     done.append(row)
                     file.write(json.dumps(row) + "\n")
                     file.flush()
         if server is not None:
             server.terminate()
-    report(done)
+    report(done, "All")
+    for title, joined in (("Plain", False), ("Two in one", True)):
+        if options.joined and options.limit:
+            report([row for row in done if row["joined"] is joined], title)
 
 
 if __name__ == "__main__":

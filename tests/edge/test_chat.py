@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,17 +74,18 @@ def test_the_model_reads_the_best_passages_and_the_answer_names_them() -> None:
     assert engine.prompts[0].rstrip().endswith("Question: Who?\n<|assistant|>")
 
 
-def test_passages_that_follow_one_another_are_read_as_one_in_their_order() -> None:
-    first, second, other = passage(1), passage(2), passage(3)
+def test_further_passages_that_follow_one_another_are_read_as_one_in_their_order() -> None:
+    best, first, second, other = passage(0), passage(1), passage(2), passage(3)
     second = replace(second, document=first.document, start=first.end + 2, end=first.end + 9, text="Then he")
     far = replace(first, start=5000, end=5010, text="Elsewhere.")
     _, engine = make()
-    Chat(Model(engine), knowledge=Shelf(second, other, far, first), prompt_passages=4).ask("Who?")
+    Chat(Model(engine), knowledge=Shelf(best, second, other, far, first), prompt_passages=5).ask("Who?")
     blocks = engine.prompts[0].split("\n\n")
     assert [block for block in blocks if block.startswith("[")] == [
-        f"[1] {first.text}\nThen he",
-        f"[2] {other.text}",
-        "[3] Elsewhere.",
+        f"[1] {best.text}",
+        f"[2] {first.text}\nThen he",
+        f"[3] {other.text}",
+        "[4] Elsewhere.",
     ]
 
 
@@ -327,3 +329,62 @@ def test_what_a_question_is_sent_as_is_known_before_the_first_word() -> None:
     chat, _ = make(knowledge=Shelf())
     chat.ask("Who?")
     assert chat.prompt[-1] == Message("user", "Who?")
+
+
+def unsure(*replies: str, count: int = 3, **options: Any) -> tuple[Chat, ScriptedEngine]:
+    """A chat of a large model with passages of which the best stands out."""
+    engine = ScriptedEngine(replies)
+    engine.parameters = 3_800_000_000
+    best = replace(passage(0), score=0.9)
+    others = [replace(passage(i), score=0.5) for i in range(1, count)]
+    return Chat(Model(engine), knowledge=Shelf(best, *others), **options), engine
+
+
+def blocks(prompt: str) -> int:
+    return prompt.count(TEXT)
+
+
+def test_where_the_best_passage_does_not_tell_the_next_are_read_and_nothing_else_is_shown() -> None:
+    chat, engine = unsure("The passage does not tell.", "Rollo led the Normans.")
+    deltas = list(chat.stream("Who led the Normans?"))
+    assert [blocks(prompt) for prompt in engine.prompts] == [1, 3]
+    assert [delta.further for delta in deltas if delta.further] == [2]
+    assert "".join(delta.text for delta in deltas) == "Rollo led the Normans."
+    answer = deltas[-1].answer
+    assert answer is not None
+    assert (answer.text, len(answer.passages)) == ("Rollo led the Normans.", 3)
+    assert [message.content for message in chat.history[1:]] == ["Rollo led the Normans."]
+    assert blocks(chat.history[0].content) == 3
+    assert answer.usage.cached_tokens == 0, "what this question has read itself was not there when it came"
+
+
+def test_where_none_tells_the_reply_is_shown_as_it_is() -> None:
+    chat, engine = unsure("The passage does not tell.", "The passages do not tell.")
+    assert chat.ask("Who led the Normans?").text == "The passages do not tell."
+    assert len(engine.prompts) == 2
+
+
+def test_an_answer_from_the_best_passage_is_streamed_word_by_word() -> None:
+    chat, engine = unsure("Rollo led the Normans.")
+    deltas = list(chat.stream("Who led the Normans?"))
+    assert [delta.text for delta in deltas if delta.text] == ["Rollo", " led", " the", " Normans."]
+    assert [blocks(prompt) for prompt in engine.prompts] == [1]
+
+
+def test_patience_and_a_number_of_passages_hold_what_is_read() -> None:
+    for options, read in (({"patience": 0.0}, [1]), ({"prompt_passages": 2}, [2]), ({"patience": 1e9}, [1, 3])):
+        chat, engine = unsure("The passage does not tell.", **options)
+        engine.prefill_rate = 100.0
+        chat.ask("Who led the Normans?")
+        assert [blocks(prompt) for prompt in engine.prompts] == read
+
+
+def test_a_question_that_is_cancelled_while_it_goes_on_reading_leaves_no_turn() -> None:
+    chat, engine = unsure("The passage does not tell.", "Rollo led the Normans.")
+    stream = chat.stream("Who led the Normans?")
+    while not next(stream).further:
+        pass
+    stream.close()  # type: ignore[attr-defined]
+    assert chat.history == []
+    assert chat.ask("Who led the Normans?").text == "Rollo led the Normans."
+    assert len(engine.prompts) == 2

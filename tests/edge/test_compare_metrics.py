@@ -8,7 +8,7 @@ import string
 
 import pytest
 
-from edge.compare_metrics import abstains, contains, exact, keeps_form, measured, right_citations, rouge_l, token_f1
+from edge.compare_metrics import contains, exact, keeps_form, measured, right_citations, rouge_l, token_f1
 from edge.compare_skills import SKILLS, skilled
 from edge.compare_types import Place, Question
 from skill_answers import RIGHT
@@ -86,40 +86,6 @@ def test_rouge_l_is_the_longest_common_subsequence() -> None:
     assert rouge_l("a b c d e", "a c e") == pytest.approx(2 * 3 / 8)
     assert rouge_l("", "a") == 0
     assert rouge_l("Same words.", "same WORDS") == 1
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "",
-        "The documents do not tell.",
-        "The passages don't say when the pump was made.",
-        "The text does not mention a date. It speaks of pumps.",
-        "I'm sorry, but I cannot answer that.",
-        "It is not specified in the passage.",
-        "There is no information about that.",
-        "That is unanswerable.",
-        "I do not know.",
-        "The answer cannot be determined from the passage.",
-    ],
-)
-def test_saying_that_it_is_not_told(reply: str) -> None:
-    assert abstains(reply)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "Rollo was the Norse leader.",
-        "The pump does not need oil.",
-        "No.",
-        "He was not a king, and not the duke of Normandy either.",
-        "It is known as the red planet.",
-        "Rollo. He ruled for years. The passage does not say how many.",
-    ],
-)
-def test_an_answer_is_no_silence(reply: str) -> None:
-    assert not abstains(reply)
 
 
 def test_a_form_is_kept_by_the_whole_reply() -> None:

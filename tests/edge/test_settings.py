@@ -14,7 +14,8 @@ def test_flags_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
     environment = {"EDGE_MODEL": "from-environment", "EDGE_K": "8"}
     settings = load_settings({"k": 9, "model": None}, environment=environment, config=config)
     assert (settings.model, settings.k, settings.temperature, settings.context) == ("from-environment", 9, 1.0, 512)
-    assert settings.prompt_passages == 1
+    assert settings.prompt_passages is None
+    assert load_settings({}, environment={"EDGE_PROMPT_PASSAGES": "3"}).prompt_passages == 3
 
 
 @pytest.mark.parametrize(

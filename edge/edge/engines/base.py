@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +19,10 @@ class Token:
 
     text: str
     finish: Finish | None = None
+
+
+class Interrupted(Exception):
+    """What was being computed was given up because somebody asked for that; the engine is usable."""
 
 
 def check_length(tokens: int, context: int) -> None:
@@ -40,6 +44,8 @@ class Engine(Protocol):
     context: int
     parameters: int | None
     """How many weights the model has, roughly; None where that is not known."""
+    prefill_rate: float
+    """Roughly how many tokens of a prompt it reads a second (`machine.prefill_rate`)."""
     device: str
     """Where it computes, for people: "CPU, 2 threads"."""
 
@@ -76,10 +82,17 @@ class Engine(Protocol):
         `prompt`. The KV of the prompt is kept as by `stream`.
         """
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         """Compute `prompt` up to its last cut and keep the state, unless it is kept already.
 
         The bytes of the state; 0 where it was there, None where this engine keeps none or it could not be kept.
+        Raises Interrupted soon after `stopped` says so.
         """
 
     def keep(self) -> bool:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.engines.base import Token, check_length
+from edge.engines.base import Interrupted, Token, check_length
 from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
@@ -23,7 +24,7 @@ from edge.engines.keeper import Keeper
 from edge.engines.lookup import LONGEST, Drafter, Pace
 from edge.engines.sampling import log_probability
 from edge.errors import AdapterError, ModelError, UsageError
-from edge.machine import physical_cores
+from edge.machine import physical_cores, prefill_rate
 from edge.types import Adapter, Message, Prefill, Sampling
 
 if TYPE_CHECKING:
@@ -46,6 +47,9 @@ EXACT = (F16, BF16)
 among its threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of
 the same size, it sums in f32 and in one way for batches of up to 63 tokens. Its price is a slower prefill, a tenth at
 300 tokens and a fifth at 800, because there is no tiled routine for it: nobody pays that unasked."""
+
+_ABORTED = 2
+"""What llama_decode returns when its callback asks it to stop."""
 
 KINDS = (2, 4, 8)
 """From how many rows on llama.cpp may take another matrix routine, which may round differently: interleaved weights go
@@ -105,6 +109,7 @@ class LlamaCppEngine:
             undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
             self._lookup = lookup and not layers and undoes
             kv_types = self._make_context(threads)
+            self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=bool(layers))
             processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
             self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
             self._kept.numbers = (self.context, *kv_types, threads, self.device)
@@ -162,20 +167,29 @@ class LlamaCppEngine:
             scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
         return scores
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         tokens = self._vocabulary.prompt_tokens(prompt)
         places = self._places(prompt, tokens, cuts)
         if not self._kept.budget or not places:
             return None
         self._use_adapter(adapter)
-        states, beginning = self._kept.states(self._kv_key, hashing=True), tokens[: places[-1]]
+        # Hashing a model takes seconds, in which nothing can be interrupted.
+        states = self._kept.states(self._kv_key, hashing=stopped is None)
+        beginning = tokens[: places[-1]]
         if states is None or beginning in states:
             return None if states is None else 0
         check_length(len(beginning), self.context)
         self._go_back(self._last_place(places, _common_prefix(self._tokens, tokens)))
         self._pieces_of = places
-        for start, end in _pieces(len(self._tokens), places[-1], places):
-            self._compute(tokens[start:end])
+        with self._interruptible(stopped):
+            for start, end in _pieces(len(self._tokens), places[-1], places):
+                self._compute(tokens[start:end])
         state = self._state()
         return len(state) if states.put(beginning, state) else None
 
@@ -317,6 +331,19 @@ class LlamaCppEngine:
         written = self._lib.llama_state_seq_get_data(self._ctx, buffer, size, 0)
         return ctypes.string_at(buffer, written)
 
+    @contextmanager
+    def _interruptible(self, stopped: Callable[[], bool] | None) -> Iterator[None]:
+        """Within this llama.cpp asks `stopped` between two operations: some microseconds each, too dear for always."""
+        if stopped is None:
+            yield
+            return
+        callback = self._lib.ggml_abort_callback(lambda _: stopped())
+        self._lib.llama_set_abort_callback(self._ctx, callback, None)
+        try:
+            yield
+        finally:
+            self._lib.llama_set_abort_callback(self._ctx, self._lib.ggml_abort_callback(), None)
+
     def _compute(self, tokens: list[int], *, every: bool = False) -> None:
         """Append to the KV. `every`: logits of all of them, not of the last one only."""
         n = len(tokens)
@@ -326,6 +353,10 @@ class LlamaCppEngine:
         if every:
             batch.logits = flags
         status = self._lib.llama_decode(self._ctx, batch)
+        if status == _ABORTED:
+            if not self._lib.llama_memory_seq_rm(self._memory, 0, len(self._tokens), -1):
+                self._forget()
+            raise Interrupted
         if status:
             self._forget()
             raise ModelError(f"llama.cpp could not compute {n} tokens (status {status}): {last_error()}")

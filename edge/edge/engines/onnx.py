@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from edge.engines.genai import bindings, load_model, providers, read_configurati
 from edge.engines.sampling import Sampler, log_probability
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ModelError
-from edge.machine import physical_cores
+from edge.machine import physical_cores, prefill_rate
 from edge.types import Adapter, Message, Prefill, Sampling
 
 BATCH = 64
@@ -57,6 +57,7 @@ class OnnxEngine:
         threads = threads or physical_cores()
         self._model: Any = load_model(path, threads=threads, provider=provider)
         device = str(self._model.device_type)
+        self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=device != "CPU")
         self.device = f"CPU, {threads} threads" if device == "CPU" else device
         self._adapters = _Adapters(self._og, self._model)
         self._generator: Any = None
@@ -120,7 +121,13 @@ class OnnxEngine:
             scores.append(score)
         return scores
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
         return None
 
@@ -299,7 +306,13 @@ class _Adapters:
         self._store.unload(_label(name, 1.0))
         del self._paths[name]
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
         return None
 

@@ -31,6 +31,7 @@ class ScriptedEngine:
         self.context = context
         self.device = "a script"
         self.parameters: int | None = None
+        self.prefill_rate = math.inf
         self.delay = delay
         self.prompts: list[str] = []
         self.adapters: dict[str, Adapter] = {}
@@ -79,7 +80,13 @@ class ScriptedEngine:
         check_length(max(map(self.count, [prompt + continuation for continuation in continuations])), self.context)
         return [-math.log(len(continuations))] * len(continuations)
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int]) -> int | None:
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
         return None
 
     def keep(self) -> bool:

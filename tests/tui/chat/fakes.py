@@ -55,7 +55,8 @@ class Shelf:
         found = []
         for name, text in self.texts.items():
             start, end = text.index(VALVES), text.index("10 A.") + 5
-            found.append(Passage(text[start:end], name, 12, "Maintenance", start, end, 0.9, "0" * 64))
+            score = 0.9 / (1 + len(found))
+            found.append(Passage(text[start:end], name, 12, "Maintenance", start, end, score, "0" * 64))
         return found[:k]
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
@@ -119,6 +120,13 @@ class Watched(ScriptedEngine):
     def close(self) -> None:
         self.closed = True
         super().close()
+
+
+def large(*replies: str, by: Callable[[str], str] | None = None) -> ScriptedEngine:
+    """An engine of a size that reads as many passages as a question is worth; `by` replies to the prompt."""
+    engine = ScriptedEngine(by or replies)
+    engine.parameters = 3_800_000_000
+    return engine
 
 
 def session(

@@ -24,7 +24,21 @@ from edge_tui.chat.widgets.answer import AnswerView
 from edge_tui.chat.widgets.conversation import HelpNote
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, click, screen_text, send, session, until
+from tui.chat.fakes import (
+    MANUAL,
+    MOTOR,
+    SEAL,
+    TYPE,
+    VALVES,
+    Shelf,
+    Watched,
+    click,
+    large,
+    screen_text,
+    send,
+    session,
+    until,
+)
 
 
 def drive(chat: Session, play: Callable[[ChatApp, Any], Awaitable[None]], size: tuple[int, int] = (120, 40)) -> ChatApp:
@@ -231,6 +245,44 @@ def test_a_click_on_a_mark_shows_its_source() -> None:
         await click(pilot, r"230 V\. \[(3)\]", lambda: marked(app) == MOTOR)
 
     drive(session(MOTOR, knowledge=Shelf(MANUAL)), play)
+
+
+def test_words_appear_while_somebody_types_without_a_pause() -> None:
+    words = [f"word{i}" for i in range(200)]
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await ready(app, pilot)
+        await send(pilot, "a long story")
+        await until(pilot, lambda: "word0" in screen_text(app))
+        seen = set()
+        while app.session.state != "ready":
+            await pilot.press("x")
+            seen.add(screen_text(app).count("word"))
+        assert len(seen) > 5, seen
+        await answered(app, pilot)
+        assert "word199" in screen_text(app)
+
+    drive(session(engine=ScriptedEngine([" ".join(words)], delay=0.01)), play)
+
+
+def test_going_on_to_further_passages_is_shown_until_the_words_come() -> None:
+    gate = threading.Event()
+
+    def reply(prompt: str) -> str:
+        if prompt.count(VALVES) == 1:
+            return "The passage does not tell."
+        assert gate.wait(20)
+        return SEAL
+
+    async def play(app: ChatApp, pilot: Any) -> None:
+        await ready(app, pilot)
+        await send(pilot, "how often?")
+        await until(pilot, lambda: "What was read does not tell; reading one more" in screen_text(app))
+        gate.set()
+        await answered(app, pilot)
+        assert "does not tell" not in screen_text(app)
+
+    drive(session(knowledge=Shelf(MANUAL, MANUAL), engine=large(by=reply)), play)
 
 
 def test_the_quote_is_in_view_on_a_small_terminal() -> None:

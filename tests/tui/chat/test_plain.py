@@ -20,7 +20,7 @@ from edge.model import Model
 from edge.types import Sampling
 from edge_tui.chat.keeping import Keeping
 from edge_tui.chat.plain import PlainChat
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, session
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
 
 ROOT = Path(__file__).resolve().parents[3]
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -379,3 +379,11 @@ def test_the_first_steps_are_told_in_lines(edge_home: Path) -> None:
     _, out, _ = talk("/welcome")
     assert "No model is here yet; run: edge models pull starter" in out
     assert "edge opens no network connection" in out
+
+
+def test_going_on_to_further_passages_is_told() -> None:
+    engine = large("The passage does not tell.", SEAL)
+    status, out, err = talk("how often?", knowledge=Shelf(MANUAL, MANUAL), engine=engine)
+    assert status == 0
+    assert "What was read does not tell; reading one more passage." in err
+    assert "does not tell" not in out

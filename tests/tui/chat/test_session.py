@@ -12,10 +12,10 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelError
 from edge.model import Model
-from edge_tui.chat.events import Adapted, Added, Event, Finished, Found, Idle, Loaded, Reading, Trouble, Words
+from edge_tui.chat.events import Adapted, Added, Event, Finished, Found, Further, Idle, Loaded, Reading, Trouble, Words
 from edge_tui.chat.session import Session
 from edge_tui.chat.worker import Worker
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, session
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, large, session
 
 
 def opened(chat: Session) -> list[Event]:
@@ -49,6 +49,15 @@ def test_evidence_first_then_words_then_the_whole_answer() -> None:
     assert isinstance(done, Finished)
     assert done.markdown == f"{SEAL} [\\[1\\]](#source-1) *Keep a spare one at home.°*"
     assert chat.answer == f"{SEAL} Keep a spare one at home."
+
+
+def test_going_on_to_further_passages_is_told_before_the_words() -> None:
+    chat = session(knowledge=Shelf(MANUAL, MANUAL, MANUAL), engine=large("The passage does not tell.", SEAL))
+    opened(chat)
+    events = list(chat.ask("how often?"))
+    assert [str(event) for event in of(Further, events)] == ["What was read does not tell; reading 2 more passages."]
+    assert "".join(event.text for event in of(Words, events)) == SEAL
+    assert chat.answer == SEAL
 
 
 def test_every_source_stands_literally_in_its_document() -> None:

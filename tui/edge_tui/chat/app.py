@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import ClassVar, Protocol, runtime_checkable
 
 from textual import work
@@ -18,6 +19,7 @@ from textual.markup import escape
 from textual.screen import Screen
 from textual.timer import Timer
 
+from edge.machine import on_battery
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, markdown, offers, slash, themes
 from edge_tui.chat import keys as keyboard
@@ -52,6 +54,8 @@ View = AnswerView | AddingNote | Taker | None
 
 _BREAKPOINTS = [(0, "-narrow"), (WIDE, "-wide")]
 _FRAMES = 25
+_BETWEEN_KEYS = 0.25
+"""Seconds without a key after which nobody is typing."""
 _PATIENCE = 3.0
 
 
@@ -97,7 +101,7 @@ class ChatApp(App[None]):
             self.register_theme(own)
         self.keymap = keyboard.keymap({}) if keymap is None else dict(keymap)
         self.session = session
-        self.worker = Worker()
+        self.worker = Worker(self._read_ahead)
         self._wanted_theme = themes.COLOURLESS if colourless else themes.named(theme)
         self._welcome = welcome
         self.conversation = Conversation()
@@ -112,6 +116,7 @@ class ChatApp(App[None]):
         self._instead: Callable[[str], Awaitable[None]] | None = None
         self._views: deque[View] = deque()
         self._prefill: Prefill | None = None
+        self._typed = 0.0
         self._loading = True
         self._writing = False
         self._progress: AddProgress | None = None
@@ -160,6 +165,12 @@ class ChatApp(App[None]):
             self._timer.resume()
         self._show_status()
 
+    def _read_ahead(self, stopped: Callable[[], bool]) -> bool:
+        """On the worker's thread, when it is idle."""
+        more = not on_battery() and self.session.read_ahead(stopped)
+        self.call_later(self._show_status)
+        return more
+
     def note_progress(self, progress: AddProgress) -> None:
         """Called on the worker's thread."""
         self.worker.events.append(events.Adding(progress))
@@ -168,12 +179,21 @@ class ChatApp(App[None]):
         """Draw what came since the last frame."""
         for event in self.worker.drain():
             await self._show(event)
-        view = self._views[0] if self._views else None
-        if isinstance(view, AnswerView | Taker) and view.is_attached:
-            await view.flush()
+        if monotonic() - self._typed > _BETWEEN_KEYS:
+            await self._draw_words()
         self._show_status()
         if not self._views and not self._loading and self._timer is not None:
             self._timer.pause()
+
+    async def _draw_words(self) -> None:
+        view = self._views[0] if self._views else None
+        if isinstance(view, AnswerView | Taker) and view.is_attached:
+            await view.flush()
+
+    def on_text_area_changed(self) -> None:
+        """While somebody types, words are drawn right behind a key: a layout that begins just before one delays it."""
+        self._typed = monotonic()
+        self.call_after_refresh(self._draw_words)
 
     async def _show(self, event: events.Event) -> None:
         if isinstance(event, events.Loaded):
@@ -221,6 +241,8 @@ class ChatApp(App[None]):
             self.call_after_refresh(self.worker.drawn.set)
         elif isinstance(event, events.Reading):
             self._prefill = event.prefill
+        elif isinstance(event, events.Further):
+            view.note(str(event))
         elif isinstance(event, events.Words):
             view.note()
             self._writing = True
@@ -254,6 +276,7 @@ class ChatApp(App[None]):
             prefill=self._prefill,
             writing=self._writing,
             adding=self._progress,
+            ahead=self.session.ahead.progress,
         )
 
     # What the person does -----------------------------------------------------------------------------------

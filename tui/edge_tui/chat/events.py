@@ -102,6 +102,17 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
+class Further:
+    """What was read does not tell: so many more passages are read before anything is said."""
+
+    passages: int
+
+    def __str__(self) -> str:
+        more = "one more passage" if self.passages == 1 else f"{self.passages} more passages"
+        return f"What was read does not tell; reading {more}."
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     text: str
 
@@ -211,7 +222,7 @@ class Idle:
 
 
 Event = (
-    Loaded | Found | Reading | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
+    Loaded | Found | Reading | Further | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
     | Brought | Adapted | Switched | Sided | Opened | Aside | Idle
 )  # fmt: skip
 

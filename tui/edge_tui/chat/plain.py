@@ -268,6 +268,8 @@ class _Printer:
         elif isinstance(event, events.Reading) and not self._reading:
             self._reading = True
             self._chat.tell(f"The model reads {event.prefill.total:,} tokens.")
+        elif isinstance(event, events.Further):
+            self._chat.tell(str(event))
         elif isinstance(event, events.Words):
             self._speak(event.text)
         elif isinstance(event, events.Finished):

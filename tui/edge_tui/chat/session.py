@@ -23,12 +23,14 @@ from edge.types import (
     Usage,
 )
 from edge_tui.chat import shelving
+from edge_tui.chat.ahead import Ahead
 from edge_tui.chat.checked import checked
 from edge_tui.chat.choices import adapter_names
 from edge_tui.chat.events import (
     Event,
     Finished,
     Found,
+    Further,
     Loaded,
     Opened,
     Reading,
@@ -60,7 +62,7 @@ class Session(Holding):
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
     `openers` open what is switched to later. `sampling` and `system` count from the next question on. `keeping` keeps
-    what is said.
+    what is said. `read_ahead` is the bytes that may be kept of what `read_ahead` reads.
     """
 
     def __init__(
@@ -72,17 +74,20 @@ class Session(Holding):
         adapter: str | None = None,
         system: str | None = None,
         k: int = 5,
-        prompt_passages: int = 1,
+        prompt_passages: int | None = None,
+        patience: float = 10.0,
         certainty: float = 0.5,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
         keeping: Keeping | None = None,
+        read_ahead: int = 0,
     ) -> None:
         super().__init__(adapter, system, open_knowledge)
         self._open_model = open_model
         self._first_documents = tuple(documents)
         self._k = k
         self._prompt_passages = prompt_passages
+        self._patience = patience
         self._certainty = certainty
         self.sampling = self.first_sampling = sampling or Sampling()
         self._doing: Doing | None = None
@@ -90,6 +95,8 @@ class Session(Holding):
         self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
         self.switching = Switching(self, openers or Openers(), open_model)
         self.keeping = keeping or Keeping()
+        self.ahead = Ahead(read_ahead)
+        self._kept_at: tuple[int, str] | None = None
         self.report: AddReport | None = None
         """What came of the last time that documents were added."""
         self.question = self.answer = ""
@@ -191,6 +198,7 @@ class Session(Holding):
             adapter=self.adapter,
             k=self._k,
             prompt_passages=self._prompt_passages,
+            patience=self._patience,
             certainty=self._certainty,
         )
         yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
@@ -213,6 +221,25 @@ class Session(Holding):
         self.question = self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
         yield from self.keeping.clear()
+
+    def read_ahead(self, stopped: Stopped) -> bool:
+        """While nobody asks, let the model read the next passage beforehand, unless `stopped`; whether there is more.
+
+        What it has read of the conversation is kept before that; where that cannot be, it stays as it is.
+        """
+        model, chat = self.loaded(), self._chat
+        if model is None or chat is None or self._knowledge is None:
+            return False
+        key = (id(model), self.adapter, self._system, self.documents)
+        with suppress(EdgeError):
+            if not self.ahead.wants(key, self._knowledge):
+                return False
+            stand = (len(chat.history), self.answer)
+            if chat.history and stand != self._kept_at and not model.keep():
+                return False
+            self._kept_at = stand
+            self.ahead.read(chat, stopped)
+        return self.ahead.progress is not None
 
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
@@ -295,6 +322,7 @@ class Session(Holding):
             system=self._system,
             k=self._k,
             prompt_passages=self._prompt_passages,
+            patience=self._patience,
             certainty=self._certainty,
             sampling=sampling,
         )
@@ -353,6 +381,8 @@ class _Turn:
                 yield Found(self.sources)
         if delta.prefill is not None:
             yield Reading(delta.prefill)
+        if delta.further is not None:
+            yield Further(delta.further)
         if delta.text:
             if self._first is None:
                 self._first = perf_counter() - self._started

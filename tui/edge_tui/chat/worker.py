@@ -7,13 +7,17 @@ import queue
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from edge.errors import EdgeError
 from edge_tui.chat.events import Event, Found, Idle, Trouble, Words
 
 _DRAWING = 0.2
 """Seconds that the model waits for the drawing at most."""
+
+_REST = 8.0
+"""Seconds without a job after which the thread is idle."""
 
 _NICE = 10
 """How far model and encoder stand back: with 0, keys wait up to 0.1 s for a core while an answer streams."""
@@ -25,7 +29,10 @@ class Worker:
     It is a daemon: somebody who quits while a model loads does not wait for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, idle: Callable[[Callable[[], bool]], bool] | None = None) -> None:
+        """`idle` is called on the thread when nothing was asked for a while, and again as long as it returns True; it
+        is told when it is to stop."""
+        self._idle = idle
         self.events: deque[Event] = deque()
         self.drawn = threading.Event()
         """Set by the app when evidence stands on the screen: the model, which takes all cores, waits for it."""
@@ -66,10 +73,24 @@ class Worker:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def _next(self) -> Iterable[Event] | None:
+        """The next job, waited for."""
+        wait = None if self._idle is None else _REST
+        while True:
+            try:
+                return self._jobs.get(timeout=wait)
+            except queue.Empty:
+                wait = None
+                with suppress(Exception):  # nobody asked for it, and whoever asks next is told what is wrong
+                    wait = 0.0 if self._idle is not None and self._idle(self._asked) else None
+
+    def _asked(self) -> bool:
+        return not self._jobs.empty()
+
     def _run(self) -> None:
         if sys.platform == "linux":  # elsewhere niceness is a process's; threads that are begun here inherit it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             try:
                 for event in job:
                     self.drawn.clear()

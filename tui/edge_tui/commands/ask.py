@@ -52,6 +52,7 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
             adapter=opening.adapter_name(request),
             k=request.settings.k,
             prompt_passages=request.settings.prompt_passages,
+            patience=request.settings.patience,
             certainty=request.settings.certainty,
         )
         if as_json:
@@ -100,7 +101,7 @@ def _print_json(question: str, answer: Answer) -> None:
 
 def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
     """Evidence, words, sources: each as soon as it is known."""
-    from edge_tui.chat.events import printable
+    from edge_tui.chat.events import Further, printable
     from edge_tui.chat.rendering import notes, number_sources
     from edge_tui.commands.output import passing, status
 
@@ -112,6 +113,9 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
             if delta.evidence:
                 sources = number_sources(delta.evidence)
                 _print_sources("Nearest in your documents", sources)
+            if delta.further is not None:
+                show(None)
+                status(str(Further(delta.further)))
             if not delta.text:
                 show(_stage(delta))
                 continue

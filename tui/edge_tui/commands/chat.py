@@ -64,9 +64,11 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         system=request.settings.system,
         k=request.settings.k,
         prompt_passages=request.settings.prompt_passages,
+        patience=request.settings.patience,
         certainty=request.settings.certainty,
         sampling=request.sampling(),
         openers=opening.openers(request),
+        read_ahead=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,
         keeping=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
     )
     if plain:

@@ -100,6 +100,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
             sampling=request.sampling(),
             k=request.settings.k,
             prompt_passages=request.settings.prompt_passages,
+            patience=request.settings.patience,
             certainty=request.settings.certainty,
             skills=skills,
             keep=keep or _place(questions, ".answers.jsonl"),

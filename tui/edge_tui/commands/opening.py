@@ -236,7 +236,7 @@ def cases(questions: Path, settings: Settings) -> list[Case]:
             passages = index.search(question, settings.k)
             evidence = index.evidence(question, passages)
             if passages:
-                found.append(Case(question, tuple(passages[: settings.prompt_passages]), tuple(evidence), told))
+                found.append(Case(question, tuple(passages[: settings.prompt_passages or 1]), tuple(evidence), told))
     finally:
         index.close()
     return found

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_tui.warming import Budget
+
 if TYPE_CHECKING:
     from edge.chat import Chat
     from edge.types import Passage
-    from edge_index import Index
 
 
 @click.command(epilog="Example: edge index warm --index pumps -m phi3")
@@ -36,6 +37,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
     from edge_tui.commands import opening
     from edge_tui.commands.options import Request
     from edge_tui.commands.output import print_json
+    from edge_tui.warming import wanted
 
     request = Request.of(docs=(), adapter=adapter, scale=None, force=False, **told)
     settings = request.settings
@@ -46,7 +48,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
         assert path is not None, "require_index raises"
         index = opening.open_index(path, settings, encoder=False)
         stack.callback(index.close)
-        passages = _wanted(index)[:limit]
+        passages = list(islice(wanted(index), limit))
         model = stack.enter_context(opening.model_loader(request)())
         chat = Chat(model, knowledge=index, system=settings.system, adapter=opening.adapter_name(request))
         done = _Warmed(chat, passages, int(settings.kv_budget * 1e9))
@@ -63,8 +65,8 @@ class _Warmed:
     def __init__(self, chat: Chat, passages: Sequence[Passage], budget: int) -> None:
         self._chat = chat
         self._passages = passages
-        self._budget = budget
-        self._read = self._known = self._bytes = 0
+        self._budget = Budget(budget)
+        self._known = 0
         self._full = self.stopped = False
 
     def run(self) -> None:
@@ -74,18 +76,17 @@ class _Warmed:
             task = bar.add_task("passages", total=len(self._passages)) if bar is not None else None
             try:
                 for number, passage in enumerate(self._passages, 1):
-                    if self._bytes * (1 + 1 / max(1, self._read)) > self._budget:  # one more would drive out the first
+                    if self._budget.used_up:
                         self._full = True
                         break
                     size = self._chat.warm(passage)
                     if size is None:
                         self._full = True
                         break
-                    self._read += bool(size)
                     self._known += not size
-                    self._bytes += size
-                    if self._read == 1 and size:
-                        (warn if size * len(self._passages) > self._budget else status)(self._cost(size))
+                    self._budget.take(size)
+                    if self._budget.read == 1 and size:
+                        (warn if size * len(self._passages) > self._budget.size else status)(self._cost(size))
                     if bar is not None and task is not None:
                         bar.update(task, completed=number)
             except KeyboardInterrupt:
@@ -97,56 +98,25 @@ class _Warmed:
         count = len(self._passages)
         return (
             f"A passage takes some {shown(size)}, all {count:,} of them {shown(size * count)}; the budget is "
-            f"{shown(self._budget)} (kv_budget)."
+            f"{shown(self._budget.size)} (kv_budget)."
         )
 
     @property
     def figures(self) -> dict[str, object]:
         return {
             "passages": len(self._passages),
-            "read": self._read,
+            "read": self._budget.read,
             "known": self._known,
-            "bytes": self._bytes,
+            "bytes": self._budget.spent,
             "full": self._full,
         }
 
     def told(self) -> str:
         from edge_tui.commands.output import size as shown
 
-        ready = self._read + self._known
-        said = f"{ready:,} of {len(self._passages):,} passages are ready, {self._read:,} of them read now"
-        said += f" ({shown(self._bytes)})" if self._bytes else ""
+        read, spent = self._budget.read, self._budget.spent
+        said = f"{read + self._known:,} of {len(self._passages):,} passages are ready, {read:,} of them read now"
+        said += f" ({shown(spent)})" if spent else ""
         if self._full:
             said += "; there is no room for more: raise kv_budget, or this engine keeps none"
         return f"{said}."
-
-
-def _wanted(index: Index) -> list[Passage]:
-    """All passages, those first that earlier answers stood on most often."""
-    passages = [passage for document in index.documents() for passage in index.passages(document.path)]
-    cited: defaultdict[str, list[int]] = defaultdict(list)
-    for document, place in _cited():
-        cited[document].append(place)
-
-    def weight(passage: Passage) -> int:
-        return -sum(passage.start <= place < passage.end for place in cited.get(passage.document, ()))
-
-    return sorted(passages, key=weight)
-
-
-def _cited() -> Iterator[tuple[str, int]]:
-    """Document and place of every source in the kept chats."""
-    from edge import paths
-    from edge.errors import StorageError
-    from edge_tui.chats.store import Store
-
-    file = paths.chats_file()
-    if not file.is_file():
-        return
-    try:
-        with Store(file) as store:
-            for entry in store.chats():
-                for turn in store.turns(entry.id):
-                    yield from ((source.document, source.start) for source in turn.answer.sources)
-    except StorageError:  # an order for want of a better one
-        return

@@ -77,10 +77,11 @@ class AnswerView(Vertical):
 
         A layout costs as much as several tokens. What comes while one is made waits for the next.
         """
-        if not self._pending or (self._growing is not None and not self._growing.done()):
+        if not self._pending:
             return
         words = await self._place()
-        if monotonic() - self._drawn >= max(_REST, _SHARE * words.cost):
+        drawing = self._growing is not None and not self._growing.done()
+        if not drawing and monotonic() - self._drawn >= max(_REST, _SHARE * words.cost):
             text, self._pending = self._pending, ""
             self._growing = asyncio.create_task(words.grow(text))
             self._growing.add_done_callback(self._note_drawn)

@@ -57,6 +57,8 @@ class SidePane(Vertical):
             self._cost.update("reading")
         elif isinstance(event, events.Reading):
             self._cost.update(f"reading {event.prefill.done:,} of {event.prefill.total:,} tokens")
+        elif isinstance(event, events.Further):
+            self._cost.update(str(event))
         elif isinstance(event, events.Words):
             self._words += 1
             self._answer.write(event.text)

@@ -11,6 +11,7 @@ from textual.widgets import Static
 
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import keys
+from edge_tui.chat.ahead import Progress
 from edge_tui.chat.context import meter
 from edge_tui.chat.events import Speed, State
 
@@ -35,6 +36,7 @@ class StatusLine(Static):
         prefill: Prefill | None = None,
         writing: bool = False,
         adding: AddProgress | None = None,
+        ahead: Progress | None = None,
     ) -> None:
         """Draw what changed; cheap to call often."""
         mark = {"ready": "●", "failed": "▲"}.get(state) or _SPINNER[int(monotonic() * 4) % len(_SPINNER)]
@@ -42,6 +44,8 @@ class StatusLine(Static):
             doing = f"{model} · writing" if writing else _reading(prefill)
         else:
             doing = _doing(state, model, adding)
+        if state == "ready" and ahead is not None:
+            doing += f" · reading ahead, {ahead.done:,} of {ahead.total:,}"
         left = f"{mark} {doing}"
         narrow = self.app.size.width < WIDE
         right = " · ".join((*_cost(speed, narrow=narrow), _count(documents, narrow=narrow)))

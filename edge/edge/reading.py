@@ -1,0 +1,78 @@
+"""How many passages a question is worth: each that is read keeps the first word waiting."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+
+from edge.types import Passage, Retriever
+from edge.words import content_words
+
+MOST = 4
+"""Passages that are read for one question."""
+
+PATIENCE = 10.0
+"""Seconds of reading, beyond the best passage, that people are asked to wait for."""
+
+_CHANCE = 0.07
+"""Of a passage to be the one that tells, from which on it is read along."""
+
+_STEEPNESS, _DECAY = 20.0, 0.75
+"""Of the chances below. Fitted by likelihood on SQuAD's articles and four FAQs of Debian packages in equal shares
+(alone: 34 and 0; 14 and 1). The best passage's chance tells those that hold the answer from those that do not with an
+AUROC of 0.91 on the former and 0.68 on the latter. At a chance of 0.07 1.6 passages are read on average and one of
+them holds the answer for 95.1 % of SQuAD's questions: 87.6 % with the best alone, 96.9 % with four."""
+
+_COMPARES = re.compile(
+    r"\b(?:compar\w+|differen\w+|both|respectively|versus|vs|than|in common|similar\w*|each of|relationship between)\b",
+    re.IGNORECASE,
+)
+_JOINED = re.compile(
+    r"[?？؟]\s*|[,;]?\s+(?:and|or)\s+(?=(?:also\s+)?(?:in\s+|on\s+|at\s+|to\s+|by\s+|from\s+)?"
+    r"(?:who|whom|whose|what|which|when|where|why|how)\b)",
+    re.IGNORECASE,
+)
+
+
+def find(knowledge: Retriever, question: str, k: int) -> list[Passage]:
+    """The best `k` passages: for a question that joins several, the best of each in turn and of the whole."""
+    rankings = [knowledge.search(part, k) for part in (*parts(question), question)]
+    found: dict[tuple[str, int], Passage] = {}
+    for passage in (passage for rank in zip_longest(*rankings) for passage in rank if passage is not None):
+        found.setdefault((passage.document, passage.start), passage)
+    return list(found.values())[:k]
+
+
+def parts(question: str) -> list[str]:
+    """The questions that one joins, of those that have two words of content or more; none where it is only one."""
+    pieces = [piece.strip() for piece in _JOINED.split(question)]
+    telling = [piece for piece in pieces if len(content_words(piece)) > 1]
+    return telling if len(telling) > 1 else []
+
+
+def chances(passages: Sequence[Passage]) -> list[float]:
+    """Of each passage to be the one that tells, 1 in all: by how far its score lies below the best, and its rank."""
+    best = max((passage.score for passage in passages), default=0.0)
+    weights = [math.exp(_STEEPNESS * (passage.score - best)) / rank**_DECAY for rank, passage in enumerate(passages, 1)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def worth_reading(question: str, passages: Sequence[Passage]) -> int:
+    """How many of `passages`, best first, a question is worth: those with a chance, or `MOST` of them where it joins or
+    compares."""
+    most = len(passages[:MOST])
+    if parts(question) or _COMPARES.search(question):
+        return most
+    return max(1, sum(chance >= _CHANCE for chance in chances(passages)[:most])) if most else 0
+
+
+def affordable(passages: Sequence[Passage], seconds: Callable[[Passage], float], patience: float) -> int:
+    """How many of the first `MOST` passages can be read when those behind the best may take `patience` seconds."""
+    spent = 0.0
+    for count, passage in enumerate(passages[1:MOST], 1):
+        spent += seconds(passage)
+        if spent > patience:
+            return count
+    return len(passages[:MOST])
