@@ -12,7 +12,7 @@ from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
-from edge.reading import PATIENCE, affordable, find, worth_reading
+from edge.reading import PATIENCE, affordable, find
 from edge.types import (
     Answer,
     Delta,
@@ -151,7 +151,7 @@ class Chat:
         return self._stream(question.strip(), sampling or Sampling())
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
-        passages = find(self.knowledge, question, self.k) if self.knowledge is not None else []
+        passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)
         evidence = find_evidence(self.knowledge, question, passages)
         told = None
         if self.knowledge is not None:
@@ -160,7 +160,7 @@ class Chat:
             if not passages or self._refuses(told):
                 yield from self._not_told(question, evidence, told)
                 return
-        cost, counts, read = _Cost(), self._counts(question, passages), 0
+        cost, counts, read = _Cost(), self._counts(passages, worth), 0
         for count in counts:
             if read:
                 yield Delta(further=count - read)
@@ -168,14 +168,14 @@ class Chat:
             if (yield from self._answered(question, passages, count, evidence, sampling, told, cost, more=more)):
                 return
 
-    def _counts(self, question: str, passages: Sequence[Passage]) -> tuple[int, ...]:
+    def _counts(self, passages: Sequence[Passage], worth: int) -> tuple[int, ...]:
         """How many passages are read and, if these do not tell, how many then."""
         if self.prompt_passages is not None or is_small(self.model.parameters):
             return (min(self.prompt_passages or 1, len(passages)),)
         model = self.model
         rate = model.engine.prefill_rate
         most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.patience)
-        first = min(worth_reading(question, passages), most)
+        first = min(worth, most)
         return (first, most) if first < most else (most,)
 
     def _answered(

@@ -14,7 +14,7 @@ from edge.compare_types import Question
 from edge.compare_ways import example_reply, oracle_passages, told_before
 from edge.errors import UsageError
 from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
-from edge.reading import find, worth_reading
+from edge.reading import find
 from edge.types import Message, Passage, Retriever
 
 
@@ -49,8 +49,8 @@ def ground(
         reply = example_reply(question)
         if not reply:
             continue
-        searched = find(knowledge, question.question, k)
-        read = prompt_passages or (1 if is_small(parameters) else worth_reading(question.question, searched))
+        searched, worth = find(knowledge, question.question, k)
+        read = prompt_passages or (1 if is_small(parameters) else worth)
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))

@@ -70,7 +70,7 @@ def chat_way(model: Model, index: Index, passages: int | None) -> Callable[[str]
 
 def prompt_of(model: Model, index: Index, question: str) -> str:
     """What `four` sends."""
-    passages = find(index, question, 5)
+    passages, _ = find(index, question, 5)
     asked = turn(question, passages[:4], index.evidence(question, passages), small=is_small(model.parameters))
     return model.render([edge.Message("system", SYSTEM), edge.Message("user", asked)])
 
@@ -245,7 +245,7 @@ def main() -> None:
         began, sizes = perf_counter(), []
         warming = edge.Chat(kept, knowledge=index, system=SYSTEM)
         for question in asked:
-            found = find(index, question["question"], 5)
+            found, _ = find(index, question["question"], 5)
             if found and (size := warming.warm(found[0])):
                 sizes.append(size)
         if sizes:

@@ -29,14 +29,9 @@ def test_what_may_as_well_tell_is_read_along(scores: tuple[float, ...], read: in
 
 
 @pytest.mark.parametrize(
-    "question",
-    [
-        "Who led the Normans and when did they settle in France?",
-        "What is the difference between a priory and an abbey?",
-        "When was the first pump built? Who designed the second pump?",
-    ],
+    "question", ["What is the difference between a priory and an abbey?", "What have pumps and fans in common?"]
 )
-def test_a_question_that_joins_or_compares_gets_them_all(question: str) -> None:
+def test_a_question_that_compares_gets_them_all(question: str) -> None:
     assert worth_reading(question, passages(0.9, 0.3, 0.3, 0.3, 0.3)) == 4
 
 
@@ -51,16 +46,16 @@ def test_the_parts_of_a_question() -> None:
 
 
 def test_every_part_is_searched_for_and_the_best_of_each_come_first() -> None:
-    seal, motor, fan = passages(0.9, 0.9, 0.9)
+    seal, motor, fan = passages(0.9, 0.8, 0.4)
 
     class Shelf:
         def search(self, query: str, k: int = 5) -> list[Passage]:
             return [motor, fan][:k] if "motor" in query and "seal" not in query else [seal, fan][:k]
 
     joined = "When is the shaft seal due and what drives the motor shaft?"
-    assert find(Shelf(), joined, 5) == [seal, motor, fan]
-    assert find(Shelf(), joined, 2) == [seal, motor]
-    assert find(Shelf(), "When is the shaft seal due?", 5) == [seal, fan]
+    assert find(Shelf(), joined, 5) == ([seal, motor, fan], 2)
+    assert find(Shelf(), joined, 1) == ([seal], 1)
+    assert find(Shelf(), "When is the shaft seal due?", 5) == ([seal, fan], 1)
 
 
 @pytest.mark.parametrize(("patience", "count"), [(0.0, 1), (1.9, 1), (2.0, 2), (5.0, 3), (60.0, 4)])
