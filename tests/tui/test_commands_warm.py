@@ -66,3 +66,11 @@ def test_without_a_budget_nothing_is_kept(home: Path) -> None:
     assert not (home / "cache" / "kv").exists()
     small = json.loads(edge(home, "index", "warm", "--json", EDGE_KV_BUDGET="0.004").stdout)
     assert (small["read"], small["full"]) == (1, True), "what is there is not driven out by what comes after"
+
+
+def test_a_disk_that_cannot_be_written_is_named(home: Path) -> None:
+    assert edge(home, "index", "add", str(home.parent / "manual.md")).returncode == 0
+    (home / "cache" / "kv").write_text("a file stands where the folder should")
+    done = edge(home, "index", "warm")
+    assert "the KV cache of a prompt cannot be kept in" in done.stdout
+    assert "raise kv_budget" not in done.stdout

@@ -49,6 +49,10 @@ class Engine(Protocol):
     device: str
     """Where it computes, for people: "CPU, 2 threads"."""
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a state could not be kept, where that is the disk's fault."""
+
     def render(self, messages: Sequence[Message]) -> str:
         """The prompt text by the model's own chat template, up to where the assistant begins to speak."""
 

@@ -30,6 +30,11 @@ class Keeper:
         self._states: dict[Key, States] = {}
         self._writer: ThreadPoolExecutor | None = None
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a state could not be written last."""
+        return next((states.trouble for states in self._states.values() if states.trouble), None)
+
     def learn(self, adapter: str, path: Path) -> None:
         """The file that an adapter was loaded from."""
         self._adapters[adapter] = path

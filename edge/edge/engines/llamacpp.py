@@ -117,6 +117,10 @@ class LlamaCppEngine:
             self.close()
             raise
 
+    @property
+    def trouble(self) -> str | None:
+        return self._kept.trouble
+
     def render(self, messages: Sequence[Message]) -> str:
         return self._vocabulary.template.render(messages)
 

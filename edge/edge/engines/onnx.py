@@ -51,6 +51,7 @@ class OnnxEngine:
         self._tokenizer = HuggingFaceTokenizer(path)
         self._ends = self._config.ends | self._tokenizer.ends
         self.parameters = self._config.parameters
+        self.trouble: str | None = None
         self.context = self._choose_context(context)
         if not force and providers(provider) == ["cpu"]:
             check_fit(path, context=self.context)

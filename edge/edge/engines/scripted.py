@@ -32,6 +32,7 @@ class ScriptedEngine:
         self.device = "a script"
         self.parameters: int | None = None
         self.prefill_rate = math.inf
+        self.trouble: str | None = None
         self.delay = delay
         self.prompts: list[str] = []
         self.adapters: dict[str, Adapter] = {}

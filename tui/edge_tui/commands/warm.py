@@ -118,5 +118,6 @@ class _Warmed:
         said = f"{read + self._known:,} of {len(self._passages):,} passages are ready, {read:,} of them read now"
         said += f" ({shown(spent)})" if spent else ""
         if self._full:
-            said += "; there is no room for more: raise kv_budget, or this engine keeps none"
+            trouble = self._chat.model.engine.trouble
+            said += f"; {trouble or 'there is no room for more: raise kv_budget, or this engine keeps none'}"
         return f"{said}."
