@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -42,26 +42,29 @@ class JudgingRetriever(Retriever, Protocol):
     def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
 
 
-class _Cost:
-    """What a question took before its answer: what was cached when it came, seconds of reading that led to no words."""
+@dataclass(slots=True)
+class _Asked:
+    """A question with what was found for it, and what it took before its answer: `read`, the first reading of a prompt,
+    and the `seconds` of readings that led to no words. `told`: how likely the documents tell, as far as it was judged.
+    """
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._first: Prefill | None = None
+    question: str
+    sampling: Sampling
+    passages: list[Passage]
+    evidence: tuple[Evidence, ...]
+    told: float | None = None
+    read: Prefill | None = None
+    seconds: float = 0.0
 
-    def note(self, prefill: Prefill) -> None:
-        self._first = self._first or prefill
-
-    def of(self, usage: Usage) -> Usage:
-        """`usage` with that: what a question has read itself was not cached when it came."""
-        first = self._first or Prefill(0, 0, 0)
-        seconds = usage.prompt_seconds + self.seconds
+    def cost(self, usage: Usage | None = None) -> Usage:
+        """`usage` of the answer, with that: what a question has read itself was not cached when it came."""
+        usage, first = usage or Usage(), self.read or Prefill(0, 0, 0)
         return replace(
             usage,
             prompt_tokens=usage.prompt_tokens or first.total,
             cached_tokens=first.cached,
             restored_tokens=first.restored,
-            prompt_seconds=seconds,
+            prompt_seconds=usage.prompt_seconds + self.seconds,
         )
 
 
@@ -152,20 +155,19 @@ class Chat:
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
         passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)
-        evidence = find_evidence(self.knowledge, question, passages)
-        told = None
+        asked = _Asked(question, sampling, passages, find_evidence(self.knowledge, question, passages))
         if self.knowledge is not None:
-            yield Delta(evidence=evidence)
-            told = self._likely(question, passages)
-            if not passages or self._refuses(told):
-                yield from self._not_told(question, evidence, told)
+            yield Delta(evidence=asked.evidence)
+            asked.told = self._likely(question, passages)
+            if not passages or self._refuses(asked.told):
+                yield from self._not_told(asked)
                 return
-        cost, counts, read = _Cost(), self._counts(passages, worth), 0
+        counts, read = self._counts(passages, worth), 0
         for count in counts:
             if read:
                 yield Delta(further=count - read)
-            read, more = count, count < counts[-1]
-            if (yield from self._answered(question, passages, count, evidence, sampling, told, cost, more=more)):
+            read = count
+            if (yield from self._answered(asked, count, more=count < counts[-1])):
                 return
 
     def _counts(self, passages: Sequence[Passage], worth: int) -> tuple[int, ...]:
@@ -178,21 +180,11 @@ class Chat:
         first = min(worth, most)
         return (first, most) if first < most else (most,)
 
-    def _answered(
-        self,
-        question: str,
-        passages: Sequence[Passage],
-        count: int,
-        evidence: tuple[Evidence, ...],
-        sampling: Sampling,
-        told: float | None,
-        cost: _Cost,
-        *,
-        more: bool,
-    ) -> Generator[Delta, None, bool]:
+    def _answered(self, asked: _Asked, count: int, *, more: bool) -> Generator[Delta, None, bool]:
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
         tell."""
-        prompt, read, ledger = self._fit(question, passages[:count], evidence, sampling)
+        sampling, evidence = asked.sampling, asked.evidence
+        prompt, read, ledger = self._fit(asked.question, asked.passages[:count], evidence, sampling)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared = shared_beginnings(read) if len(prompt) <= 2 else ()
@@ -200,13 +192,13 @@ class Chat:
         if read:
             # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
-            judged = yield from self._judged(prompt, shared, cost)
-        if judged is not None:
-            told = judged if told is None else min(told, judged)
-            if self._refuses(told):
-                if not more:
-                    yield from self._not_told(question, evidence, told, cost.of(Usage()))
-                return not more
+            judged = yield from self._judged(prompt, shared, asked)
+        told = asked.told if judged is None else min(judged, 1.0 if asked.told is None else asked.told)
+        if judged is not None and self._refuses(told):
+            if not more:
+                asked.told = told
+                yield from self._not_told(asked)
+            return not more
         text, held = "", more  # held back is what may become the reply that the passages do not tell
         finish: Finish = "cancelled"
         usage = Usage()
@@ -215,7 +207,7 @@ class Chat:
         try:
             for delta in stream:
                 if delta.prefill is not None:
-                    cost.note(delta.prefill)
+                    asked.read = asked.read or delta.prefill
                     if judged is None:  # else the prompt was read before
                         yield Delta(prefill=delta.prefill)
                 # Many models open with a blank that belongs to the template, not to the answer.
@@ -226,7 +218,7 @@ class Chat:
                 if held and (text or delta.finish):
                     if abstains(text):
                         text = ""
-                        cost.seconds += perf_counter() - began
+                        asked.seconds += perf_counter() - began
                         return False
                     held = not delta.finish and may_abstain(text)
                     piece = "" if held else text
@@ -236,8 +228,8 @@ class Chat:
             stream.close()
             if text and not held:
                 self.history += [prompt[-1], Message("assistant", text)]
-        usage = cost.of(usage)
-        citations, unsupported = cite(text, passages, question)
+        usage = asked.cost(usage)
+        citations, unsupported = cite(text, asked.passages, asked.question)
         answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
         return True
@@ -249,7 +241,7 @@ class Chat:
         return self.knowledge.answerable(question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
     def _judged(
-        self, prompt: Sequence[Message], shared: Sequence[str], cost: _Cost
+        self, prompt: Sequence[Message], shared: Sequence[str], asked: _Asked
     ) -> Generator[Delta, None, float | None]:
         """Read the prompt as the answer will; then, by the model, how likely its passages tell.
 
@@ -265,9 +257,9 @@ class Chat:
         one = Sampling(max_tokens=1)
         for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared):
             if delta.usage is not None:
-                cost.seconds += delta.usage.prompt_seconds
+                asked.seconds += delta.usage.prompt_seconds
             if delta.prefill is not None:
-                cost.note(delta.prefill)
+                asked.read = asked.read or delta.prefill
                 yield Delta(prefill=delta.prefill)
         began = perf_counter()
         try:
@@ -275,21 +267,19 @@ class Chat:
         except ContextOverflow:
             return None
         finally:
-            cost.seconds += perf_counter() - began
+            asked.seconds += perf_counter() - began
         return calibration.probability(odds)
 
     def _refuses(self, told: float | None) -> bool:
         return told is not None and told < self.certainty
 
-    def _not_told(
-        self, question: str, evidence: tuple[Evidence, ...], told: float | None, usage: Usage | None = None
-    ) -> Iterator[Delta]:
-        self.prompt = (*self._system(), Message("user", question))
+    def _not_told(self, asked: _Asked) -> Iterator[Delta]:
+        self.prompt = (*self._system(), Message("user", asked.question))
         self.history += [self.prompt[-1], Message("assistant", NOT_TOLD)]
         ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=NOT_TOLD)
-        usage = usage or Usage()
-        answer = Answer(NOT_TOLD, evidence, (), (), (), usage, ledger, told=told)
+        usage = asked.cost()
+        answer = Answer(NOT_TOLD, asked.evidence, (), (), (), usage, ledger, told=asked.told)
         yield Delta(finish="stop", usage=usage, answer=answer)
 
     def _system(self) -> list[Message]:
