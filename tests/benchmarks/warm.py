@@ -4,7 +4,7 @@
 
 FOLDER as for retrieval.py. Each question is asked as the first of a chat, of one model file, in turn:
 
-  four    the best four passages, read when asked          one     the best passage, read when asked
+  four    the best four passages, read when asked; so three, two and one
   warm    the best passage, read beforehand (`edge index warm`) and kept on the disk
   auto    as `edge ask` does it: as many passages as the question is worth, the best one of them read beforehand
   cold    as `edge ask` does it, nothing read beforehand
@@ -55,8 +55,10 @@ Answered = tuple[str, float, float]
 """Text, seconds to the first word, seconds to the end."""
 
 
-def chat_way(model: Model, index: Index, passages: int | None) -> Callable[[str], Answered]:
+def chat_way(model: Model, index: Index, passages: int | None = None) -> Callable[[str], Answered]:
     def ask(question: str) -> Answered:
+        # All but the fixed words is forgotten: the last question may have been this one, asked in another way.
+        model.generate([edge.Message("system", SYSTEM), edge.Message("user", "")], sampling=edge.Sampling(max_tokens=1))
         chat = edge.Chat(model, knowledge=index, system=SYSTEM, prompt_passages=passages, certainty=0.0)
         began, first, text = perf_counter(), 0.0, ""
         for delta in chat.stream(question, sampling=SAMPLING):
@@ -211,6 +213,30 @@ def report(rows: list[dict[str, Any]], title: str) -> None:
         print(f"warm says what one says: {sum(same)} of {len(same)}")
 
 
+def plot(rows: list[dict[str, Any]], file: Path) -> None:
+    """F1 with its 95 % interval over the median of the seconds to the first word, one point a way."""
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
+    for way in dict.fromkeys(row["way"] for row in rows):
+        own = [row for row in rows if row["way"] == way]
+        first, f1 = statistics.median(row["first"] for row in own), [row["f1"] for row in own]
+        low, high = interval(f1)
+        ours = way in ("warm", "auto", "cold")
+        axes.errorbar(
+            first,
+            statistics.fmean(f1),
+            [[statistics.fmean(f1) - low], [high - statistics.fmean(f1)]],
+            fmt="o" if ours else "s",
+            capsize=3,
+            color="tab:green" if ours else "tab:gray",
+        )
+        axes.annotate(f"{way} ({len(own)})", (first, statistics.fmean(f1)), xytext=(6, 6), textcoords="offset points")
+    axes.set(xscale="log", xlabel="seconds to the first word (median)", ylabel="F1, 95 % interval")
+    axes.grid(alpha=0.3)
+    figure.savefig(file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -219,6 +245,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--joined", type=int, default=15)
     parser.add_argument("--ways", default="four,one,warm,auto,llama")
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw F1 over the first word's seconds")
     parser.add_argument("--server", help="the llama-server program")
     options = parser.parse_args()
     done = [json.loads(line) for line in options.rows.read_text().splitlines()] if options.rows.exists() else []
@@ -229,15 +256,12 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         edge.load(options.model, context=CONTEXT, kv_budget=0) as cold,
-        edge.load(options.model, context=CONTEXT, kv_budget=0) as lone,  # else `one` would find what `four` has read
-        edge.load(options.model, context=CONTEXT, kv_budget=0) as fresh,
         edge.load(options.model, context=CONTEXT, kv_budget=20) as kept,
-        edge.load(options.model, context=CONTEXT, kv_budget=20) as usual,
         Index.open(folder) as index,
     ):
         index.add([options.folder / "docs"])
-        asking = {"four": chat_way(cold, index, 4), "one": chat_way(lone, index, 1), "warm": chat_way(kept, index, 1)}
-        asking |= {"auto": chat_way(usual, index, None), "cold": chat_way(fresh, index, None)}
+        asking = {name: chat_way(cold, index, count) for count, name in enumerate(("one", "two", "three", "four"), 1)}
+        asking |= {"cold": chat_way(cold, index), "warm": chat_way(kept, index, 1), "auto": chat_way(kept, index)}
         if "llama" in ways:
             asking["llama"] = llama_way(options.model, cold, index)
         if options.server:
@@ -267,6 +291,8 @@ def main() -> None:
                     file.flush()
         if server is not None:
             server.terminate()
+    if options.plot:
+        plot([row for row in done if not row["joined"]], options.plot)
     report(done, "All")
     for title, joined in (("Plain", False), ("Two in one", True)):
         if options.joined and options.limit:
