@@ -12,7 +12,7 @@ from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
-from edge.reading import PATIENCE, affordable, find
+from edge.reading import PATIENCE, affordable, find, parts
 from edge.types import (
     Answer,
     Delta,
@@ -163,6 +163,8 @@ class Chat:
                 yield from self._not_told(asked)
                 return
         counts, read = self._counts(passages, worth), 0
+        if counts == (1,) and parts(question) and self.knowledge is not None:
+            asked.passages = self.knowledge.search(question, self.k)  # that of the whole, not of its first part
         for count in counts:
             if read:
                 yield Delta(further=count - read)

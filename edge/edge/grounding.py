@@ -51,6 +51,8 @@ def ground(
             continue
         searched, worth = find(knowledge, question.question, k)
         read = prompt_passages or (1 if is_small(parameters) else worth)
+        if read == 1:  # as Chat does it: that of the whole question, not of its first part
+            searched = knowledge.search(question.question, k)
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))

@@ -388,3 +388,24 @@ def test_a_question_that_is_cancelled_while_it_goes_on_reading_leaves_no_turn() 
     assert chat.history == []
     assert chat.ask("Who led the Normans?").text == "Rollo led the Normans."
     assert len(engine.prompts) == 2
+
+
+class Parts(Shelf):
+    """Finds another passage for each half of a question than for all of it."""
+
+    def search(self, query: str, k: int = 5) -> list[Passage]:
+        first, second, whole = self.passages
+        return [whole if " and " in query else first if "Rollo" in query else second][:k]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "read"), [(None, ["/docs/2.md"]), (3_800_000_000, ["/docs/0.md", "/docs/1.md"])]
+)
+def test_one_passage_is_that_of_the_whole_question_and_several_those_of_its_parts(
+    parameters: int | None, read: list[str]
+) -> None:
+    engine = ScriptedEngine(["Rollo did."])
+    engine.parameters = parameters
+    chat = Chat(Model(engine), knowledge=Parts(*map(passage, range(3))))
+    answer = chat.ask("When did Rollo swear fealty and who was king of France?")
+    assert [p.document for p in answer.passages] == read

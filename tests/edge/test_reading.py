@@ -43,6 +43,7 @@ def test_the_parts_of_a_question() -> None:
     assert parts("Who led the Normans?") == []
     assert parts("Who were Rollo and William?") == []
     assert parts("When was Rollo baptised, and where?") == [], "a word alone finds nothing"
+    assert parts("Who led the Normans of Rouen? " * 5) == [], "a pasted page"
 
 
 def test_every_part_is_searched_for_and_the_best_of_each_come_first() -> None:
