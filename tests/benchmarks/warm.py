@@ -233,6 +233,10 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
         )
         axes.annotate(f"{way} ({len(own)})", (first, statistics.fmean(f1)), xytext=(6, 6), textcoords="offset points")
     axes.set(xscale="log", xlabel="seconds to the first word (median)", ylabel="F1, 95 % interval")
+    ticks = (0.3, 0.5, 1, 2, 3, 5, 10)
+    axes.set_xlim(0.25, 15)
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
     axes.grid(alpha=0.3)
     figure.savefig(file)
 

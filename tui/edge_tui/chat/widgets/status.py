@@ -45,7 +45,7 @@ class StatusLine(Static):
         else:
             doing = _doing(state, model, adding)
         if state == "ready" and ahead is not None:
-            doing += f" · reading ahead, {ahead.done:,} of {ahead.total:,}"
+            doing = f"reading ahead, {ahead.done:,} of {ahead.total:,} · {doing}"  # a long name is cut, not this
         left = f"{mark} {doing}"
         narrow = self.app.size.width < WIDE
         right = " · ".join((*_cost(speed, narrow=narrow), _count(documents, narrow=narrow)))
