@@ -9,6 +9,7 @@ import re
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, ModelError
 from edge.model import Model
 from edge.types import Sampling
+from edge_tui.chat.events import Idle, Loaded
 from edge_tui.chat.keeping import Keeping
 from edge_tui.chat.plain import PlainChat
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
@@ -387,3 +389,12 @@ def test_going_on_to_further_passages_is_told() -> None:
     assert status == 0
     assert "What was read does not tell; reading one more passage." in err
     assert "does not tell" not in out
+
+
+def test_a_model_that_comes_right_behind_a_job_does_not_hold_up_the_chat() -> None:
+    chat = PlainChat(session(), io.StringIO(), io.StringIO(), io.StringIO(), invite=False)
+    chat.worker.submit = lambda _job: chat.worker.events.extend([Idle(), Loaded()])  # type: ignore[method-assign]
+    done = threading.Thread(target=chat.run, args=(iter(()),), daemon=True)
+    done.start()
+    done.join(20)
+    assert not done.is_alive()

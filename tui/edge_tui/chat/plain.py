@@ -106,9 +106,11 @@ class PlainChat:
         seen: list[events.Event] = []
         with _first_interrupt(self._stop):
             self.worker.submit(job)
-            while not seen or not isinstance(seen[-1], events.Idle):
+            over = False
+            while not over:
                 for event in self._drained():
                     seen.append(event)
+                    over |= isinstance(event, events.Idle)  # behind it may stand what the loading thread tells
                     if isinstance(event, events.Sided):
                         sides.setdefault(event.side, _Printer(self, names[event.side])).show(event.event)
                         event = event.event
