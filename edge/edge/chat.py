@@ -46,12 +46,14 @@ class JudgingRetriever(Retriever, Protocol):
 class _Asked:
     """A question with what was found for it, and what it took before its answer: `read`, the first reading of a prompt,
     and the `seconds` of readings that led to no words. `told`: how likely the documents tell, as far as it was judged.
+    `evidence` is shown, at `pointed` the model is pointed.
     """
 
     question: str
     sampling: Sampling
     passages: list[Passage]
     evidence: tuple[Evidence, ...]
+    pointed: tuple[Evidence, ...]
     told: float | None = None
     read: Prefill | None = None
     seconds: float = 0.0
@@ -155,7 +157,8 @@ class Chat:
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
         passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)
-        asked = _Asked(question, sampling, passages, find_evidence(self.knowledge, question, passages))
+        evidence = find_evidence(self.knowledge, question, passages)
+        asked = _Asked(question, sampling, passages, evidence, evidence)
         if self.knowledge is not None:
             yield Delta(evidence=asked.evidence)
             asked.told = self._likely(question, passages)
@@ -164,7 +167,9 @@ class Chat:
                 return
         counts, read = self._counts(passages, worth), 0
         if counts == (1,) and parts(question) and self.knowledge is not None:
-            asked.passages = self.knowledge.search(question, self.k)  # that of the whole, not of its first part
+            # The best of the whole question, not of its first part.
+            asked.passages, _ = find(self.knowledge, question, self.k, several=False)
+            asked.pointed = find_evidence(self.knowledge, question, asked.passages)
         for count in counts:
             if read:
                 yield Delta(further=count - read)
@@ -185,8 +190,8 @@ class Chat:
     def _answered(self, asked: _Asked, count: int, *, more: bool) -> Generator[Delta, None, bool]:
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
         tell."""
-        sampling, evidence = asked.sampling, asked.evidence
-        prompt, read, ledger = self._fit(asked.question, asked.passages[:count], evidence, sampling)
+        sampling = asked.sampling
+        prompt, read, ledger = self._fit(asked.question, asked.passages[:count], asked.pointed, sampling)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared = shared_beginnings(read) if len(prompt) <= 2 else ()
@@ -232,7 +237,7 @@ class Chat:
                 self.history += [prompt[-1], Message("assistant", text)]
         usage = asked.cost(usage)
         citations, unsupported = cite(text, asked.passages, asked.question)
-        answer = Answer(text, evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
+        answer = Answer(text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
         yield Delta(finish=finish, usage=usage, answer=answer)
         return True
 

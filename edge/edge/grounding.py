@@ -44,15 +44,13 @@ def ground(
     passage that does not tell, a model would learn to invent. Questions whose documents do not tell get the reply that
     says so. Raises UsageError where no question has a reply.
     """
-    written = 0
+    written, several = 0, prompt_passages != 1 and (prompt_passages is not None or not is_small(parameters))
     for question in questions:
         reply = example_reply(question)
         if not reply:
             continue
-        searched, worth = find(knowledge, question.question, k)
-        read = prompt_passages or (1 if is_small(parameters) else worth)
-        if read == 1:  # as Chat does it: that of the whole question, not of its first part
-            searched = knowledge.search(question.question, k)
+        searched, worth = find(knowledge, question.question, k, several=several)
+        read = prompt_passages or (worth if several else 1)
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))

@@ -34,14 +34,14 @@ _JOINED = re.compile(
 )
 
 
-def find(knowledge: Retriever, question: str, k: int) -> tuple[list[Passage], int]:
+def find(knowledge: Retriever, question: str, k: int, *, several: bool = True) -> tuple[list[Passage], int]:
     """The best `k` passages, and how many of them the question is worth.
 
-    Each part of a question that joins several is searched for by itself: first comes what each of them is worth, in
-    turn, then what the whole question finds.
+    Where `several` may be read, each part of a question that joins some is searched for by itself: first comes what
+    each of them is worth, in turn, then what the whole question finds.
     """
     whole = knowledge.search(question, k)
-    each = [knowledge.search(part, k) for part in parts(question)]
+    each = [knowledge.search(part, k) for part in parts(question)] if several else []
     if not each:
         return whole, worth_reading(question, whole)
     worth = _in_turn([found[: worth_reading("", found)] for found in each])[: min(k, MOST)]

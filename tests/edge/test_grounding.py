@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from edge.chat import NOT_TOLD, Chat
@@ -82,3 +84,23 @@ def test_what_is_not_told_is_learnt_as_such_and_what_has_no_reply_is_left_out() 
     assert [example.messages[-1].content for example in made] == [NOT_TOLD, "so"]
     with pytest.raises(UsageError, match="no question has a reply"):
         list(ground([Question("Why?")], Shelf()))
+
+
+class Halves(Shelf):
+    """Both halves of a question find the pump first, all of it the fan."""
+
+    def search(self, query: str, k: int = 5) -> list[Passage]:
+        fan, pump = replace(self._passage(*FAN), score=0.9), replace(self._passage(*PUMP), score=0.9)
+        return [fan, replace(pump, score=0.1)] if " and " in query else [pump, replace(fan, score=0.1)]
+
+
+@pytest.mark.parametrize(("parameters", "first"), [(None, "The fan"), (4_000_000_000, "The pump")])
+def test_a_question_that_joins_two_is_grounded_as_chat_sends_it(parameters: int | None, first: str) -> None:
+    asked = Question("How often is the pump oiled and who cleans the old fan?", reference="Every 500 hours; nobody.")
+    engine = ScriptedEngine(["yes"])
+    engine.parameters = parameters
+    chat = Chat(Model(engine), knowledge=Halves())
+    chat.ask(asked.question)
+    (made,) = ground([asked], Halves(), parameters=parameters)
+    assert made.messages[:-1] == chat.prompt
+    assert f"[1] (Oil) {first}" in made.messages[-2].content

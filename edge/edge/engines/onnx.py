@@ -307,19 +307,6 @@ class _Adapters:
         self._store.unload(_label(name, 1.0))
         del self._paths[name]
 
-    def warm(
-        self,
-        prompt: str,
-        adapter: Adapter | None,
-        cuts: Sequence[int],
-        stopped: Callable[[], bool] | None = None,
-    ) -> int | None:
-        """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
-        return None
-
-    def keep(self) -> bool:
-        return False
-
     def close(self) -> None:
         for name in list(self._paths):
             self.remove(name)
