@@ -9,8 +9,8 @@ from pathlib import PurePath
 from edge.compare_metrics import METRICS
 from edge.compare_types import Comparison, Difference, Question, Row
 from edge.compare_verdict import number, plus
-from edge_tui.chat.events import printable
 from edge_tui.commands.compare_table import figure_rows
+from edge_tui.terminal import printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from edge.types import Answer, Citation, Claim, Dropped, Evidence, Finish, Ledger, Usage
-from edge_tui.chat.events import Source, printable
+from edge_tui.chat.events import Source
 from edge_tui.chat.rendering import OWN_LEGEND, notes, number_sources, to_markdown, with_context
+from edge_tui.terminal import printable
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE
 
 

@@ -15,6 +15,7 @@ from textual import work
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.filter import LineFilter
 from textual.markup import escape
 from textual.screen import Screen
 from textual.timer import Timer
@@ -24,8 +25,8 @@ from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, markdown, offers, slash, themes
 from edge_tui.chat import keys as keyboard
 from edge_tui.chat.choices import Choice
+from edge_tui.chat.control_filter import ControlFilter
 from edge_tui.chat.deeds import every
-from edge_tui.chat.events import printable
 from edge_tui.chat.recall import Recall
 from edge_tui.chat.redrawing import REDRAWING, cut, redraw
 from edge_tui.chat.session import Session
@@ -36,6 +37,7 @@ from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
 from edge_tui.chat.worker import Worker
+from edge_tui.terminal import printable, visible_name
 
 
 @runtime_checkable
@@ -96,6 +98,7 @@ class ChatApp(App[None]):
         welcome: bool = False,
     ) -> None:
         colourless = bool(os.environ.get("NO_COLOR"))
+        self._control_filter = ControlFilter()
         super().__init__(ansi_color=True if colourless else None)
         for own in themes.OWN:
             self.register_theme(own)
@@ -121,6 +124,9 @@ class ChatApp(App[None]):
         self._writing = False
         self._progress: AddProgress | None = None
         self._timer: Timer | None = None
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        return [*super().get_line_filters(), self._control_filter]
 
     def compose(self) -> ComposeResult:
         yield self._body
@@ -270,7 +276,7 @@ class ChatApp(App[None]):
         session = self.session
         self._status.show(
             "loading" if self._loading and session.state == "answering" else session.state,
-            f"{session.model_name} + {printable(session.adapter)}" if session.adapter else session.model_name,
+            f"{session.model_name} + {visible_name(session.adapter)}" if session.adapter else session.model_name,
             session.speed,
             len(session.documents),
             prefill=self._prefill,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from edge.types import Answer, Delta, Sampling, Usage
 from edge_tui.chat.checked import checked
-from edge_tui.chat.events import Event, Finished, Found, Further, Reading, Source, Speed, Words, printable
+from edge_tui.chat.events import Event, Finished, Found, Further, Reading, Source, Speed, Words
 from edge_tui.chat.rendering import notes, number_sources, to_markdown
+from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from edge.chat import Chat

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge.types import Answer, Citation
-from edge_tui.chat.events import Checked, Source, printable
+from edge_tui.chat.events import Checked, Source
+from edge_tui.terminal import printable
 
 
 def checked(answer: Answer, sources: Sequence[Source]) -> tuple[Checked, ...]:

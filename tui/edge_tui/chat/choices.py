@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from edge import library
 from edge.errors import EdgeError
-from edge_tui.chat.events import printable
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -68,7 +68,7 @@ def _model(entry: library.ModelEntry) -> Choice:
     try:
         facts = model_facts.facts(path)
     except (EdgeError, OSError) as error:
-        return Choice(entry.path, printable(entry.name), size(entry.bytes), printable(str(error)))
+        return Choice(entry.path, visible_name(entry.name), size(entry.bytes), visible_name(str(error)))
     parts = [size(entry.bytes), str(facts.get("quantisation") or entry.format)]
     if isinstance(facts.get("context"), int):
         parts.append(f"context {facts['context']:,}")
@@ -84,7 +84,7 @@ def _model(entry: library.ModelEntry) -> Choice:
             parts.append(f"fits: {needs} of {free} free")
         else:
             problem = f"does not fit: needs {needs}, and {free} are free"
-    return Choice(entry.path, printable(entry.name), printable(" · ".join(parts)), problem)
+    return Choice(entry.path, visible_name(entry.name), visible_name(" · ".join(parts)), problem)
 
 
 def _adapter(name: str, path: Path, base: Path | None, *, is_loaded: bool) -> Choice:
@@ -94,7 +94,7 @@ def _adapter(name: str, path: Path, base: Path | None, *, is_loaded: bool) -> Ch
         facts = adapter_facts.facts(path)
         misfit = adapter_facts.misfit(path, base) if base is not None else None
     except (EdgeError, OSError) as error:
-        return Choice(name, printable(name), "", printable(str(error)))
+        return Choice(name, visible_name(name), "", visible_name(str(error)))
     parts = []
     if facts.get("ranks"):
         parts.append(f"rank {', '.join(map(str, facts['ranks']))}")
@@ -108,7 +108,7 @@ def _adapter(name: str, path: Path, base: Path | None, *, is_loaded: bool) -> Ch
     elif base is not None and misfit is None:
         parts.append("fits" if facts["format"] != "onnx" else "whether it fits shows when it is loaded")
     problem = f"does not fit: {misfit}" if misfit else ""
-    return Choice(name, printable(name), printable(" · ".join(parts)), printable(problem))
+    return Choice(name, visible_name(name), visible_name(" · ".join(parts)), visible_name(problem))
 
 
 def _index(entry: library.IndexEntry) -> Choice:
@@ -119,9 +119,9 @@ def _index(entry: library.IndexEntry) -> Choice:
         with Index.open(entry.path, create=False) as index:
             documents, passages = len(index.documents()), len(index)
     except (EdgeError, OSError) as error:
-        return Choice(entry.path, printable(entry.name), size(entry.bytes), printable(str(error)))
+        return Choice(entry.path, visible_name(entry.name), size(entry.bytes), visible_name(str(error)))
     counted = [_counted(documents, "document"), _counted(passages, "passage"), size(entry.bytes)]
-    return Choice(entry.path, printable(entry.name), " · ".join(counted))
+    return Choice(entry.path, visible_name(entry.name), " · ".join(counted))
 
 
 def _counted(number: int, what: str) -> str:

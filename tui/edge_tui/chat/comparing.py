@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelTooLarge, UsageError
 from edge_tui.chat.choices import Choice
-from edge_tui.chat.events import Aside, Event, Finished, Sided, Speed, Trouble, printable
+from edge_tui.chat.events import Aside, Event, Finished, Sided, Speed, Trouble
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -46,7 +47,7 @@ def sides(words: str, session: Session) -> tuple[Side, Side]:
     left, _, right = words.partition("|")
     first, second = _side(left, session), _side(right, session)
     if replace(first, name="") == replace(second, name=""):
-        raise UsageError(f"{printable(words)} is the same on both sides; choose two that differ")
+        raise UsageError(f"{visible_name(words)} is the same on both sides; choose two that differ")
     return first, second
 
 
@@ -55,18 +56,18 @@ def pairs(session: Session) -> list[Choice]:
     found = []
     adapters = session.adapters()
     for name in sorted(adapters, key=lambda name: name != session.adapter):
-        found.append(Choice(f"{BASE}|{name}", f"base | {printable(name)}", "the plain base and the adapter"))
+        found.append(Choice(f"{BASE}|{name}", f"base | {visible_name(name)}", "the plain base and the adapter"))
     if session.adapter is not None:
-        this = f"{session.model_name} + {printable(session.adapter)}"
+        this = f"{session.model_name} + {visible_name(session.adapter)}"
         for name in adapters:
             if name != session.adapter:
-                found.append(Choice(f"{THIS}|{name}", f"{this} | {printable(name)}", "two adapters"))
+                found.append(Choice(f"{THIS}|{name}", f"{this} | {visible_name(name)}", "two adapters"))
     if session.documents:
         docs = Choice(f"{DOCS}|{NODOCS}", "with | without documents", f"{len(session.documents):,} in the index")
         found.insert(0 if session.adapter is None else 1, docs)
     for entry in library.models():
         if not _is_loaded(entry.path, session):
-            name = printable(entry.name)
+            name = visible_name(entry.name)
             found.append(Choice(f"{THIS}|{entry.name}", f"{session.model_name or 'this'} | {name}", "another model"))
     return found
 
@@ -76,7 +77,7 @@ def _side(word: str, session: Session) -> Side:
     if word == BASE:
         return Side("base", None, documents)
     if word in (THIS, session.model_name):
-        name = session.model_name + (f" + {printable(session.adapter)}" if session.adapter else "")
+        name = session.model_name + (f" + {visible_name(session.adapter)}" if session.adapter else "")
         return Side(name, session.adapter, documents)
     if word == NODOCS:
         return Side("without documents", session.adapter, documents=False)
@@ -85,18 +86,18 @@ def _side(word: str, session: Session) -> Side:
             raise UsageError("there are no documents to compare with; /add PATH adds some, /index NAME brings others")
         return Side("with documents", session.adapter, documents=True)
     if word in session.adapters():
-        return Side(printable(word), word, documents)
+        return Side(visible_name(word), word, documents)
     try:
         path = library.find_model(word or "?")
     except ModelError:
         adapters = ", ".join(session.adapters()) or "none"
         models = ", ".join(entry.name for entry in library.models()) or "none"
         raise UsageError(
-            f"{printable(word) or 'nothing'} is no side to compare; write two of these with | between them: "
+            f"{visible_name(word) or 'nothing'} is no side to compare; write two of these with | between them: "
             f"{BASE}, {THIS}, {DOCS}, {NODOCS}, an adapter ({adapters}) or a model ({models})"
         ) from None
     other = None if _is_loaded(str(path), session) else str(path)
-    return Side(printable(path.stem if path.is_file() else path.name), None, documents, other)
+    return Side(visible_name(path.stem if path.is_file() else path.name), None, documents, other)
 
 
 def _is_loaded(path: str, session: Session) -> bool:

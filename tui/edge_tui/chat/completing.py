@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_tui.chat.events import printable
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chat.deeds import Deed
@@ -41,7 +41,7 @@ def completions(text: str, deeds: Mapping[str, Deed], arguments: Arguments) -> l
             return []
         begun = begun.lstrip()
         return [
-            Completion(f"/{deed.name} {each}", printable(each), "", not each.endswith("/"))
+            Completion(f"/{deed.name} {each}", visible_name(each), "", not each.endswith("/"))
             for each in arguments(deed, begun)
             if each != begun
         ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge.types import Ledger
-from edge_tui.chat.events import printable
+from edge_tui.terminal import visible_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ def left_out(ledger: Ledger) -> str:
     """What had no room, in a sentence."""
     if not ledger.dropped:
         return "Nothing was left out."
-    items = "; ".join(f"{printable(item.what)} ({item.tokens:,} tokens)" for item in ledger.dropped)
+    items = "; ".join(f"{visible_name(item.what)} ({item.tokens:,} tokens)" for item in ledger.dropped)
     return f"Left out, because there was no room: {items}."
 
 

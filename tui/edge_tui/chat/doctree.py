@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edge.types import Document
-from edge_tui.chat.events import Staleness, printable
+from edge_tui.chat.events import Staleness
+from edge_tui.terminal import printable, visible_name
 
 STALE: Mapping[Staleness, str] = {"changed": "changed since it was read", "gone": "the file is gone"}
 
@@ -77,7 +78,7 @@ def _folder(path: str, known: dict[str, Folder]) -> Folder:
     if found is None:
         above = _parent(path) if path not in ("/", "\\") else ""
         name = path[len(above) :].lstrip("/\\") or path
-        found = known[path] = Folder(path, printable(name))
+        found = known[path] = Folder(path, visible_name(name))
         _folder(above, known).folders.append(found)
     return found
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from edge.types import AddProgress, AddReport, Ledger, Prefill
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chats.records import Turn
@@ -15,16 +16,6 @@ if TYPE_CHECKING:
 State = Literal["loading", "ready", "answering", "adding", "adapting", "switching", "comparing", "failed"]
 End = Literal["stop", "length", "cancelled"]
 Staleness = Literal["changed", "gone"]
-
-# Tab and newline stay. Every other control character could steer the terminal that shows it, and so could the two that
-# turn the direction of what follows, letter by letter; the marks that Urdu or Arabic text needs are not among them.
-_BLANK = re.compile(r"[\r\x0b\x0c\x85\u2028\u2029]")
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f\x7f-\x9f\u202d\u202e]")
-
-
-def printable(text: str) -> str:
-    """`text` with control characters replaced one by one, so that positions keep their meaning."""
-    return _CONTROL.sub("\ufffd", _BLANK.sub(" ", text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +41,7 @@ class Source:
     @property
     def name(self) -> str:
         """The last part of the document's path."""
-        return printable(re.split(r"[/\\]", self.document)[-1])
+        return visible_name(re.split(r"[/\\]", self.document)[-1])
 
     @property
     def place(self) -> str:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge.errors import KnowledgeError, ModelError
 from edge.types import AddProgress, AddReport, Document, Passage
-from edge_tui.chat.events import Speed, Staleness, printable
+from edge_tui.chat.events import Speed, Staleness
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.chat import Chat
@@ -135,7 +136,7 @@ class Holding:
             self._chat.knowledge = self._knowledge if self.documents else None
 
     def _begin_with(self, model: Model) -> None:
-        self.model_name = printable(model.name)
+        self.model_name = visible_name(model.name)
         self.speed = Speed(limit=model.context)
         self._loading = "ready"
         self._model.set_result(model)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError, StorageError, UsageError
 from edge.types import Delta
-from edge_tui.chat.events import Aside, End, Event, Finished, Opened, Speed, printable
+from edge_tui.chat.events import Aside, End, Event, Finished, Opened, Speed
 from edge_tui.chat.noting import Noting
 from edge_tui.chat.record import Record
 from edge_tui.chats.records import ChatEntry, ChatMessage, Mark, Turn, title_of
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge.chat import Chat
@@ -120,7 +121,7 @@ class Keeping:
         turns = tuple(self._record.attempt(lambda store: store.turns(chat.id)))
         self._record.begin(turns, entry)
         yield from self._record.told()
-        yield self._opened(f"Back in “{printable(entry.title)}” of {entry.updated[:10]}.{self._other(entry)}")
+        yield self._opened(f"Back in “{visible_name(entry.title)}” of {entry.updated[:10]}.{self._other(entry)}")
 
     def fork(self, at: int | None = None) -> Iterator[Event]:
         """A new chat that begins as this one does, up to turn `at`, counted from 1; this one stays as it is."""
@@ -131,14 +132,14 @@ class Keeping:
         self._record.begin(turns, title=f"{title} (fork)")
         self._record.write(settle=True)
         yield from self._record.told()
-        yield self._opened(f"This is a new chat from here on; “{printable(title)}” stays as it is.")
+        yield self._opened(f"This is a new chat from here on; “{visible_name(title)}” stays as it is.")
 
     def rename(self, title: str) -> Iterator[Event]:
         number = self.number
         if number is not None:
             self._record.attempt(lambda store: store.rename(number, title))
         self._record.title = title
-        yield Aside(f"This chat is called “{printable(title)}”.")
+        yield Aside(f"This chat is called “{visible_name(title)}”.")
 
     def delete(self) -> Iterator[Event]:
         """Throw the chat on the screen away; the screen itself is for `clear`."""
@@ -148,7 +149,7 @@ class Keeping:
             return
         self._record.attempt(lambda store: store.delete(number))
         self.deleted(number)
-        yield Aside(f"“{printable(title)}” is deleted; /undo brings it back.")
+        yield Aside(f"“{visible_name(title)}” is deleted; /undo brings it back.")
 
     def deleted(self, number: int) -> None:
         """Remember that a chat was deleted, so that `undo` begins with it."""
@@ -227,7 +228,7 @@ class Keeping:
     def _leave(self) -> None:
         """Try once more to write what could not be written; it is told where that fails."""
         if self.on and self.turns and not self._record.write():
-            what = f"What was said last in “{printable(self._title())}” could not be kept."
+            what = f"What was said last in “{visible_name(self._title())}” could not be kept."
             self._record.said.append(Aside(what, bad=True))
 
     def _found(self, store: Store, number: int) -> ChatEntry | None:
@@ -249,7 +250,7 @@ class Keeping:
         self._chat.system = entry.system
         _, adapter = self._who()
         if entry.adapter and entry.adapter != adapter:
-            name = printable(entry.adapter)
+            name = visible_name(entry.adapter)
             return f" It was answered by {name}; /adapter {name} brings that back."
         return ""
 

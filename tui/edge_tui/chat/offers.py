@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
 from edge_tui.chat.completing import completions
-from edge_tui.chat.events import printable
 from edge_tui.chat.typed_paths import Drop, look, named
 from edge_tui.chat.widgets.conversation import Note
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,8 +80,8 @@ async def greet(app: ChatApp) -> None:
 
 def _question(there: Sequence[Path]) -> str:
     what = there[0].name or str(there[0])
-    first = f"Add {printable(what)}?" if len(there) == 1 else f"Add {len(there):,} files and folders?"
-    return "\n".join([first, *map(printable, named(there))])
+    first = f"Add {visible_name(what)}?" if len(there) == 1 else f"Add {len(there):,} files and folders?"
+    return "\n".join([first, *map(visible_name, named(there))])
 
 
 def _missing(drop: Drop) -> str:

@@ -19,9 +19,10 @@ from edge.types import AddProgress
 from edge_tui.chat import events, slash
 from edge_tui.chat.checked import one_line
 from edge_tui.chat.deeds import every
-from edge_tui.chat.events import Source, printable
+from edge_tui.chat.events import Source
 from edge_tui.chat.rendering import OWN_LEGEND
 from edge_tui.chat.worker import Worker
+from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from edge_tui.chat.session import Session

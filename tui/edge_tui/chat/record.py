@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import StorageError
-from edge_tui.chat.events import Aside, printable
+from edge_tui.chat.events import Aside
 from edge_tui.chats.records import UNDONE, ChatEntry, Damaged, Gone, Turn, now, title_of
+from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from edge_tui.chats.store import Store

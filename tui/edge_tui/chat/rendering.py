@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from edge.types import Answer, Citation, Evidence
 from edge_tui.chat import markdown
-from edge_tui.chat.events import Source, printable
+from edge_tui.chat.events import Source
+from edge_tui.terminal import printable, visible_name
 
 OWN = "°"
 OWN_LEGEND = f"{OWN} the model's own words: not in the documents"
@@ -91,7 +92,7 @@ def notes(answer: Answer, *, mark_own: bool = True) -> tuple[str, ...]:
     if answer.unsupported and mark_own:
         out.append(OWN_LEGEND)
     out.extend(
-        f"Left out, because it had no room in the context: {printable(item.what)} ({item.tokens} tokens)"
+        f"Left out, because it had no room in the context: {visible_name(item.what)} ({item.tokens} tokens)"
         for item in answer.ledger.dropped
     )
     if answer.finish == "length":

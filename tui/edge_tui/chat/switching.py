@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError, KnowledgeError, ModelError, ModelTooLarge
 from edge.types import Adapter
-from edge_tui.chat.events import Adapted, Event, Switched, Trouble, printable
+from edge_tui.chat.events import Adapted, Event, Switched, Trouble
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -69,7 +70,7 @@ class Switching:
         path, load = self._openers.model(wanted)
         old = present(session, stopped)
         if old is not None and old.path is not None and old.path.resolve() == path.resolve():
-            yield Switched(f"{printable(old.name)} answers already.")
+            yield Switched(f"{visible_name(old.name)} answers already.")
             return
         try:
             new = None if stopped() else loaded(load, stopped)
@@ -113,7 +114,7 @@ class Switching:
             knowledge.close()
             raise
         self._session.take_knowledge(knowledge)
-        name = printable(Path(wanted).expanduser().name or wanted)
+        name = visible_name(Path(wanted).expanduser().name or wanted)
         if count:
             yield Switched(f"Answers stand on {name} from now on: {count:,} document{'' if count == 1 else 's'}.")
         else:
@@ -131,12 +132,12 @@ class Switching:
     def _take(self, new: Model) -> str:
         """The session's model from now on, and what is to be said of it."""
         session = self._session
-        note = f"{printable(new.name)} answers from now on, with a context of {new.context:,} tokens."
+        note = f"{visible_name(new.name)} answers from now on, with a context of {new.context:,} tokens."
         if session.adapter is not None:
             try:
                 self.with_adapter(new, session.adapter)
             except EdgeError as error:
-                note += f" The adapter {printable(session.adapter)} stays behind: {error}"
+                note += f" The adapter {visible_name(session.adapter)} stays behind: {error}"
                 session.take_adapter(None)
         session.take_model(new)
         return note
@@ -151,7 +152,7 @@ class Switching:
                 self._take(self._again())
             except EdgeError as worse:
                 failure = ModelError(
-                    f"{error} {printable(old.name)} had been freed to make room and cannot be loaded again: {worse} "
+                    f"{error} {visible_name(old.name)} had been freed to make room and cannot be loaded again: {worse} "
                     "/model chooses another one."
                 )
                 self._session.lose_model(failure)
@@ -206,7 +207,7 @@ def _room_without(old: Model, path: Path) -> bool:
 
 
 def _staying(old: Model | None) -> str:
-    return f"{printable(old.name)} goes on answering." if old is not None else "there is no model yet."
+    return f"{visible_name(old.name)} goes on answering." if old is not None else "there is no model yet."
 
 
 def _announced(adapter: Adapter | None) -> str:
@@ -215,4 +216,4 @@ def _announced(adapter: Adapter | None) -> str:
     parts = [] if adapter.modules is None else [f"{adapter.modules} modules of the base are changed"]
     if adapter.ranks:
         parts.append(f"rank {', '.join(map(str, adapter.ranks))}")
-    return f"{printable(adapter.name)} answers from now on" + (f": {', '.join(parts)}." if parts else ".")
+    return f"{visible_name(adapter.name)} answers from now on" + (f": {', '.join(parts)}." if parts else ".")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import StorageError
-from edge_tui.chat.events import printable
 from edge_tui.chats.records import ChatEntry, ChatMessage, Turn
+from edge_tui.terminal import printable
 
 Chat = tuple[ChatEntry, Sequence[Turn]]
 

@@ -27,8 +27,8 @@ def advise(comparison: Path | None, data: Path | None, index: str | None, as_jso
     from edge.advice import advise as decide
     from edge.advice import data_facts
     from edge.compare import read_comparison, read_questions
-    from edge_tui.chat.events import printable
     from edge_tui.commands.output import print_json, status
+    from edge_tui.terminal import visible_name
 
     file = comparison or _last()
     found = read_comparison(file) if file is not None else None
@@ -38,10 +38,10 @@ def advise(comparison: Path | None, data: Path | None, index: str | None, as_jso
         print_json(advice)
         return
     if file is not None and comparison is None:
-        status(f"From the last comparison: {printable(str(file))}")
+        status(f"From the last comparison: {visible_name(str(file))}")
     click.secho(advice.headline, bold=True)
     for reason in advice.reasons:
-        click.echo(f"  {printable(reason)}")
+        click.echo(f"  {visible_name(reason)}")
 
 
 def _last() -> Path | None:

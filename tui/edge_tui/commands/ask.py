@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.commands.options import Request, answering
+from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,7 +102,7 @@ def _print_json(question: str, answer: Answer) -> None:
 
 def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
     """Evidence, words, sources: each as soon as it is known."""
-    from edge_tui.chat.events import Further, printable
+    from edge_tui.chat.events import Further
     from edge_tui.chat.rendering import notes, number_sources
     from edge_tui.commands.output import passing, status
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.commands.options import Request, answering
+from edge_tui.commands.output import status
+from edge_tui.terminal import is_dumb
 
 if TYPE_CHECKING:
     from edge.model import Model
@@ -41,6 +43,9 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         raise UsageError(
             'edge chat needs a terminal; without one use: edge ask "QUESTION", or edge chat --plain, which reads lines'
         )
+    if not plain and is_dumb():
+        status("TERM=dumb: nothing can be drawn here, so this is edge chat --plain.")
+        plain = True
     from edge_tui.chat.keeping import LATEST
     from edge_tui.chat.session import Session
     from edge_tui.commands import opening

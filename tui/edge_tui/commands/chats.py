@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_tui.commands.options import ANY_PATH
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chats.records import ChatEntry, Turn
@@ -61,7 +62,6 @@ def show(chat: int, as_json: bool) -> None:
 @_JSON
 def search(words: tuple[str, ...], as_json: bool) -> None:
     """Find the chats that hold all the words, the latest first. The last word may be the beginning of one."""
-    from edge_tui.chat.events import printable
     from edge_tui.commands.output import print_json, status
 
     with _store() as store:
@@ -72,7 +72,7 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
     if not hits:
         status("No chat holds all these words.")
     for hit in hits:
-        click.secho(f"{hit.chat.id}  {printable(hit.chat.title)}", bold=True)
+        click.secho(f"{hit.chat.id}  {visible_name(hit.chat.title)}", bold=True)
         if hit.role != "title":
             click.echo(f"   {'you' if hit.role == 'user' else 'model'}: {printable(hit.excerpt)}")
 
@@ -115,12 +115,11 @@ def export(wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def remove(wanted: tuple[int, ...], yes: bool) -> None:
     """Delete chats for good."""
-    from edge_tui.chat.events import printable
     from edge_tui.commands.output import confirm, status
 
     with _store() as store:
         entries = [store.chat(number) for number in dict.fromkeys(wanted)]
-        names = ", ".join(f"“{printable(entry.title)}”" for entry in entries)
+        names = ", ".join(f"“{visible_name(entry.title)}”" for entry in entries)
         confirm(f"Delete {names} for good?", yes)
         store.remove(entry.id for entry in entries)
     status(f"Deleted {names}.")
@@ -146,11 +145,9 @@ def _chosen(store: Store, wanted: Sequence[int]) -> list[tuple[ChatEntry, list[T
 def _row(entry: ChatEntry) -> tuple[str, ...]:
     from datetime import datetime
 
-    from edge_tui.chat.events import printable
-
     when = datetime.fromisoformat(entry.updated).astimezone().strftime("%Y-%m-%d %H:%M")
     who = entry.model + (f" + {entry.adapter}" if entry.adapter else "")
-    return str(entry.id), when, str(entry.questions), printable(who), printable(entry.title)
+    return str(entry.id), when, str(entry.questions), visible_name(who), visible_name(entry.title)
 
 
 def _put(text: str, output: Path | None) -> None:

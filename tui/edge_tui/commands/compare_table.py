@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from edge.compare_metrics import METRICS
 from edge.compare_verdict import number, plus, silence, skill_counts
-from edge_tui.chat.events import printable
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.compare import Comparison
@@ -19,11 +20,12 @@ _SHOWN_AGAINST = 30
 
 def print_comparison(comparison: Comparison) -> None:
     """To standard output; on a terminal no wider than that."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console(highlight=False)
-    model = printable(comparison.model) + (f" + {printable(comparison.adapter)}" if comparison.adapter else "")
+    from edge_tui.safe_console import SafeConsole
+
+    console = SafeConsole(sys.stdout)
+    model = visible_name(comparison.model) + (f" + {visible_name(comparison.adapter)}" if comparison.adapter else "")
     console.print(f"{model} · {len(comparison.asked):,} questions", style="bold", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
@@ -41,9 +43,9 @@ def print_comparison(comparison: Comparison) -> None:
     if differences:
         console.print()
     for sentence in comparison.verdict:
-        console.print(f"• {printable(sentence)}", markup=False, soft_wrap=not console.is_terminal)
+        console.print(f"• {visible_name(sentence)}", markup=False, soft_wrap=not console.is_terminal)
     for note in comparison.notes:
-        click.secho(printable(note), dim=True, err=True)
+        click.secho(visible_name(note), dim=True, err=True)
 
 
 def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.chat.events import printable
 from edge_tui.commands.output import print_table, short, size, status, warn
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge_converters.examples_check import Check
@@ -95,7 +95,7 @@ def _folded(text: str, indent: int) -> str:
 def _line(finding: Finding) -> str:
     where = short(finding.source) if finding.source is not None else ""
     where = f"{where}:{finding.line}" if finding.line is not None else where
-    return printable(f"{where} {finding.message}".strip())
+    return visible_name(f"{where} {finding.message}".strip())
 
 
 def _print_cost(cost: Cost) -> None:

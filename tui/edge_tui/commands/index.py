@@ -11,6 +11,7 @@ import click
 
 from edge_tui.commands.options import ANY_PATH, Command
 from edge_tui.commands.warm import warm
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge.errors import EdgeError
@@ -182,7 +183,6 @@ def list_(index: str | None, as_json: bool) -> None:
 def search(query: str, index: str | None, k: int | None, as_json: bool) -> None:
     """Find the passages that fit QUERY best, best first."""
     from edge.errors import UsageError
-    from edge_tui.chat.events import printable
     from edge_tui.commands.index_report import STALE
     from edge_tui.commands.options import settings
     from edge_tui.commands.output import plain, print_json, short, status
@@ -202,7 +202,7 @@ def search(query: str, index: str | None, k: int | None, as_json: bool) -> None:
         heading = f" · {passage.heading}" if passage.heading else ""
         since = f" · {STALE[stale[passage.document]]}" if passage.document in stale else ""
         place = f"{short(passage.document)}{page} · {passage.start}–{passage.end}{heading}{since}"
-        click.secho(f"{passage.score:.3f}  {printable(place)}", fg="cyan")
+        click.secho(f"{passage.score:.3f}  {visible_name(place)}", fg="cyan")
         click.echo(f"{printable(passage.text.strip())}\n")
 
 

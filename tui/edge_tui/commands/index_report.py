@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 
 from edge.errors import UsageError
-from edge_tui.chat.events import printable
 from edge_tui.commands.output import short
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge.types import AddReport, Failure, Outdated
@@ -51,9 +51,9 @@ def told_about_failures(failures: Sequence[Failure]) -> list[str]:
     told = []
     for reason, paths in _grouped(failures).items():
         if len(paths) == 1:
-            told.append(printable(f"not indexed: {_named(reason, paths[0])}"))
+            told.append(visible_name(f"not indexed: {_named(reason, paths[0])}"))
         else:
-            told.append(printable(f"not indexed, {len(paths)} files: {_named(reason, 'each')}") + _names(paths))
+            told.append(visible_name(f"not indexed, {len(paths)} files: {_named(reason, 'each')}") + _names(paths))
     return told
 
 
@@ -67,11 +67,13 @@ def told_about_files(report: AddReport) -> Iterator[str]:
         yield f"{len(report.skipped)} files were left alone, because edge does not read their format: {counted}{rest}"
     for reason, paths in _grouped(report.left).items():
         alone = len(paths) == 1
-        yield printable(f"left alone: {_named(reason, paths[0] if alone else 'each')}") + (
+        yield visible_name(f"left alone: {_named(reason, paths[0] if alone else 'each')}") + (
             "" if alone else _names(paths)
         )
     for reason, paths in _grouped(report.notes).items():
-        yield printable(f"{short(paths[0])}: {reason}") + (f" (and {len(paths) - 1} more files)" if paths[1:] else "")
+        yield visible_name(f"{short(paths[0])}: {reason}") + (
+            f" (and {len(paths) - 1} more files)" if paths[1:] else ""
+        )
     if report.ignored:
         yield f"{report.ignored} files and folders are left out by a pattern or a .gitignore (--no-ignore reads those)"
 
@@ -159,7 +161,7 @@ def print_excerpt(found: Excerpt) -> None:
     page = f" · p. {found.page}" if found.page is not None else ""
     heading = f" · {found.heading}" if found.heading else ""
     since = f" · {STALE[found.stale]}, this is what was read" if found.stale else ""
-    click.secho(printable(f"{short(found.document)}{page} · {found.start}–{found.end}{heading}{since}"), fg="cyan")
+    click.secho(visible_name(f"{short(found.document)}{page} · {found.start}–{found.end}{heading}{since}"), fg="cyan")
     whole = not (found.before or found.after)
     # Marks that are seen without colours, too.
     marked = found.text if whole else f"»{found.text}«"

@@ -15,6 +15,7 @@ import click
 
 import edge.offline
 from edge.errors import EdgeError
+from edge_tui.terminal import guarded, message
 
 COMMANDS = {
     "ask": "Answer one question from your documents.",
@@ -71,19 +72,18 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and leave the process."""
     edge.offline.silence()
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a character of a document shows a question mark instead.
-        getattr(stream, "reconfigure", _nothing)(errors="replace")
     _leave(_run(arguments))
 
 
-def _nothing(*, errors: str) -> None:
-    """A stream that is no text file takes what it gets."""
-
-
 def _run(arguments: Sequence[str] | None) -> int:
+    with guarded():
+        return _call(arguments)
+
+
+def _call(arguments: Sequence[str] | None) -> int:
     try:
-        status = cli.main(args=arguments, prog_name="edge", standalone_mode=False)
+        # Styles come or go where the streams are guarded, foreign escape sequences do not go unseen.
+        status = cli.main(args=arguments, prog_name="edge", standalone_mode=False, color=True)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except click.ClickException as error:
@@ -103,7 +103,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _say(sentence: str, status: int) -> int:
-    click.echo(f"edge: {sentence}", err=True)
+    print(message(f"edge: {sentence}"), file=sys.stderr)
     return status
 
 

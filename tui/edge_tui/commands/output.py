@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.errors import UsageError
+from edge_tui.terminal import draws, message, unfiltered, visible_name
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,24 +35,26 @@ def plain(value: object) -> Any:
 
 def status(sentence: str) -> None:
     """A word about what is going on, for people: to standard error."""
-    click.secho(sentence, err=True, dim=True)
+    click.secho(message(sentence), err=True, dim=True)
 
 
 def warn(sentence: str) -> None:
     """Something that went wrong beside what went right: to standard error."""
-    click.secho(sentence, err=True, fg="yellow")
+    click.secho(message(sentence), err=True, fg="yellow")
 
 
 @contextmanager
 def passing() -> Iterator[Callable[[str | None], None]]:
     """A line on standard error that says what is going on now and vanishes; None erases it early."""
     shown = False
-    visible = sys.stderr.isatty()
+    visible = draws(sys.stderr)
 
     def show(text: str | None) -> None:
         nonlocal shown
         if visible and (text or shown):
-            click.echo(f"\r\x1b[K{text or ''}", nl=False, err=True)
+            terminal = unfiltered(sys.stderr)
+            terminal.write(f"\r\x1b[K{visible_name(text or '')}")
+            terminal.flush()
             shown = bool(text)
 
     try:
@@ -62,18 +65,17 @@ def passing() -> Iterator[Callable[[str | None], None]]:
 
 def short(path: str) -> str:
     """A path as seen from where we stand, when it lies below; safe to print."""
-    from edge_tui.chat.events import printable
-
     here = os.path.join(os.getcwd(), "")
-    return printable(path.removeprefix(here))
+    return visible_name(path.removeprefix(here))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one is never padded."""
-    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
-    for row in (header, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        click.secho("  ".join(cells).rstrip(), bold=row is header)
+    cells = [[visible_name(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    for number, row in enumerate(cells):
+        padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.secho("  ".join(padded).rstrip(), bold=number == 0)
 
 
 def size(number: int) -> str:
@@ -119,14 +121,13 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def progress_bar(*, of_bytes: bool = False, remaining: bool = True) -> Iterator[Progress | None]:
-    """A rich progress display on standard error; None when that is no terminal.
+    """A rich progress display on standard error; None where none can be drawn.
 
     `remaining`: rich's own guess of the time left, for steps that take about as long as one another.
     """
-    if not sys.stderr.isatty():
+    if not draws(sys.stderr):
         yield None
         return
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -138,14 +139,22 @@ def progress_bar(*, of_bytes: bool = False, remaining: bool = True) -> Iterator[
     )
     from rich.text import Text
 
+    from edge_tui.safe_console import SafeConsole
+
     class Amount(MofNCompleteColumn):
         """Bytes where they are counted, else a plain count."""
 
         def render(self, task: Task) -> Text:
             return _bytes.render(task) if of_bytes and (task.total or 0) >= 1e6 else super().render(task)
 
+    class Description(TextColumn):
+        """In one row, whatever a file name holds."""
+
+        def render(self, task: Task) -> Text:
+            return Text(visible_name(task.description))
+
     _bytes = DownloadColumn()
-    columns = [TextColumn("{task.description}", markup=False), BarColumn(), Amount()]
+    columns = [Description("{task.description}", markup=False), BarColumn(), Amount()]
     columns += [TimeRemainingColumn()] if remaining else []
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=SafeConsole(sys.stderr), transient=True) as progress:
         yield progress

@@ -206,8 +206,8 @@ def _figures(tuned: Tuned) -> Iterator[str]:
 
 
 def _show_plan(ready: Prepared, as_json: bool) -> None:
-    from edge_tui.chat.events import printable
     from edge_tui.commands.output import print_json, size
+    from edge_tui.terminal import visible_name
 
     plan, settings = ready.plan, ready.settings
     if as_json:
@@ -219,7 +219,7 @@ def _show_plan(ready: Prepared, as_json: bool) -> None:
     click.echo(f"examples  {plan.examples:,} to learn from, {plan.held_out:,} held out{left}")
     click.echo(f"tokens    {plan.tokens:,} an epoch, {plan.learnt_tokens:,} learnt; the longest has {plan.longest:,}")
     click.echo(f"steps     {plan.steps:,} in {plan.epochs:g} epochs, {plan.micro_batch} x {plan.accumulate} rows each")
-    kind, targets = "QLoRA" if settings.qlora else "LoRA", printable(", ".join(settings.targets))
+    kind, targets = "QLoRA" if settings.qlora else "LoRA", visible_name(", ".join(settings.targets))
     click.echo(f"adapter   {kind}, rank {settings.rank}, on {targets}: {plan.trainable:,} parameters")
     click.echo(f"base      {plan.parameters:,} parameters, computed in {plan.dtype} on {plan.device}")
     click.echo(f"memory    roughly {size(plan.memory_bytes)}, {size(plan.available_bytes)} available")

@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from edge_tui.chat.deeds import Deed
-from edge_tui.chat.events import printable
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -134,7 +134,7 @@ def _turn(app: ChatApp, argument: str, title: str, take: Callable[[int], None]) 
     elif number:
         app.notify(_existing(turns), timeout=3)
     elif len(app.screen_stack) == 1:
-        names = [shorten(printable(turn.question.text[:500]), 60, placeholder=" …") for turn in turns]
+        names = [shorten(visible_name(turn.question.text[:500]), 60, placeholder=" …") for turn in turns]
         lines = [(str(at), f"{at}  {name}") for at, name in enumerate(names, 1)]
 
         def chosen(key: str | None) -> None:

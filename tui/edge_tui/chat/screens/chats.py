@@ -16,9 +16,9 @@ from textual.widgets import Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from edge.errors import EdgeError
-from edge_tui.chat.events import printable
 from edge_tui.chats.records import ChatEntry, Hit
 from edge_tui.chats.store import Store
+from edge_tui.terminal import printable, visible_name
 
 Result = TypeVar("Result")
 
@@ -119,7 +119,7 @@ class ChatsScreen(ModalScreen[int | None]):
         number = self._chosen
         if number is None or self._renaming is not None:
             return
-        title = printable(self._entries[number].title)
+        title = visible_name(self._entries[number].title)
         if await self._change(lambda store: store.delete(number)):
             if self._deleted is not None:
                 await self._deleted(number)
@@ -129,7 +129,7 @@ class ChatsScreen(ModalScreen[int | None]):
         back: list[ChatEntry | None] = []
         if self._renaming is None and await self._change(lambda store: back.append(store.undo())):
             entry = back[0]
-            self._say(f"“{printable(entry.title)}” is back." if entry else "There is nothing to bring back.")
+            self._say(f"“{visible_name(entry.title)}” is back." if entry else "There is nothing to bring back.")
 
     # Inside -------------------------------------------------------------------------------------------------
 
@@ -190,10 +190,10 @@ class ChatsScreen(ModalScreen[int | None]):
 def _row(hit: Hit) -> Content:
     chat = hit.chat
     when = datetime.fromisoformat(chat.updated).astimezone().strftime("%Y-%m-%d %H:%M")
-    who = printable(chat.model + (f" + {chat.adapter}" if chat.adapter else ""))
+    who = visible_name(chat.model + (f" + {chat.adapter}" if chat.adapter else ""))
     count = "1 question" if chat.questions == 1 else f"{chat.questions} questions"
     about = " · ".join(filter(None, (when, who, count)))
-    lines = [Content.assemble((printable(chat.title), "bold")), Content.styled(f"  {about}", "dim")]
+    lines = [Content.assemble((visible_name(chat.title), "bold")), Content.styled(f"  {about}", "dim")]
     if hit.excerpt and hit.role != "title" and hit.excerpt != chat.title:
         lines.append(Content.styled(f"  {printable(hit.excerpt)}", "italic"))
     return Content("\n").join(lines)

@@ -12,11 +12,11 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from edge_tui.chat import events
-from edge_tui.chat.events import printable
 from edge_tui.chat.widgets.answer import ShowSource
 from edge_tui.chat.widgets.conversation import Question
 from edge_tui.chat.widgets.side import SidePane
 from edge_tui.chat.widgets.status import WIDE
+from edge_tui.terminal import printable
 
 _BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]
 

@@ -18,10 +18,11 @@ from textual.widgets import Input, Static
 from edge.types import AddProgress, Document, Failure
 from edge_tui.chat import events, slash
 from edge_tui.chat.doctree import Folder, counts
-from edge_tui.chat.events import Staleness, printable
+from edge_tui.chat.events import Staleness
 from edge_tui.chat.screens.add import PathSuggester
 from edge_tui.chat.typed_paths import dropped, look
 from edge_tui.chat.widgets.documents import DocumentTree
+from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp

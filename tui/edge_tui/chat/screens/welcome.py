@@ -16,10 +16,10 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from edge_tui.chat import events, finding, slash
-from edge_tui.chat.events import printable
 from edge_tui.chat.finding import Findings
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.commands.output import size
+from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -71,7 +71,7 @@ class WelcomeScreen(Screen[None]):
         chosen = [at for at, each in enumerate(lines) if not each.disabled]
         same = [at for at in chosen if kept is not None and lines[at].id == kept.id]
         self._options.highlighted = (same or chosen)[0]
-        if self._using and printable(self._using) == self._chat.session.model_name:
+        if self._using and visible_name(self._using) == self._chat.session.model_name:
             self._say(f"{self._using} answers now. Esc begins.")
             self._using = ""
 
@@ -126,7 +126,7 @@ def options(found: Findings, *, answering: str, documents: int) -> list[Option]:
     """The lines of the screen: headings, which cannot be chosen, and what Enter does."""
     lines = [_heading("Who answers")]
     for model in found.models:
-        doing = "answers" if printable(model.name) == answering else "Enter takes it"
+        doing = "answers" if visible_name(model.name) == answering else "Enter takes it"
         lines.append(_line(f"{model.name} · {size(model.bytes)}", doing, f"model:{model.path}"))
     for where in found.elsewhere:
         lines.append(_line(where, "Enter links it; edge models import copies it", f"import:{where}"))
@@ -154,5 +154,7 @@ def _heading(text: str) -> Option:
 
 def _line(what: str, doing: str, each: str | None = None) -> Option:
     return Option(
-        Content.assemble(f"  {printable(what)}  ", (printable(doing), "$text-muted")), id=each, disabled=each is None
+        Content.assemble(f"  {visible_name(what)}  ", (visible_name(doing), "$text-muted")),
+        id=each,
+        disabled=each is None,
     )

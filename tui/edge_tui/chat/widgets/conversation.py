@@ -12,7 +12,8 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from edge.types import AddProgress
-from edge_tui.chat.events import Added, printable
+from edge_tui.chat.events import Added
+from edge_tui.terminal import printable, visible_name
 
 _LONGEST_QUESTION = 600
 
@@ -96,7 +97,7 @@ class AddingNote(Static):
 
     def progress(self, now: AddProgress) -> None:
         filled = 20 * now.done // max(1, now.total)
-        name = printable(now.path) if now.path else ""
+        name = visible_name(now.path) if now.path else ""
         self.update(
             Content.assemble(
                 "Adding documents  ",
@@ -146,7 +147,7 @@ def _report(added: Added) -> Content:
         lines.append(Content.styled(f"{len(report.failed)} could not be read:", "$text-warning"))
     for failure in report.failed[:20]:
         named = failure.path in failure.reason
-        lines.append(Content(printable(failure.reason if named else f"{failure.path}: {failure.reason}")))
+        lines.append(Content(visible_name(failure.reason if named else f"{failure.path}: {failure.reason}")))
     if len(report.failed) > 20:
         lines.append(Content(f"and {len(report.failed) - 20} more"))
     return Content("\n").join(lines)

@@ -12,7 +12,8 @@ from textual.widgets.tree import TreeNode
 
 from edge.types import Document, Failure
 from edge_tui.chat.doctree import Folder, counts, line, tree
-from edge_tui.chat.events import Staleness, printable
+from edge_tui.chat.events import Staleness
+from edge_tui.terminal import visible_name
 
 _MOST = 1000
 """Files of one folder that are shown: more cannot be looked through by hand."""
@@ -113,4 +114,4 @@ def _rest(node: TreeNode[Branch], count: int) -> None:
 
 def _failure(failure: Failure) -> Text:
     reason = failure.reason if failure.path in failure.reason else f"{failure.path}: {failure.reason}"
-    return Text(printable(reason).replace("\n", " "))
+    return Text(visible_name(reason).replace("\n", " "))

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from edge_tui.chat import events
 from edge_tui.chat.widgets.answer import AnswerView
+from edge_tui.terminal import printable
 
 
 class SidePane(Vertical):
@@ -69,7 +70,7 @@ class SidePane(Vertical):
                 self.finished = event
             self._cost.update(cost(event, seconds))
         elif isinstance(event, events.Trouble):
-            await self._answer.fail(events.printable(event.message))
+            await self._answer.fail(printable(event.message))
             self._cost.update("no answer")
 
     async def flush(self) -> None:

@@ -11,8 +11,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edge_tui.chat import keys
-from edge_tui.chat.events import Source, printable
+from edge_tui.chat.events import Source
 from edge_tui.chat.passages import STALE
+from edge_tui.terminal import visible_name
 
 
 class SourcesPane(Vertical):
@@ -108,7 +109,7 @@ def _title(source: Source, count: int) -> Content:
         Content.styled(source.place, "$text-muted"),
     ]
     if source.heading:
-        lines.append(Content.styled(printable(source.heading), "italic $text-muted"))
+        lines.append(Content.styled(visible_name(source.heading), "italic $text-muted"))
     if source.stale:
         lines.append(Content.styled(f"{STALE[source.stale]}; this is what was read".capitalize(), "$text-warning"))
     return Content("\n").join(lines)
