@@ -127,7 +127,7 @@ def guarded() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     for stream in before:
         getattr(stream, "reconfigure", _nothing)(errors="replace")
-    sys.stdout, sys.stderr = (cast(TextIO, SafeStream(stream)) for stream in before)
+    sys.stdout, sys.stderr = (cast(TextIO, SafeStream(unfiltered(stream))) for stream in before)
     try:
         yield
     finally:

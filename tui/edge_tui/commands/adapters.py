@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_tui.commands.options import ANY_PATH
+from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.library import AdapterEntry
@@ -92,7 +93,7 @@ def show(name: str, model: str | None, as_json: bool) -> None:
     for key, value in facts.items():
         if value not in (None, [], ()):
             text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
-            click.echo(f"{key.replace('_', ' '):<14} {text}")
+            click.echo(f"{key.replace('_', ' '):<14} {visible_name(str(text))}")
 
 
 @adapters.command(epilog="Example: edge adapters remove legal")

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edge.errors import EdgeError
+from edge_tui.terminal import message, visible_name
 
 EXTRAS = {
     "gguf": ("llama-cpp-python",),
@@ -230,7 +231,7 @@ def _print(found: dict[str, Any]) -> None:
     for use in found["use"]:
         device = use["device"] or f"an engine that is missing ([{use['engine']}])"
         fits = "" if use["fits"] else ", more than is free"
-        click.echo(f"  {use['name']}: {device}, context {use['context']:,}, {size(use['needed'])}{fits}")
+        click.echo(f"  {visible_name(use['name'])}: {device}, context {use['context']:,}, {size(use['needed'])}{fits}")
     click.secho("\nPackages", bold=True)
     for name, version in found["packages"].items():
         click.echo(f"  {name:<18} {version or 'missing'}")
@@ -239,8 +240,8 @@ def _print(found: dict[str, Any]) -> None:
             click.echo(f"  not needed to ask and chat, [{extra}]: {_install(extra)}")
     click.secho("\nProblems" if found["problems"] else "\nEverything to ask and chat is here.", bold=True)
     for problem in found["problems"]:
-        click.echo(f"  {problem}")
+        click.echo(f"  {message(problem)}")
 
 
 def _names(entries: list[dict[str, Any]]) -> str:
-    return ", ".join(Path(entry["path"]).name for entry in entries) or "none"
+    return ", ".join(visible_name(Path(entry["path"]).name) for entry in entries) or "none"

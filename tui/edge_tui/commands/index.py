@@ -11,7 +11,7 @@ import click
 
 from edge_tui.commands.options import ANY_PATH, Command
 from edge_tui.commands.warm import warm
-from edge_tui.terminal import printable, visible_name
+from edge_tui.terminal import message, printable, visible_name
 
 if TYPE_CHECKING:
     from edge.errors import EdgeError
@@ -288,7 +288,7 @@ def check(index: str | None, as_json: bool) -> None:
     if as_json:
         print_json(problems)
     for problem in () if as_json else problems:
-        click.echo(problem)
+        click.echo(message(problem))
     if problems:
         raise click.exceptions.Exit(1)
     if not as_json:

@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -36,6 +36,11 @@ COMMANDS = {
 
 class LazyGroup(click.Group):
     """Imports a command's module when the command is called, and none of them for `edge --help`."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        with guarded():
+            # The streams leave styles out where none are wanted; click would take a file name's escapes for styles.
+            return super().main(*args, color=True, **extra)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -82,8 +87,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _call(arguments: Sequence[str] | None) -> int:
     try:
-        # Styles come or go where the streams are guarded, foreign escape sequences do not go unseen.
-        status = cli.main(args=arguments, prog_name="edge", standalone_mode=False, color=True)
+        status = cli.main(args=arguments, prog_name="edge", standalone_mode=False)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except click.ClickException as error:

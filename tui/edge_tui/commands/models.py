@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_tui.terminal import visible_name
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -72,7 +74,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
         return
     for key, value in facts.items():
         for line, text in enumerate(model_facts.lines(key, value)):
-            click.echo(f"{'' if line else key.replace('_', ' '):<14} {text}")
+            click.echo(f"{'' if line else key.replace('_', ' '):<14} {visible_name(text)}")
 
 
 @models.command(epilog="Examples: edge models pull phi3 · edge models pull Qwen/Qwen2.5-3B-Instruct-GGUF -q q5_k_m")
