@@ -80,7 +80,9 @@ class Chat:
     reading them takes no more than about `patience` seconds. Small models always read one: of 40 questions
     SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
     passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
-    (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered.
+    (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered. With `think` a model
+    that can do without thinking thinks before it answers; it may be changed between questions. What is thought is no
+    part of the answer: it is not checked, and no later question reads it.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Chat:
         prompt_passages: int | None = None,
         patience: float = PATIENCE,
         certainty: float = CERTAINTY,
+        think: bool = False,
     ) -> None:
         self._model = model
         self.knowledge = knowledge
@@ -103,8 +106,10 @@ class Chat:
         self.prompt_passages = prompt_passages
         self.patience = patience
         self.certainty = certainty
+        self.think = think
         self.history: list[Message] = []
-        """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid."""
+        """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid; answers
+        without what was thought before them, as chat templates want it."""
         self.prompt: tuple[Message, ...] = ()
         """What the last question was sent as, system text first; known before its answer's first word."""
         self._sent_from = 0
@@ -135,7 +140,9 @@ class Chat:
         None where the engine keeps nothing, has no room or, asked many times, was `stopped`. What stands in the model's
         KV cache now gives way to it."""
         prompt = [*self._system(), Message("user", turn("?", [passage], (), small=False))]
-        return self.model.warm(prompt, shared_beginnings([passage]), adapter=self.adapter, stopped=stopped)
+        return self.model.warm(
+            prompt, shared_beginnings([passage]), adapter=self.adapter, stopped=stopped, think=self.think
+        )
 
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
         """The whole answer: the end of `stream`."""
@@ -206,24 +213,29 @@ class Chat:
                 asked.told = told
                 yield from self._not_told(asked)
             return not more
-        text, held = "", more  # held back is what may become the reply that the passages do not tell
+        text, thinking = "", ""
+        held = more  # held back is what may become the reply that the passages do not tell
         finish: Finish = "cancelled"
         usage = Usage()
         began = perf_counter()
-        stream = self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared)
+        stream = self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared, think=self.think)
         try:
             for delta in stream:
                 if delta.prefill is not None:
                     asked.read = asked.read or delta.prefill
                     if judged is None:  # else the prompt was read before
                         yield Delta(prefill=delta.prefill)
+                if delta.thinking:
+                    thinking += delta.thinking
+                    yield Delta(thinking=delta.thinking)
                 # Many models open with a blank that belongs to the template, not to the answer.
                 piece = delta.text if text else delta.text.lstrip()
                 text += piece
                 if delta.finish is not None and delta.usage is not None:
                     finish, usage = delta.finish, delta.usage
                 if held and (text or delta.finish):
-                    if abstains(text):
+                    # Who was cut off while thinking has said nothing about the passages.
+                    if abstains(text) and not (thinking and not text and finish == "length"):
                         text = ""
                         asked.seconds += perf_counter() - began
                         return False
@@ -237,7 +249,9 @@ class Chat:
                 self.history += [prompt[-1], Message("assistant", text)]
         usage = asked.cost(usage)
         citations, unsupported = cite(text, asked.passages, asked.question)
-        answer = Answer(text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told)
+        answer = Answer(
+            text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told, thinking
+        )
         yield Delta(finish=finish, usage=usage, answer=answer)
         return True
 
@@ -262,7 +276,7 @@ class Chat:
         if calibration is None or not calibration.believed:
             return None
         one = Sampling(max_tokens=1)
-        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared):
+        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared, think=self.think):
             if delta.usage is not None:
                 asked.seconds += delta.usage.prompt_seconds
             if delta.prefill is not None:
@@ -310,7 +324,7 @@ class Chat:
         while True:
             system, history = self._system(), self.history[self._sent_from :]
             prompt = [*system, *history, Message("user", turn(question, read, evidence, small=small))]
-            needed = model.count(model.render(prompt)) + reserved
+            needed = model.count(model.render(prompt, think=self.think)) + reserved
             if needed <= limit:
                 break
             if history:

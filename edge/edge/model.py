@@ -14,6 +14,7 @@ from edge.engines.base import Engine, Interrupted, Token
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
 from edge.structured import check, schema_of
+from edge.thinking import closing, engine_limit, separate
 from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Role, Sampling, Usage
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
@@ -109,20 +110,23 @@ class Model:
         sampling: Sampling | None = None,
         response_format: Mapping[str, Any] | None = None,
         shared: Sequence[str] = (),
+        think: bool = False,
     ) -> Generator[Delta, None, None]:
         """Yield the reply as it comes into being; close the iterator to cancel.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
         that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that
         the reply keeps to. `shared` are beginnings of the last message, shorter ones first, with which other prompts
-        begin, too: the KV cache of the longest is kept beyond this prompt. Raises ContextOverflow for a prompt that
+        begin, too: the KV cache of the longest is kept beyond this prompt. `think` lets a model think first that can do
+        without; what it, or one that cannot, thinks comes as `Delta.thinking`. A reply in a `response_format` comes
+        without. Raises ContextOverflow for a prompt that
         cannot fit, AdapterError for a name that is not loaded, FormatError, at the end, for a reply that was cut before
         its JSON was complete.
         """
         sampling = sampling or Sampling()
         if response_format is not None:
             sampling = replace(sampling, schema=schema_of(response_format))
-        return self._stream(prompt, sampling, self._adapter(adapter, scale), shared)
+        return self._stream(prompt, sampling, self._adapter(adapter, scale), shared, think)
 
     def generate(
         self,
@@ -132,15 +136,18 @@ class Model:
         scale: float | None = None,
         sampling: Sampling | None = None,
         response_format: Mapping[str, Any] | None = None,
+        think: bool = False,
     ) -> Reply:
         """The whole reply: a join over `stream`."""
         parts: list[str] = []
+        thinking: list[str] = []
         last = Delta()
         for last in self.stream(
-            prompt, adapter=adapter, scale=scale, sampling=sampling, response_format=response_format
+            prompt, adapter=adapter, scale=scale, sampling=sampling, response_format=response_format, think=think
         ):
             parts.append(last.text)
-        return Reply("".join(parts), last.finish or "stop", last.usage or Usage())
+            thinking.append(last.thinking)
+        return Reply("".join(parts), last.finish or "stop", last.usage or Usage(), "".join(thinking))
 
     def score(
         self,
@@ -150,14 +157,16 @@ class Model:
         adapter: str | None = None,
         scale: float | None = None,
     ) -> list[float]:
-        """How likely the reply is to begin with each of `continuations`: natural logarithms of probabilities.
+        """How likely the reply is to begin with each of `continuations`: natural logarithms of probabilities. What a
+        model would think before that is left out.
 
         Raises what `stream` raises, and UsageError for an empty continuation.
         """
         if not all(continuations):
             raise UsageError("an empty continuation has no probability; name the words that a reply may begin with")
         with self._held():
-            return self.engine.score(self._text(prompt), continuations, self._adapter(adapter, scale))
+            text = self._text(prompt)
+            return self.engine.score(text + closing(text), continuations, self._adapter(adapter, scale))
 
     def warm(
         self,
@@ -166,6 +175,7 @@ class Model:
         *,
         adapter: str | None = None,
         stopped: Callable[[], bool] | None = None,
+        think: bool = False,
     ) -> int | None:
         """Compute the KV cache of the longest of `shared`, as `stream` has it, and keep it for prompts to come.
 
@@ -173,7 +183,7 @@ class Model:
         which is asked many times a second, said so.
         """
         with self._held():
-            text = self._text(prompt)
+            text = self._text(prompt, think)
             try:
                 return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared), stopped)
             except Interrupted:
@@ -188,9 +198,9 @@ class Model:
         """Tokens of `text`."""
         return self.engine.count(text)
 
-    def render(self, messages: Sequence[Message | Mapping[str, str]]) -> str:
+    def render(self, messages: Sequence[Message | Mapping[str, str]], *, think: bool = False) -> str:
         """The prompt that `stream` sends for these messages."""
-        return self.engine.render(_messages(messages))
+        return self.engine.render(_messages(messages), think=think)
 
     def add_adapter(self, path: str | Path, *, name: str | None = None, scale: float = 1.0) -> Adapter:
         """Load a LoRA beside the base; `stream(adapter=name)` uses it.
@@ -236,17 +246,24 @@ class Model:
         return adapter if scale is None else replace(adapter, scale=scale)
 
     def _stream(
-        self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None, shared: Sequence[str]
+        self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None, shared: Sequence[str], think: bool
     ) -> Generator[Delta, None, None]:
         with self._held():
             if adapter is not None:  # it may have been removed since the stream was asked for
                 self._adapter(adapter.name, None)
-            text = self._text(prompt)
-            deltas = _deltas(self.engine.stream(text, sampling, adapter, _cuts(text, shared)), sampling.stop)
-            yield from deltas if sampling.schema is None else _kept_to(sampling.schema, deltas)
+            if sampling.schema is not None:
+                # The grammar holds from the first token on, so the answer has to begin there.
+                text = self._text(prompt)
+                text += closing(text)
+                events = self.engine.stream(text, sampling, adapter, _cuts(text, shared))
+                yield from _kept_to(sampling.schema, _deltas(events, sampling.stop))
+                return
+            text = self._text(prompt, think)
+            events = self.engine.stream(text, engine_limit(sampling), adapter, _cuts(text, shared))
+            yield from _deltas(separate(events, text, sampling), sampling.stop)
 
-    def _text(self, prompt: Prompt) -> str:
-        return prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt))
+    def _text(self, prompt: Prompt, think: bool = False) -> str:
+        return prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt), think=think)
 
     def _held(self, *, closing: bool = False) -> _Held:
         if self._holder == threading.get_ident():
@@ -321,6 +338,8 @@ def _deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterat
                 continue
             completion_seconds += spent
             completion_tokens += 1 if event.finish != "stop" else 0
+            if event.thinking:
+                yield Delta(thinking=event.thinking)
             held += event.text
             cut = min((at for at in (held.find(stop) for stop in stops if stop) if at >= 0), default=-1)
             if cut >= 0:

@@ -26,6 +26,7 @@ class Sampling:
     temperature 0 is greedy and ignores top_k, top_p, min_p and seed. `repeat_penalty` 1.0 is off; it looks
     at the last `repeat_last` tokens. `seed` None takes a fresh one for every reply. `stop` strings end the
     reply and are not part of it. `schema` is a JSON schema as text: only tokens that keep to it are chosen.
+    `max_tokens` counts what a model thinks before its answer, too, unless that has a `thinking_budget` of its own.
     """
 
     temperature: float = 0.0
@@ -38,12 +39,13 @@ class Sampling:
     max_tokens: int = 512
     stop: tuple[str, ...] = ()
     schema: str | None = None
+    thinking_budget: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a reply cost. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not computed;
-    `restored_tokens` of these from a state that was kept earlier, on disk or in memory, bit for bit."""
+    """What a reply cost, thinking included. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not
+    computed; `restored_tokens` of these from a state that was kept earlier, on disk or in memory, bit for bit."""
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -66,9 +68,12 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
+    """`thinking` is what the model thought before `text`."""
+
     text: str
     finish: Finish
     usage: Usage
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +177,7 @@ class Answer:
     `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
     of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
     `passages` are the ones the model was given. `told` is the probability, as far as it was judged, that the documents
-    tell what was asked.
+    tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is read again.
     """
 
     text: str
@@ -184,15 +189,17 @@ class Answer:
     ledger: Ledger
     finish: Finish = "stop"
     told: float | None = None
+    thinking: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """One step of a stream. Every field but `text` is set only on the step where it becomes known.
+    """One step of a stream. Every field but `text` and `thinking` is set only on the step where it becomes known.
 
-    First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `text` piece by piece,
-    last `finish` and `usage`, and from `Chat` the whole `answer`. `further`, before any text, says that the passages
-    that were read do not tell, and that so many more are read now.
+    First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `thinking`, where the model
+    thinks first, and `text` piece by piece, last `finish` and `usage`, and from `Chat` the whole `answer`. `further`,
+    before any text, says that the passages that were read do not tell, and that so many more are read now: what was
+    thought until then counts no more.
     """
 
     text: str = ""
@@ -202,6 +209,7 @@ class Delta:
     finish: Finish | None = None
     usage: Usage | None = None
     answer: Answer | None = None
+    thinking: str = ""
 
 
 @runtime_checkable

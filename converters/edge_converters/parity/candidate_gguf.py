@@ -78,7 +78,8 @@ class GgufCandidate:
             bos=self._text(self._lib.llama_vocab_bos(self._vocab)),
             eos=self._text(self._lib.llama_vocab_eos(self._vocab)),
         )
-        return template.render([Message(cast(Role, turn["role"]), turn["content"]) for turn in messages])
+        turns = [Message(cast(Role, turn["role"]), turn["content"]) for turn in messages]
+        return template.render(turns, think=None)  # as the original renders them, which is told nothing either
 
     def ends(self, token: int) -> bool:
         return bool(self._lib.llama_vocab_is_eog(self._vocab, token))

@@ -14,11 +14,13 @@ from edge.types import Adapter, Finish, Message, Prefill, Sampling
 class Token:
     """A piece of generated text, whole characters only; `text` may be empty while a character is incomplete.
 
-    `finish` is set on the last one: "stop" at an end-of-generation token, "length" at the limit.
+    `finish` is set on the last one: "stop" at an end-of-generation token, "length" at the limit. An engine puts all
+    that is said into `text`; `thinking` is what `edge.thinking` takes out of it.
     """
 
     text: str
     finish: Finish | None = None
+    thinking: str = ""
 
 
 class Interrupted(Exception):
@@ -53,8 +55,9 @@ class Engine(Protocol):
     def trouble(self) -> str | None:
         """Why a state could not be kept, where that is the disk's fault."""
 
-    def render(self, messages: Sequence[Message]) -> str:
-        """The prompt text by the model's own chat template, up to where the assistant begins to speak."""
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
+        """The prompt text by the model's own chat template, up to where the assistant begins to speak; the template is
+        told whether the model is to `think` first."""
 
     def count(self, text: str) -> int:
         """Tokens of `text`, special tokens such as `<|user|>` parsed as what they are."""

@@ -10,6 +10,7 @@ from typing import Any
 from edge.engines.gguf import bindings
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
+from edge.thinking import is_mark
 
 
 class GgufVocabulary:
@@ -30,14 +31,15 @@ class GgufVocabulary:
         return self._tokens(prompt, add_special=not prompt.startswith(self.template.bos or "\0"))
 
     def piece(self, token: int) -> bytes:
-        """What a token says."""
+        """What a token says: nothing for a control token, unless it is a mark of thinking."""
         piece = self._pieces.get(token)
         if piece is None:
+            marks = is_mark(self._text(token))
             buffer = ctypes.create_string_buffer(256)
-            n = self._lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
+            n = self._lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, marks)
             if n < 0:
                 buffer = ctypes.create_string_buffer(-n)
-                n = self._lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
+                n = self._lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, marks)
             piece = self._pieces[token] = buffer.raw[:n]
         return piece
 

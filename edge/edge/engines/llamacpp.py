@@ -121,8 +121,8 @@ class LlamaCppEngine:
     def trouble(self) -> str | None:
         return self._kept.trouble
 
-    def render(self, messages: Sequence[Message]) -> str:
-        return self._vocabulary.template.render(messages)
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
+        return self._vocabulary.template.render(messages, think=think)
 
     def count(self, text: str) -> int:
         return len(self._vocabulary.tokens(text))

@@ -66,8 +66,8 @@ class OnnxEngine:
         self._tokens: list[int] = []
         self._long = False
 
-    def render(self, messages: Sequence[Message]) -> str:
-        return self._tokenizer.template.render(messages)
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
+        return self._tokenizer.template.render(messages, think=think)
 
     def count(self, text: str) -> int:
         return len(self._tokenizer.tokens(text))

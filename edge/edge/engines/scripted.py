@@ -39,7 +39,8 @@ class ScriptedEngine:
         self._reply = replies if callable(replies) else _in_turn(replies)
         self._cached: tuple[Adapter | None, list[str]] = (None, [])
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
+        """A script thinks where its replies say so."""
         turns = "".join(f"<|{message.role}|>\n{message.content}\n" for message in messages)
         return f"{turns}<|assistant|>\n"
 

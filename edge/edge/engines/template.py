@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from edge import thinking
 from edge.errors import ModelError
 from edge.types import Message
 
@@ -49,22 +50,28 @@ class ChatTemplate:
         longest_first = sorted((s for s in self.specials if len(s) > 1), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
-    def render(self, messages: Sequence[Message], *, reply: bool = True) -> str:
+    def render(self, messages: Sequence[Message], *, reply: bool = True, think: bool | None = False) -> str:
         """The prompt up to where the assistant begins to speak; with `reply` False, up to the end of the last turn.
+
+        `think` is told to the template in the ways that templates know; None leaves it to its default.
 
         Some templates drop the system role (early Phi-3) or refuse it (Gemma, Mistral): then the system text
         goes in front of the first user message. Raises ModelError when the template refuses the messages.
         """
         clean = [Message(message.role, self._defuse(message.content)) for message in messages]
         systems = [message.content for message in clean if message.role == "system"]
+        if think is False and self._switch:
+            clean = _with_system(clean, self._switch)
+        if think and systems and self._thinks_without_system:
+            clean = _fold_system(clean)
         try:
-            text = self._fill(clean, reply)
+            text = self._fill(clean, reply, think)
             if all(system.strip() in text for system in systems):
                 return text
         except _Refusal:
             if not systems:
                 raise
-        return self._fill(_fold_system(clean), reply)
+        return self._fill(_fold_system(clean), reply, think)
 
     @property
     def keeps_system(self) -> bool:
@@ -75,11 +82,35 @@ class ChatTemplate:
         except _Refusal:
             return False
 
-    def _fill(self, messages: Sequence[Message], reply: bool = True) -> str:
+    @cached_property
+    def _switch(self) -> str | None:
+        """What the system text has to say so that the model does not think, where no value tells the template."""
+        word = thinking.switch_in(self.source)
+        question = [Message("user", "Why?")]
+        try:
+            obeys = word is not None and self._fill(question, think=False) != self._fill(question, think=True)
+        except _Refusal:
+            return None
+        return None if obeys else word
+
+    @cached_property
+    def _thinks_without_system(self) -> bool:
+        """Whether the template tells the model to think in a system text of its own, which any other takes the place
+        of (Granite)."""
+        question = [Message("user", "Why?")]
+        told = [Message("system", "Be brief."), *question]
+        try:
+            silenced = self._fill(told, think=True) == self._fill(told, think=False)
+            return silenced and self._fill(question, think=True) != self._fill(question, think=False)
+        except _Refusal:
+            return False
+
+    def _fill(self, messages: Sequence[Message], reply: bool = True, think: bool | None = False) -> str:
         from edge.engines.sandbox import Stopped, render
 
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.content} for m in messages]
         values = {"messages": turns, "add_generation_prompt": reply, "bos_token": self.bos, "eos_token": self.eos}
+        values |= thinking.values(self.source, think)
         template = self._template
         try:
             return render(template, values)
@@ -92,6 +123,13 @@ class ChatTemplate:
         if self._special_pattern is None:
             return content
         return self._special_pattern.sub(lambda match: f"{match[0][0]}\u200b{match[0][1:]}", content)
+
+
+def _with_system(messages: Sequence[Message], word: str) -> list[Message]:
+    """`word` at the end of the system text."""
+    if messages and messages[0].role == "system":
+        return [Message("system", f"{messages[0].content}\n{word}"), *messages[1:]]
+    return [Message("system", word), *messages]
 
 
 def _fold_system(messages: Sequence[Message]) -> list[Message]:

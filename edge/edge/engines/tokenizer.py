@@ -12,6 +12,7 @@ from typing import Any
 
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
+from edge.thinking import is_mark
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _LOOKS_SPECIAL = re.compile(r"<\|.+\|>")
@@ -53,7 +54,8 @@ class HuggingFaceTokenizer:
         return tokens if self._begin is None or text.startswith(self.bos) else [self._begin, *tokens]
 
     def piece(self, token: int) -> bytes:
-        """UTF-8 of a token, which may end within a character; nothing for special and unknown tokens."""
+        """UTF-8 of a token, which may end within a character; nothing for unknown tokens and for special ones that are
+        no marks of thinking."""
         piece = self._pieces.get(token)
         if piece is None:
             piece = self._pieces[token] = self._spell(token)
@@ -66,7 +68,10 @@ class HuggingFaceTokenizer:
     @cached_property
     def ends(self) -> frozenset[int]:
         """Special tokens that end a turn in the models that use them, as llama.cpp knows them too."""
-        return frozenset(token for token, entry in self._added.items() if entry.content in _ENDS)
+        known = {entry.content for entry in self._added.values()}
+        # With channels, <|end|> ends one of them and not the turn.
+        ends = set(_ENDS) - ({"<|end|>"} if {"<|return|>", "<|call|>"} <= known else set())
+        return frozenset(token for token, entry in self._added.items() if entry.content in ends)
 
     @cached_property
     def bos(self) -> str:
@@ -104,7 +109,8 @@ class HuggingFaceTokenizer:
     def _spell(self, token: int) -> bytes:
         if token in self._added:
             entry = self._added[token]
-            return b"" if entry.special or token in self.ends else str(entry.content).encode()
+            silent = token in self.ends or (entry.special and not is_mark(str(entry.content)))
+            return b"" if silent else str(entry.content).encode()
         text = self._tokenizer.id_to_token(token)
         if text is None:
             return b""
