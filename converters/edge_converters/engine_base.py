@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from edge.engines.fit import read_genai_config
 from edge.engines.gguf_header import GgufHeader, read_gguf_header
 from edge.errors import AdapterError, ConversionError, MissingExtra
-from edge_converters.checkpoint import Checkpoint, TensorInfo, read_json
+from edge_converters.checkpoint import Checkpoint, TensorInfo
 from edge_converters.gguf_model import read_model
 
 _CLASSES = {
@@ -65,7 +66,7 @@ class EngineBase(Checkpoint):
 
     def _from_onnx(self, folder: Path) -> dict[str, tuple[int, ...]]:
         """A module for every slot; those that Phi-3 fuses are put together again."""
-        model = read_json(folder / "genai_config.json")["model"]
+        model = read_genai_config(folder)
         decoder = model["decoder"]
         self.config = {
             "architectures": [_CLASSES.get(str(model["type"]), str(model["type"]))],

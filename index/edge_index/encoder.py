@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge.checksum import sha256_of
 from edge.errors import ConversionError, EncoderError
 from edge.machine import physical_cores
+from edge.model_folder import is_inside
 from edge.offline import silence
 from edge.paths import cache_dir
 
@@ -212,6 +213,12 @@ class _Layout:
     def read(cls, directory: Path) -> _Layout:
         modules = _read_json(directory / "modules.json", list)
         found = [module for module in modules if isinstance(module, dict)]
+        for module in found:
+            if not is_inside(directory, str(module.get("path", ""))):
+                raise EncoderError(
+                    f"{directory / 'modules.json'} names a folder outside of it ({module['path']!r}); "
+                    "fetch the encoder again"
+                )
         folders = {str(module.get("type")).rpartition(".")[2]: directory / module.get("path", "") for module in found}
         unknown = folders.keys() - {"Transformer", "Pooling", "Normalize"}
         if unknown or not {"Transformer", "Pooling"} <= folders.keys():

@@ -466,3 +466,21 @@ def test_the_servers_hashes_are_those_of_git_and_sha256sum(tmp_path: Path) -> No
     git = subprocess.run(["git", "hash-object", str(file)], capture_output=True, text=True, check=True).stdout
     assert git_sha1(b"hello\n") == git.strip()
     assert sha256(b"hello\n") == "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03"
+
+
+def test_a_model_that_names_native_code_is_refused_before_its_weights_are_fetched(
+    server: LocalHub, models: Path
+) -> None:
+    config: dict[str, Any] = {"model": {"decoder": {"filename": "model.onnx", "session_options": {}}}}
+    files = {"genai_config.json": json.dumps(config).encode(), "model.onnx": BIG, "ops.so": b"\x7fELF", "x.so.1": b"x"}
+    server.repos["owner/onnx"] = Repo(files)
+    hub.pull("owner/onnx", models)
+    assert sorted(file.name for file in (models / "onnx").iterdir()) == ["genai_config.json", "model.onnx"]
+    assert server.of("ops.so") == server.of("x.so.1") == []
+    config["model"]["decoder"]["session_options"]["custom_ops_library"] = "ops.so"
+    server.repos["owner/evil"] = Repo({**files, "genai_config.json": json.dumps(config).encode()})
+    fetched = len(server.of("model.onnx"))
+    with pytest.raises(DownloadError, match=r"owner/evil was not fetched: .*names native code"):
+        hub.pull("owner/evil", models)
+    assert len(server.of("model.onnx")) == fetched
+    assert [path.name for path in models.iterdir()] == ["onnx"]

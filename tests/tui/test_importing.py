@@ -173,16 +173,19 @@ def test_what_is_no_model_is_refused(elsewhere: Path, models: Path) -> None:
 
 def test_a_folder_of_links_is_copied_and_not_moved(elsewhere: Path, models: Path) -> None:
     """As the cache of huggingface_hub lays them out."""
-    real = onnx_folder(elsewhere / "real")
-    snapshot = elsewhere / "snapshot"
-    snapshot.mkdir()
+    real = onnx_folder(elsewhere / "models--a--b" / "blobs")
+    snapshot = elsewhere / "models--a--b" / "snapshots" / "c0ffee"
+    snapshot.mkdir(parents=True)
     for file in real.iterdir():
-        (snapshot / file.name).symlink_to(Path("../real") / file.name)
+        (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
     with pytest.raises(UsageError, match="links"):
         importing.bring(str(snapshot), models, how="move")
     importing.bring(str(snapshot), models, save_as="phi")
     assert tree(models / "phi") == tree(real)
     assert not any(file.is_symlink() for file in (models / "phi").iterdir())
+    (snapshot / "notes.txt").symlink_to(elsewhere)
+    with pytest.raises(ModelError, match="leads out of the model's folder"):
+        importing.bring(str(snapshot), models, save_as="other")
 
 
 def ollama(store: Path, name: str, data: bytes, **more: Any) -> Path:

@@ -15,7 +15,8 @@ from pathlib import Path
 from time import sleep
 
 from edge import paths
-from edge.errors import DownloadError, StorageError, UsageError
+from edge.engines.genai_config import FILE, load_genai_config
+from edge.errors import DownloadError, ModelError, StorageError, UsageError
 from edge_tui.hub_catalogue import CATALOGUE, look_up
 from edge_tui.hub_choice import Choice, RemoteFile, Repository, choose
 from edge_tui.hub_client import Hub, online
@@ -147,13 +148,25 @@ def _fetch_all(
             f"the disk of {models_dir} has {free / 1e6:.0f} MB free and {choice.name} needs {needed / 1e6:.0f} MB "
             "more; free some space and run it again"
         )
-    for file, target in missing:
+    # Before gigabytes are fetched it is known whether the configuration names code or files elsewhere.
+    for file, target in sorted(missing, key=lambda each: Path(each[1]).name != FILE):
         _fetch_one(hub, repository, file, staging / target, report)
+        if Path(target).name == FILE:
+            _check_config(staging / target, repository)
     if choice.format == "gguf":
         for _, target in missing:
             os.replace(staging / target, models_dir / target)
     else:
         os.rename(staging / choice.target, models_dir / choice.target)
+
+
+def _check_config(path: Path, repository: Repository) -> None:
+    """Raises ModelError or DownloadError for a genai_config.json that must not be loaded, which is deleted."""
+    try:
+        load_genai_config(path)
+    except (ModelError, ValueError) as error:
+        path.unlink()
+        raise DownloadError(f"{repository.name} was not fetched: {error}") from error
 
 
 def _missing(choice: Choice, models_dir: Path, report: Report) -> list[tuple[RemoteFile, str]]:

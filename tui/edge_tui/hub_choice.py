@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 from typing import Literal
 
 from edge.errors import DownloadError
+from edge.model_folder import NATIVE
 
 DEFAULT = "q4_k_m"
 
@@ -163,6 +164,7 @@ def _choose_onnx(repository: Repository, folders: list[str], pattern: str | None
     files = [file for file in repository.files if file.path.startswith(inside)]
     if not inside:
         files = [file for file in files if "/" not in file.path and not file.path.startswith(".")]
+    files = [file for file in files if not NATIVE.search(file.path)]
     default = _last(repository.name) + (f"-{_last(folder)}" if inside else "")
     return _folder("onnx", name or default, files, inside, "genai_config.json")
 

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Literal
 
 from edge import library, paths
+from edge.engines.genai_config import FILE, load_genai_config
 from edge.errors import ModelError, ModelNotFound, StorageError, UsageError
+from edge.model_folder import check_links
 from edge_tui.starter import CHUNK, PullProgress, Report, nobody, refused
 
 How = Literal["copy", "link", "move"]
@@ -80,7 +82,7 @@ def bring(
 def check(path: Path) -> list[Path]:
     """The files of the model at `path`, which is what it says it is. Raises ModelError or ModelNotFound."""
     if path.is_dir():
-        markers = ("genai_config.json", "modules.json")
+        markers = (FILE, "modules.json")
         if not any((path / marker).is_file() for marker in markers):
             raise ModelError(
                 f"{path} is neither an ONNX model (genai_config.json) nor a text encoder (modules.json); convert it "
@@ -90,6 +92,7 @@ def check(path: Path) -> list[Path]:
             raise ModelError(f"{path} has no weights (*.onnx, *.safetensors) in it; fetch it again")
         for marker in markers:
             _check_json(path / marker)
+        check_links(path)
         return [path]
     if not path.exists():
         raise ModelNotFound(f"{path} does not exist; give a GGUF file, a folder, ollama:NAME or lmstudio:NAME")
@@ -122,8 +125,11 @@ def _check_json(path: Path) -> None:
     if not path.is_file():
         return
     try:
-        content = json.loads(path.read_bytes())
-        named = content["model"]["decoder"]["filename"] if path.name == "genai_config.json" else None
+        if path.name == FILE:
+            named = load_genai_config(path)["model"]["decoder"]["filename"]
+        else:
+            json.loads(path.read_bytes())
+            named = None
     except (ValueError, LookupError, TypeError) as error:
         raise ModelError(f"{path} is damaged ({error}); fetch the model again") from error
     if named is not None and not (path.parent / str(named)).is_file():

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edge.offline
+from edge.engines.genai_config import load_genai_config
 from edge.errors import AdapterError, MissingExtra, ModelError
 from edge_converters.parity.candidate import Generated, Turn
 
@@ -36,7 +37,7 @@ class OnnxCandidate:
         self._whole = whole
         self._adapters: Any = None
         try:
-            config = json.loads((folder / "genai_config.json").read_text(encoding="utf-8"))["model"]
+            config = load_genai_config(folder / "genai_config.json")["model"]
             self.vocabulary = int(config["vocab_size"])
             ends = config["eos_token_id"]
             self._ends = [int(token) for token in ends] if isinstance(ends, list) else [int(ends)]

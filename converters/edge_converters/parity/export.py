@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from edge.engines.genai_config import load_genai_config
 from edge.engines.gguf_header import GgufHeader, read_gguf_header
 from edge.errors import ConversionError, ModelError
 from edge_converters.publish import read_manifest
@@ -102,7 +102,7 @@ def _gguf(path: Path) -> Exported:
 def _onnx(path: Path) -> Exported:
     settings = path / "genai_config.json"
     try:
-        model = json.loads(settings.read_text(encoding="utf-8"))["model"]
+        model = load_genai_config(settings)["model"]
         decoder = model["decoder"]
         graph = path / decoder["filename"]
         sizes = {name: int(decoder[name]) for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from edge.engines.genai_config import load_genai_config
 from edge.engines.gguf_check import check_gguf, parts_of
 from edge.engines.gguf_header import GgufHeader, read_gguf_header
 from edge.errors import ModelError, ModelTooLarge
@@ -214,7 +214,7 @@ def read_genai_config(folder: Path) -> dict[str, Any]:
     """The `model` of a folder's genai_config.json. Raises ModelError."""
     config = folder / "genai_config.json"
     try:
-        model = json.loads(config.read_text(encoding="utf-8"))["model"]
+        model = load_genai_config(config)["model"]
     except FileNotFoundError:
         raise ModelError(
             f"{folder} is no ONNX model folder (it has no genai_config.json); give one, or a GGUF file"

@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 import edge.offline
+from edge.engines.genai_config import FILE, load_genai_config
 from edge.engines.limits import LONGROPE_ORIGINAL, LONGROPE_TYPES
 from edge.errors import MissingExtra, ModelError, ModelNotFound
 
@@ -44,11 +45,11 @@ def bindings() -> ModuleType:
 
 def read_configuration(folder: Path) -> Configuration:
     """Raises ModelNotFound, or ModelError for a folder that onnxruntime-genai cannot run."""
-    file = folder / "genai_config.json"
+    file = folder / FILE
     if not folder.is_dir():
         raise ModelNotFound(f"{folder} is not there; `edge models list` shows what is")
     try:
-        model = json.loads(file.read_text(encoding="utf-8"))["model"]
+        model = load_genai_config(file)["model"]
         ends = model["eos_token_id"]
         context = int(model["context_length"])
         found = frozenset(int(token) for token in (ends if isinstance(ends, list) else [ends]))
@@ -78,6 +79,7 @@ def load_model(folder: Path, *, threads: int, provider: str | None = None) -> An
     Raises ModelError, for a provider that the installed package does not have, too.
     """
     og = bindings()
+    load_genai_config(folder / FILE)
     errors = []
     for name in providers(provider):
         config = og.Config(str(folder))
