@@ -11,6 +11,7 @@ from typing import Literal
 
 from edge import paths
 from edge.errors import AdapterError, EncoderError, ModelNotFound, UsageError
+from edge.suggestions import did_you_mean
 
 STARTER_MODEL = "SmolLM2-135M-Instruct.Q4_1"
 PULL = "edge models pull starter"
@@ -216,7 +217,7 @@ def _find(
         raise error(f"{text!r} stands for several {kind}s, {files}; choose with --engine gguf or onnx, or give a path")
     if matches:
         raise error(f"{text!r} is the beginning of several {kind}s: {_listed([m.name for m in matches], make)}")
-    raise error(f"there is no {kind} called {text!r}; known: {_listed(names, make)}")
+    raise error(f"there is no {kind} called {text!r}{did_you_mean(text, names)}; known: {_listed(names, make)}")
 
 
 def _is_path(text: str) -> bool:

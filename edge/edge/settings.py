@@ -5,48 +5,72 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edge.errors import UsageError
+from edge.suggestions import did_you_mean
+
+Source = Literal["flag", "environment", "config", "default"]
+
+
+def _setting(
+    default: Any, about: str, *, choices: tuple[str, ...] = (), least: float | None = None, most: float | None = None
+) -> Any:
+    """A field of Settings, with what it means and which values it takes: `choices`, or from `least` to `most`."""
+    return field(default=default, metadata={"about": about, "choices": choices, "least": least, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`model` and `encoder` are paths or library names; None takes the only or the starter one.
+    """The settings; what each means stands beside it. `keys`: the table of that name, (action of the app, key) each."""
 
-    `context`: tokens, None lets the model decide. `threads`: None takes the physical cores. `k`: passages that are
-    looked at for a question. `prompt_passages`: how many of them the model reads; None leaves that to the question.
-    `patience`: seconds that reading more than the best of them may take. `engine`: "gguf" or "onnx"; None lets the
-    model's format decide. `gpu_layers`: a number, "all" or "auto". `kv_type`: "f16", "q8_0" or "q4_0". `kv_budget`:
-    gigabytes on the disk for what models have read, 0 keeps none. `provider`: where ONNX computes, "cpu", "cuda" or
-    "dml". `certainty`: the probability below which the documents are said not to tell; 0 answers always.
-    `keep_chats`: whether `edge chat` keeps what is said. `read_ahead`: whether its model reads passages while
-    nobody asks. `keys`: the table of that name, (action of the app, key) each.
+    model: str | None = _setting(None, "the model that answers: a name or a path; the only or the starter one")
+    engine: Literal["gguf", "onnx"] | None = _setting(
+        None, "where a name stands for models of both formats", choices=("gguf", "onnx")
+    )
+    encoder: str | None = _setting(None, "the text encoder: a name or a path; the only or the starter one")
+    index: str | None = _setting(None, "the index to answer from: a name or a folder")
+    system: str | None = _setting(None, "what the model is told before everything else")
+    context: int | None = _setting(None, "tokens that prompt and reply share; the model decides", least=16)
+    threads: int | None = _setting(None, "threads that compute; the physical cores", least=1)
+    gpu_layers: str | None = _setting(None, 'layers on the GPU: a number, "all" or "auto"')
+    kv_type: Literal["f16", "q8_0", "q4_0"] = _setting("f16", "type of the KV cache", choices=("f16", "q8_0", "q4_0"))
+    kv_budget: float = _setting(2.0, "gigabytes on the disk for what models have read; 0 keeps none", least=0)
+    provider: str | None = _setting(None, "where ONNX computes", choices=("cpu", "cuda", "dml"))
+    k: int = _setting(5, "passages that are looked at for a question", least=1, most=1000)
+    prompt_passages: int | None = _setting(None, "how many of them the model reads; the question decides", least=1)
+    patience: float = _setting(10.0, "seconds that reading more than the best of them may take", least=0)
+    certainty: float = _setting(0.5, "below this probability the documents do not tell", least=0, most=1)
+    temperature: float = _setting(0.0, "how freely words are chosen; 0 is greedy", least=0)
+    max_tokens: int = _setting(512, "the longest reply", least=1)
+    theme: str | None = _setting(None, "the colours of the app")
+    keep_chats: bool = _setting(True, "whether edge chat keeps what is said")
+    read_ahead: bool = _setting(True, "whether its model reads passages while nobody asks")
+    keys: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A setting as it is now: its value, what it would be unless set, and who set it.
+
+    `origin` is the name of the flag, the variable or the file that set it, "" for a default. `choices` are the only
+    words that it takes, () where it takes more.
     """
 
-    model: str | None = None
-    engine: str | None = None
-    encoder: str | None = None
-    index: str | None = None
-    system: str | None = None
-    context: int | None = None
-    threads: int | None = None
-    gpu_layers: str | None = None
-    kv_type: str = "f16"
-    kv_budget: float = 2.0
-    provider: str | None = None
-    k: int = 5
-    prompt_passages: int | None = None
-    patience: float = 10.0
-    certainty: float = 0.5
-    temperature: float = 0.0
-    max_tokens: int = 512
-    theme: str | None = None
-    keep_chats: bool = True
-    read_ahead: bool = True
-    keys: tuple[tuple[str, str], ...] = ()
+    name: str
+    value: Any
+    default: Any
+    type: str
+    source: Source
+    origin: str
+    choices: tuple[str, ...]
+    about: str
+
+
+_FIELDS: dict[str, Field[Any]] = {each.name: each for each in fields(Settings) if each.name != "keys"}
+NAMES = tuple(_FIELDS)
 
 
 def load_settings(
@@ -57,37 +81,104 @@ def load_settings(
 ) -> Settings:
     """Merge the four sources; flags that are None do not count.
 
-    Raises UsageError for an unknown key, a value of the wrong type or a config.toml that is no TOML.
+    Raises UsageError for an unknown key, a value that a setting does not take or a config.toml that is no TOML.
     """
+    written = _read_checked(config)
     environment = os.environ if environment is None else environment
-    names = {field.name: str(field.type).split(" | ")[0] for field in fields(Settings) if field.name != "keys"}
-    merged: dict[str, Any] = {}
-    if config is not None and config.is_file():
-        try:
-            written = tomllib.loads(config.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-            raise UsageError(f"{config} cannot be read: {error}; correct it or delete it") from error
-        if "keys" in written:
-            merged["keys"] = _keys(written.pop("keys"), str(config))
-        for key, value in written.items():
-            if key not in names:
-                raise UsageError(f"{config}: unknown setting {key!r}; known: {', '.join(names)}, [keys]")
-            merged[key] = _convert(key, value, names[key], str(config))
-    for key, kind in names.items():
-        raw = environment.get(f"EDGE_{key.upper()}")
-        if raw:
-            merged[key] = _convert(key, raw, kind, f"EDGE_{key.upper()}")
-    merged.update({key: value for key, value in (flags or {}).items() if value is not None})
-    return replace(Settings(), **merged)
+    values = {name: _resolve(name, flags or {}, environment, written, str(config)).value for name in NAMES}
+    return Settings(**values, keys=tuple(written.get("keys", {}).items()))
 
 
-def _keys(table: object, source: str) -> tuple[tuple[str, str], ...]:
+def resolve_settings(
+    flags: Mapping[str, object] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+    config: Path | None = None,
+) -> list[Resolved]:
+    """Every setting but the keys, each with where its value came from. Raises UsageError as `load_settings` does."""
+    written = _read_checked(config)
+    environment = os.environ if environment is None else environment
+    return [_resolve(name, flags or {}, environment, written, str(config)) for name in NAMES]
+
+
+def _read_checked(config: Path | None) -> dict[str, Any]:
+    written = read_config(config)
+    for key, value in written.items():
+        if key == "keys":
+            _check_keys(value, str(config))
+        else:
+            check_setting(key, value, str(config))
+    return written
+
+
+def _resolve(
+    name: str, flags: Mapping[str, object], environment: Mapping[str, str], written: Mapping[str, object], config: str
+) -> Resolved:
+    each, variable = _FIELDS[name], f"EDGE_{name.upper()}"
+    given: dict[Source, tuple[object, str]] = {
+        "flag": (flags.get(name), f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"),
+        "environment": (environment.get(variable) or None, variable),
+        "config": (written.get(name), config),
+    }
+    kind, choices, about = _type(each), each.metadata["choices"], each.metadata["about"]
+    for source, (value, origin) in given.items():
+        if value is not None:
+            value = check_setting(name, value, origin)
+            return Resolved(name, value, each.default, kind, source, origin, choices, about)
+    return Resolved(name, each.default, each.default, kind, "default", "", choices, about)
+
+
+def read_config(config: Path | None) -> dict[str, Any]:
+    """What stands in a config.toml, unchecked; {} without one. Raises UsageError for a file that is no TOML."""
+    if config is None or not config.exists():
+        return {}
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(f"{config} cannot be read: {error}; correct it (edge config edit) or delete it") from error
+
+
+def check_setting(name: str, value: object, source: str) -> Any:
+    """`value` as the type of the setting `name`, texts converted. Raises UsageError, which names `source`."""
+    if name not in _FIELDS:
+        meant = did_you_mean(name, NAMES)
+        raise UsageError(f"{source}: unknown setting {name!r}{meant or '; known: ' + ', '.join(NAMES) + ', [keys]'}")
+    each = _FIELDS[name]
+    converted = _convert(name, value, _type(each), source)
+    _check_choice(name, converted, each.metadata["choices"], source)
+    _check_range(name, converted, each.metadata["least"], each.metadata["most"], source)
+    if name == "gpu_layers" and not str(converted).isdecimal():
+        _check_choice(name, converted, ("all", "auto"), source, also="a number, ")
+    return converted
+
+
+def _type(each: Field[Any]) -> str:
+    """ "str", "int", "float" or "bool"; the words of a Literal are texts."""
+    name = str(each.type).split(" | ")[0]
+    return name if name in ("int", "float", "bool") else "str"
+
+
+def _check_choice(name: str, value: object, choices: tuple[str, ...], source: str, also: str = "") -> None:
+    if choices and value not in choices:
+        meant = did_you_mean(str(value), choices)
+        raise UsageError(f"{source}: {name} must be {also}{' or '.join(choices)}, not {value!r}{meant}")
+
+
+def _check_range(name: str, value: object, least: float | None, most: float | None, source: str) -> None:
+    if not isinstance(value, int | float):
+        return
+    # Written so that nan, which is neither, is refused too.
+    if not (least is None or value >= least) or not (most is None or value <= most):
+        span = f"{least:g} or more" if most is None else f"from {least:g} to {most:g}"
+        raise UsageError(f"{source}: {name} must be {span}, not {value!r}")
+
+
+def _check_keys(table: object, source: str) -> None:
     if not isinstance(table, dict):
         raise UsageError(f'{source}: keys must be a table: [keys] and below it lines like copy = "ctrl+y"')
     for action, key in table.items():
         if not isinstance(key, str):
             raise UsageError(f'{source}: [keys] {action} must be a text like "ctrl+y", not {key!r}')
-    return tuple(table.items())
 
 
 def _convert(key: str, value: object, kind: str, source: str) -> object:
@@ -95,9 +186,10 @@ def _convert(key: str, value: object, kind: str, source: str) -> object:
         return _switch(key, value, source)
     convert = {"int": int, "float": float, "str": str}[kind]
     try:
-        if isinstance(value, str | int | float) and not isinstance(value, bool):
+        whole = kind != "int" or not isinstance(value, float) or value.is_integer()
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and whole:
             return convert(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         pass
     raise UsageError(f"{source}: {key} must be {'a text' if kind == 'str' else f'a number ({kind})'}, not {value!r}")
 

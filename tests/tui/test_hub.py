@@ -408,7 +408,7 @@ def test_a_name_that_is_taken_is_left_alone(server: LocalHub, models: Path) -> N
     (models / MODEL).write_bytes(b"mine")
     (models / "tiny-encoder").mkdir()
     for name in ("owner/tiny-GGUF", "owner/tiny-encoder"):
-        with pytest.raises(StorageError, match="--as"):
+        with pytest.raises(StorageError, match="--name"):
             hub.pull(name, models)
     assert tree(models) == {MODEL: b"mine"}
     assert server.of(MODEL) == []
@@ -444,7 +444,7 @@ def test_a_hostile_path_lands_nowhere(server: LocalHub, models: Path, path: str)
     server.repos["owner/evil"] = Repo({path: b"evil"})
     with pytest.raises(DownloadError, match="not land in its folder"):
         hub.pull("owner/evil", models)
-    with pytest.raises(DownloadError, match="--as"):
+    with pytest.raises(DownloadError, match="--name"):
         hub.pull("owner/tiny-GGUF", models, save_as="../evil")
     assert not list(models.parent.rglob("evil*"))
 

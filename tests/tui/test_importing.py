@@ -73,7 +73,7 @@ def edge(*arguments: str) -> Result:
 
 def test_a_copy_leaves_the_original_and_is_listed(elsewhere: Path, models: Path) -> None:
     source = write_gguf(elsewhere / "Some Model.gguf")
-    with pytest.raises(UsageError, match="--as"):
+    with pytest.raises(UsageError, match="--name"):
         importing.bring(str(source), models)
     done = edge("import", str(source), "--as", "some-model")
     assert done.stdout == f"{models / 'some-model.gguf'}\n"

@@ -17,6 +17,7 @@ from time import sleep
 from edge import paths
 from edge.engines.genai_config import FILE, load_genai_config
 from edge.errors import DownloadError, ModelError, StorageError, UsageError
+from edge.suggestions import did_you_mean
 from edge_tui.hub_catalogue import CATALOGUE, look_up
 from edge_tui.hub_choice import Choice, RemoteFile, Repository, choose
 from edge_tui.hub_client import Hub, online
@@ -89,7 +90,8 @@ def resolve(name: str, quantisation: str | None) -> tuple[str, str | None, str |
     repository, _, behind = name.removeprefix("https://huggingface.co/").removeprefix("hf.co/").partition(":")
     if repository.count("/") != 1 or not all(repository.split("/")):
         short = ", ".join(entry.name for entry in CATALOGUE)
-        raise UsageError(f"{name!r} is neither OWNER/NAME of the Hugging Face hub nor one of: starter, {short}")
+        meant = did_you_mean(name, ["starter", *(known.name for known in CATALOGUE)])
+        raise UsageError(f"{name!r} is neither OWNER/NAME of the Hugging Face hub nor one of: starter, {short}{meant}")
     return repository, None, quantisation or behind or None
 
 
@@ -186,7 +188,7 @@ def _missing(choice: Choice, models_dir: Path, report: Report) -> list[tuple[Rem
 
 def _taken(path: Path, choice: Choice) -> StorageError:
     return StorageError(
-        f"{path} is there already and is something else; choose another name with --as, or run: "
+        f"{path} is there already and is something else; choose another name with --name, or run: "
         f"edge models remove {choice.name}"
     )
 

@@ -219,7 +219,7 @@ def _folder(
 def _plain(name: str) -> str:
     """`name`, if it can be that of a file here."""
     if not re.fullmatch(r"[\w][\w.+-]*", name):
-        raise DownloadError(f"{name!r} cannot be the name of a model here; give one of letters and digits with --as")
+        raise DownloadError(f"{name!r} cannot be the name of a model here; give one of letters and digits with --name")
     return name
 
 

@@ -50,7 +50,7 @@ def bring(
     source = find(where)
     name = save_as or source.name
     if not re.fullmatch(r"\w[\w.+-]*", name):
-        raise UsageError(f"{name!r} cannot be the name of a model here; give one of letters and digits with --as")
+        raise UsageError(f"{name!r} cannot be the name of a model here; give one of letters and digits with --name")
     if how == "move" and where.startswith("ollama:"):
         raise UsageError("Ollama would miss the file; import it with --copy or --link, then remove it with ollama rm")
     files = check(source.path)
@@ -67,9 +67,9 @@ def bring(
         )
     taken = [target for target in targets.values() if os.path.lexists(target)]
     if taken and not replace:
-        raise StorageError(f"{taken[0]} is there already; add --replace, or choose another name with --as")
+        raise StorageError(f"{taken[0]} is there already; add --replace, or choose another name with --name")
     if any(target.resolve() == file.resolve() for file, target in targets.items()):
-        raise UsageError(f"{where} and {models_dir / name} are the same; choose another name with --as")
+        raise UsageError(f"{where} and {models_dir / name} are the same; choose another name with --name")
     paths.ensure_dir(models_dir)
     try:
         with _staging(models_dir) as staging:

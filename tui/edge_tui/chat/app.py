@@ -21,6 +21,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from edge.machine import on_battery
+from edge.suggestions import did_you_mean
 from edge.types import AddProgress, Prefill
 from edge_tui.chat import events, markdown, offers, slash, themes
 from edge_tui.chat import keys as keyboard
@@ -377,9 +378,10 @@ class ChatApp(App[None]):
             if done is not None:
                 await done
             return
+        meant = did_you_mean(command.name, self.deeds, mark="/")
         await self.conversation.say(
             Note(
-                f"There is no /{command.name}; /help lists what there is. "
+                f"There is no /{command.name}{meant}; /help lists what there is. "
                 "A space before the slash makes the line a question.",
                 "error",
             )

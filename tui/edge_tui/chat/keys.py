@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from edge.errors import UsageError
+from edge.suggestions import did_you_mean
 
 Place = Literal["app", "prompt", "input", "sources"]
 
@@ -109,7 +110,8 @@ def keymap(entries: Mapping[str, str], *, source: str = "[keys]") -> dict[str, s
     chosen = {key.name: key.default for key in KEYS}
     for name, value in entries.items():
         if name not in known:
-            raise UsageError(f"{source}: there is no action {name!r}; there are: {', '.join(known)}")
+            meant = did_you_mean(name, known) or f"; there are: {', '.join(known)}"
+            raise UsageError(f"{source}: there is no action {name!r}{meant}")
         wanted = [each.strip().lower() for each in value.split(",")]
         for each in wanted:
             trouble = _trouble(each, typed=known[name].place != "sources")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
+from edge.suggestions import did_you_mean
 from edge.types import AddProgress
 from edge_tui.chat import events, slash
 from edge_tui.chat.checked import one_line
@@ -180,7 +181,10 @@ class PlainChat:
         elif command.name in every():
             self.fail(f"/{command.name} needs the app: start edge chat without --plain. /help lists what works here.")
         else:
-            self.fail(f"There is no /{command.name}; /help lists what there is. A space before the slash asks it.")
+            meant = did_you_mean(command.name, self.deeds, mark="/")
+            self.fail(
+                f"There is no /{command.name}{meant}; /help lists what there is. A space before the slash asks it."
+            )
 
     def _show(self, event: events.Event) -> None:
         """Everything but the parts of an answer."""

@@ -9,6 +9,7 @@ from math import inf, isfinite
 from typing import Any
 
 from edge.errors import UsageError
+from edge.suggestions import did_you_mean
 from edge.types import Sampling
 
 DEFAULT = "default"
@@ -58,8 +59,8 @@ def _change(word: str) -> tuple[str, Any]:
     name, is_, text = word.partition("=")
     key = _NAMES.get(name.strip().lower().replace("-", "_"))
     if key is None:
-        known = ", ".join(_NAMES)
-        raise UsageError(f"there is no {shlex.quote(name)} to set; write key=value with one of: {known}")
+        meant, known = did_you_mean(name, _NAMES), ", ".join(_NAMES)
+        raise UsageError(f"there is no {shlex.quote(name)} to set{meant}; write key=value with one of: {known}")
     if key.name == "seed" and text.lower() in ("none", "off"):
         return key.name, None
     try:

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.command_types import Group
+from edge_tui.commands.options import ANY_PATH, SAVE_AS, YES, replace_option
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.library import AdapterEntry
 
 
-@click.group()
+@click.group(cls=Group)
 def adapters() -> None:
     """List, keep, show and remove LoRA adapters."""
 
@@ -39,9 +40,9 @@ def list_(as_json: bool) -> None:
 
 @adapters.command(epilog="Example: edge adapters add my-lora --name legal")
 @click.argument("path", type=ANY_PATH)
-@click.option("--name", metavar="NAME", help="What to call it; the name of the folder or file unless told.")
-@click.option("--replace", is_flag=True, help="Take the place of an adapter of that name.")
-def add(path: Path, name: str | None, replace: bool) -> None:
+@SAVE_AS
+@replace_option("Take the place of an adapter of that name.")
+def add(path: Path, save_as: str | None, replace: bool) -> None:
     """Keep a copy of a LoRA: a PEFT folder, which fits every engine, a GGUF LoRA, or an .onnx_adapter."""
     import shutil
 
@@ -55,7 +56,7 @@ def add(path: Path, name: str | None, replace: bool) -> None:
         raise AdapterError(f"{path} does not exist; give the folder or file of a LoRA")
     files = _peft_files(path) if path.is_dir() else [path]
     facts(path)
-    name = name or library.adapter_name(path)
+    name = save_as or library.adapter_name(path)
     if not name or Path(name).name != name or name.startswith("."):
         raise AdapterError(f"{name!r} is no name for an adapter; give a plain one with --name")
     taken = [entry for entry in library.adapters() if entry.name == name]
@@ -96,19 +97,23 @@ def show(name: str, model: str | None, as_json: bool) -> None:
             click.echo(f"{key.replace('_', ' '):<14} {visible_name(str(text))}")
 
 
-@adapters.command(epilog="Example: edge adapters remove legal")
+@adapters.command(epilog="Example: edge adapters remove legal --yes")
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
-def remove(names: tuple[str, ...]) -> None:
+@YES
+def remove(names: tuple[str, ...], yes: bool) -> None:
     """Remove adapters that were kept; what they were copied from is left alone."""
     from edge import library
     from edge.errors import AdapterError
-    from edge_tui.commands.output import status
+    from edge.suggestions import did_you_mean
+    from edge_tui.commands.output import confirm, status
 
     known = {entry.name: entry for entry in library.adapters()}
     unknown = [name for name in names if name not in known]
     if unknown:
-        raise AdapterError(f"there is no adapter called {unknown[0]!r}; known: {', '.join(known) or 'none'}")
-    for name in names:
+        meant = did_you_mean(unknown[0], known) or f"; known: {', '.join(known) or 'none'}"
+        raise AdapterError(f"there is no adapter called {unknown[0]!r}{meant}")
+    confirm(f"Delete {', '.join(known[name].path for name in dict.fromkeys(names))}?", yes)
+    for name in dict.fromkeys(names):
         _delete(Path(known[name].path))
     status(f"Removed {', '.join(names)}.")
 

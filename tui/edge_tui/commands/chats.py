@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.command_types import Choice, Group
+from edge_tui.commands.options import YES, output_option
 from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON array.")
 
 
-@click.group()
+@click.group(cls=Group)
 def chats() -> None:
     """List, show, search, export and remove kept chats."""
 
@@ -79,10 +80,10 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 
 @chats.command(epilog="Example: edge chats export --training -o examples.jsonl")
 @click.argument("wanted", nargs=-1, type=int, metavar="[ID]…")
-@click.option("--format", "kind", type=click.Choice(["md", "json"]), help="Default: the ending of FILE, else md.")
+@click.option("--format", "kind", type=Choice(["md", "json"]), help="Default: the ending of FILE, else md.")
 @click.option("--training", is_flag=True, help="Answers marked good or corrected, as chat JSONL for tuning.")
 @click.option("--bare", is_flag=True, help="With --training: questions alone, without passages and system text.")
-@click.option("-o", "--output", type=ANY_PATH, metavar="FILE", help="Default: standard output.")
+@output_option("FILE", "Default: standard output.", required=False)
 def export(wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool, output: Path | None) -> None:
     """Write chats, all unless told which, to a file."""
     from edge_tui.chats import export as exports
@@ -112,7 +113,7 @@ def export(wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool
 
 @chats.command(epilog="Example: edge chats remove 12 13")
 @click.argument("wanted", nargs=-1, required=True, type=int, metavar="ID…")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@YES
 def remove(wanted: tuple[int, ...], yes: bool) -> None:
     """Delete chats for good."""
     from edge_tui.commands.output import confirm, status

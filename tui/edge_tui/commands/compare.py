@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_tui.commands.options import ANY_PATH, Request, answering
+from edge_tui.commands.options import ANY_PATH, Request, answering, output_option
 
 if TYPE_CHECKING:
     from edge.compare import Comparison, Progress
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask N of the questions, drawn once and for all.")
 @click.option("--no-skills", is_flag=True, help="Leave out the forty general questions to base and tuned model.")
 @click.option("--keep", type=ANY_PATH, metavar="FILE", help="Where answers are kept as they come.")
-@click.option("-o", "--output", type=ANY_PATH, metavar="FILE", help="Write the comparison as JSON, for edge advise.")
+@output_option("FILE", "Write the comparison as JSON, for edge advise.", required=False)
 @click.option("--html", type=ANY_PATH, metavar="FILE", help="Write a report with plots and all answers side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole comparison as one JSON object.")
 def compare(questions: Path, output: Path | None, html: Path | None, as_json: bool, **told: Any) -> None:

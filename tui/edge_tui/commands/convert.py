@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.command_types import Choice, Group, Option
+from edge_tui.commands.options import ANY_PATH, output_option
 
 if TYPE_CHECKING:
     from edge_converters.onnx import Precision, Provider
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _BASE = click.argument("base", type=ANY_PATH)
-_OUT = click.option("-o", "--out", required=True, type=ANY_PATH, metavar="PATH", help="What to write.")
+_OUT = output_option("PATH", "What to write.")
 _ADAPTERS = click.option(
     "-a",
     "--adapter",
@@ -46,7 +47,7 @@ def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return add
 
 
-@click.group()
+@click.group(cls=Group)
 def convert() -> None:
     """Turn base models and LoRAs into GGUF and ONNX, and prove that they still say the same.
 
@@ -57,7 +58,7 @@ def convert() -> None:
 
 @convert.command(epilog="Example: edge convert merge phi-3-mini --adapter my-lora -o phi-3-mine")
 @_options(_BASE, _ADAPTERS, _OUT, _DRY, _JSON)
-def merge(base: Path, adapters: tuple[str, ...], out: Path, dry_run: bool, as_json: bool) -> None:
+def merge(base: Path, adapters: tuple[str, ...], output: Path, dry_run: bool, as_json: bool) -> None:
     """Merge LoRAs into their base: a Hugging Face folder again."""
     from edge_converters import merge as merge_weights
 
@@ -65,19 +66,25 @@ def merge(base: Path, adapters: tuple[str, ...], out: Path, dry_run: bool, as_js
     if not sources:
         raise click.UsageError("nothing to merge: name a LoRA with --adapter")
     if dry_run:
-        _show_plan("merge", base, sources, out, None, as_json)
+        _show_plan("merge", base, sources, output, None, as_json)
         return
     from edge_tui.commands.output import stages
 
     with stages() as show:
-        export = merge_weights(base, sources, out, progress=show)
+        export = merge_weights(base, sources, output, progress=show)
     _show(export, None, as_json)
 
 
 @convert.command(epilog="Example: edge convert gguf phi-3-mini --adapter my-lora -q q4_k_m -o mine.gguf")
 @_options(_BASE, _ADAPTERS, _OUT)
 @click.option(
-    "-q", "--precision", default="q4_k_m", metavar="TYPE", help="f32 f16 bf16 q8_0 q6_k q5_k_m q5_k_s q4_k_m …"
+    "-q",
+    "--quantisation",
+    cls=Option,
+    old=["--precision"],
+    default="q4_k_m",
+    metavar="QUANT",
+    help="f32 f16 bf16 q8_0 q6_k q5_k_m q5_k_s q4_k_m … (default q4_k_m).",
 )
 @click.option("--imatrix", type=ANY_PATH, metavar="FILE", help="An importance matrix of llama.cpp for the quantiser.")
 @click.option(
@@ -90,8 +97,8 @@ def merge(base: Path, adapters: tuple[str, ...], out: Path, dry_run: bool, as_js
 def gguf(
     base: Path,
     adapters: tuple[str, ...],
-    out: Path,
-    precision: str,
+    output: Path,
+    quantisation: str,
     imatrix: Path | None,
     converter: Path | None,
     prompts: Path | None,
@@ -103,27 +110,33 @@ def gguf(
     from edge_converters import to_gguf
     from edge_tui.commands.output import stages
 
-    sources, precision = _sources(adapters), precision.lower()
+    sources, precision = _sources(adapters), quantisation.lower()
     if dry_run:
-        _show_plan("gguf", base, sources, out, precision, as_json)
+        _show_plan("gguf", base, sources, output, precision, as_json)
         return
     with stages() as show:
         export = to_gguf(
-            base, out, adapters=sources, precision=precision, imatrix=imatrix, converter=converter, progress=show
+            base, output, adapters=sources, precision=precision, imatrix=imatrix, converter=converter, progress=show
         )
-        parity = None if no_verify else compare_export(out, base, sources, prompts, show)
+        parity = None if no_verify else compare_export(output, base, sources, prompts, show)
     _show(export, parity, as_json)
 
 
 @convert.command(epilog="Example: edge convert onnx phi-3-mini --adapter my-lora -p int4 -o mine/")
 @_options(_BASE, _ADAPTERS, _OUT)
-@click.option("-p", "--precision", default="int4", type=click.Choice(["int4", "int8", "fp16", "fp32"]))
-@click.option("--provider", default="cpu", type=click.Choice(["cpu", "cuda", "dml"]), help="What will run it.")
+@click.option(
+    "-p",
+    "--precision",
+    default="int4",
+    type=Choice(["int4", "int8", "fp16", "fp32"]),
+    help="Of the weights (default int4).",
+)
+@click.option("--provider", default="cpu", type=Choice(["cpu", "cuda", "dml"]), help="What will run it.")
 @_options(_PROMPTS, _NO_VERIFY, _DRY, _JSON)
 def onnx(
     base: Path,
     adapters: tuple[str, ...],
-    out: Path,
+    output: Path,
     precision: Precision,
     provider: Provider,
     prompts: Path | None,
@@ -137,11 +150,11 @@ def onnx(
 
     sources = _sources(adapters)
     if dry_run:
-        _show_plan("onnx", base, sources, out, precision, as_json)
+        _show_plan("onnx", base, sources, output, precision, as_json)
         return
     with stages() as show:
-        export = to_onnx(base, out, adapters=sources, precision=precision, provider=provider, progress=show)
-        parity = None if no_verify else compare_export(out, base, sources, prompts, show)
+        export = to_onnx(base, output, adapters=sources, precision=precision, provider=provider, progress=show)
+        parity = None if no_verify else compare_export(output, base, sources, prompts, show)
     _show(export, parity, as_json)
 
 
@@ -151,7 +164,9 @@ def onnx(
 @_OUT
 @click.option("-p", "--precision", metavar="TYPE", help="f16 or f32 for GGUF; of the base with slots: int4 … fp32.")
 @click.option(
-    "--base-out",
+    "--base-output",
+    cls=Option,
+    old=["--base-out"],
     type=ANY_PATH,
     metavar="DIR",
     help="Also write the base as ONNX with slots that adapters are plugged into.",
@@ -160,9 +175,9 @@ def onnx(
 def adapter(
     lora: Path,
     base: Path,
-    out: Path,
+    output: Path,
     precision: str | None,
-    base_out: Path | None,
+    base_output: Path | None,
     prompts: Path | None,
     no_verify: bool,
     dry_run: bool,
@@ -175,26 +190,26 @@ def adapter(
 
     sources = [AdapterSource(lora)]
     if dry_run:
-        _show_plan("onnx" if base_out else "adapter", base, sources, out, precision or "int4", as_json)
+        _show_plan("onnx" if base_output else "adapter", base, sources, output, precision or "int4", as_json)
         return
     with stages() as show:
-        export = to_adapter(lora, out, base=base, base_out=base_out, precision=precision, progress=show)
-        parity = None if no_verify else compare_export(out, base, sources, prompts, show, engine_base=base_out)
+        export = to_adapter(lora, output, base=base, base_out=base_output, precision=precision, progress=show)
+        parity = None if no_verify else compare_export(output, base, sources, prompts, show, engine_base=base_output)
     _show(export, parity, as_json)
 
 
 @convert.command(epilog="Example: edge convert encoder bge-small -o encoders/bge-small")
 @click.argument("directory", type=ANY_PATH)
 @_OUT
-@click.option("--variant", default="int8", type=click.Choice(["int8", "fp32"]))
+@click.option("--variant", default="int8", type=Choice(["int8", "fp32"]), help="Default: int8.")
 @_JSON
-def encoder(directory: Path, out: Path, variant: Any, as_json: bool) -> None:
+def encoder(directory: Path, output: Path, variant: Any, as_json: bool) -> None:
     """Write a sentence-transformers model as the ONNX folder that indexes use."""
     from edge_converters import convert_encoder
     from edge_tui.commands.output import stages
 
     with stages() as show:
-        export = convert_encoder(directory, out, variant=variant, progress=show)
+        export = convert_encoder(directory, output, variant=variant, progress=show)
     _show(export, None, as_json)
 
 

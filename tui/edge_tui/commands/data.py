@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.command_types import Choice, Group
+from edge_tui.commands.options import ANY_PATH, output_option, replace_option
 
 if TYPE_CHECKING:
     from edge_converters.examples_base import Base
@@ -15,16 +16,16 @@ if TYPE_CHECKING:
 _FORMATS = ("chat", "prompt-completion", "conversations", "alpaca", "pairs", "text")
 
 _files = click.argument("files", nargs=-1, required=True, type=ANY_PATH, metavar="FILE…")
-_format = click.option("--format", type=click.Choice(_FORMATS), help="What the files are, where it is guessed wrong.")
+_format = click.option("--format", type=Choice(_FORMATS), help="What the files are, where it is guessed wrong.")
 _base = click.option(
     "--base", metavar="MODEL", help="The model to tune: a folder, a GGUF file or a name (edge models list)."
 )
 _skip = click.option("--skip-broken", is_flag=True, help="Leave out what cannot be used, and say so.")
-_force = click.option("--force", is_flag=True, help="Replace files that are there already.")
+_replace = replace_option("Replace files that are there already.", old=["--force"])
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group()
+@click.group(cls=Group)
 def data() -> None:
     """Check, convert and split examples to train on.
 
@@ -95,23 +96,21 @@ def check(
 
 @data.command(epilog="Example: edge data convert faq.csv old.json -o train.jsonl")
 @_files
-@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="OUT.jsonl", help="What to write.")
-@click.option(
-    "--to", default="chat", type=click.Choice(["chat", "prompt-completion", "alpaca"]), help="Its format (chat)."
-)
+@output_option("OUT.jsonl", "What to write.")
+@click.option("--to", default="chat", type=Choice(["chat", "prompt-completion", "alpaca"]), help="Its format (chat).")
 @_base
 @_format
 @_skip
-@_force
+@_replace
 @_json
 def convert(
     files: tuple[Path, ...],
-    out: Path,
+    output: Path,
     to: str,
     base: str | None,
     format: str | None,
     skip_broken: bool,
-    force: bool,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Write examples of all formats as JSON lines of one."""
@@ -122,12 +121,12 @@ def convert(
     opened = _opened(base)
     done = convert_examples(
         files,
-        out,
+        output,
         to=to,
         format=format,
         template=None if opened is None else opened.template,
         skip_broken=skip_broken,
-        force=force,
+        force=replace,
     )
     if as_json:
         print_json(done)
@@ -139,23 +138,23 @@ def convert(
 
 @data.command(epilog="Example: edge data split all.jsonl -o data/ --test 0.1")
 @_files
-@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="DIR", help="Where train.jsonl and test.jsonl go.")
+@output_option("DIR", "Where train.jsonl and test.jsonl go.")
 @click.option("--test", default=0.1, metavar="SHARE", help="How much is for the test (default 0.1).")
 @click.option("--seed", default=7, metavar="N", help="Another number, other examples in the test (default 7).")
 @_base
 @_format
 @_skip
-@_force
+@_replace
 @_json
 def split(
     files: tuple[Path, ...],
-    out: Path,
+    output: Path,
     test: float,
     seed: int,
     base: str | None,
     format: str | None,
     skip_broken: bool,
-    force: bool,
+    replace: bool,
     as_json: bool,
 ) -> None:
     """Part examples into train.jsonl and test.jsonl.
@@ -170,13 +169,13 @@ def split(
     opened = _opened(base)
     done = split_examples(
         files,
-        out,
+        output,
         test=test,
         seed=seed,
         format=format,
         template=None if opened is None else opened.template,
         skip_broken=skip_broken,
-        force=force,
+        force=replace,
     )
     if as_json:
         print_json(done)
@@ -189,18 +188,18 @@ def split(
 @click.argument("questions", type=ANY_PATH)
 @click.option("--docs", multiple=True, type=ANY_PATH, metavar="PATH", help="A file or folder to answer from.")
 @click.option("--index", metavar="DIR", help="An index to answer from: a folder, or the name of one.")
-@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="OUT.jsonl", help="What to write.")
+@output_option("OUT.jsonl", "What to write.")
 @click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5).")
 @click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else.")
 @_base
-@_force
+@_replace
 @_json
 def ground(
     questions: Path,
     docs: tuple[Path, ...],
-    out: Path,
+    output: Path,
     base: str | None,
-    force: bool,
+    replace: bool,
     as_json: bool,
     **told: object,
 ) -> None:
@@ -237,12 +236,12 @@ def ground(
                 parameters=None if opened is None or opened.shapes is None else opened.shapes.parameters,
             )
         )
-    write_chat((example.messages for example in made), out, force=force)
+    write_chat((example.messages for example in made), output, force=replace)
     given, without = sum(example.given for example in made), len(asked) - len(made)
     if as_json:
-        print_json({"path": out, "examples": len(made), "given": given, "without_reply": without})
+        print_json({"path": output, "examples": len(made), "given": given, "without_reply": without})
         return
-    click.echo(f"{len(made):,} examples with their passages: {short(str(out))}")
+    click.echo(f"{len(made):,} examples with their passages: {short(str(output))}")
     if given:
         click.echo(f"{given:,} of the passages were named by the questions, for search missed them")
     if without:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_tui.command_types import Group
 from edge_tui.commands.options import ANY_PATH, Command
 from edge_tui.commands.warm import warm
 from edge_tui.terminal import message, printable, visible_name
@@ -35,7 +36,7 @@ def _choosing(command: Command) -> Command:
     return command
 
 
-@click.group()
+@click.group(cls=Group)
 def index() -> None:
     """Build and search indexes of your documents."""
 

@@ -1,5 +1,5 @@
 """The door of the `edge` command line: finds the command that was called, and the only place where errors
-become a sentence and an exit code (0 done, 1 an error, 2 wrong usage, 130 interrupted).
+become a sentence and an exit code (0 done, 1 an error, 2 wrong usage, 4 the documents do not tell, 130 interrupted).
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import click
 
 import edge.offline
 from edge.errors import EdgeError
+from edge_tui import verbosity
+from edge_tui.command_types import Group
 from edge_tui.terminal import guarded, message
 
 COMMANDS = {
@@ -30,11 +32,12 @@ COMMANDS = {
     "compare": "Ask the same questions with and without documents and tuning.",
     "advise": "Say whether documents, tuning, both or neither is worth it.",
     "doctor": "Look whether everything is in place.",
+    "config": "List, get, set and edit the settings.",
     "paths": "Show where edge keeps its files.",
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """Imports a command's module when the command is called, and none of them for `edge --help`."""
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -45,12 +48,19 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+    def find_command(self, name: str) -> click.Command | None:
+        if name not in COMMANDS:
             return None
-        command = getattr(import_module(f"edge_tui.commands.{cmd_name}"), cmd_name)
+        command = getattr(import_module(f"edge_tui.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            verbosity.log_failure(ctx, error)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -60,7 +70,9 @@ class LazyGroup(click.Group):
 @click.command(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="edge COMMAND --help explains a command and shows an example.",
+    epilog="edge COMMAND --help explains a command and shows an example. --verbose, --quiet and --log may also stand "
+    "behind a command. Exit codes: 0 done, 1 an error, 2 wrong usage, 130 interrupted.",
+    params=[*verbosity.OPTIONS],
 )
 @click.version_option(package_name="edge-expert", prog_name="edge")
 def cli() -> None:
@@ -91,6 +103,8 @@ def _call(arguments: Sequence[str] | None) -> int:
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "-q":
+            error = click.UsageError("-q is --quantisation, where there is one; did you mean --quiet?", error.ctx)
         error.show()
         return error.exit_code
     except EdgeError as error:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edge_tui.command_types import Group
+from edge_tui.commands.options import SAVE_AS, YES, replace_option
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from edge_tui.starter import Report
 
 
-@click.group()
+@click.group(cls=Group)
 def models() -> None:
     """List, show, fetch, import and remove models."""
 
@@ -83,7 +85,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
 @click.option("--file", "pattern", metavar="PATTERN", help="Which file or folder of it: 'cpu_and_mobile/*'.")
 @click.option("-q", "--quantisation", metavar="QUANT", help="Which GGUF file of it: q8_0 (q4_k_m if there is one).")
 @click.option("--revision", metavar="REV", help="A branch, tag or commit instead of main.")
-@click.option("--as", "save_as", metavar="NAME", help="What to call it here.")
+@SAVE_AS
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option(
     "--from",
@@ -124,11 +126,11 @@ def pull(
 
 @models.command("import", epilog="Examples: edge models import ~/phi-3.gguf · edge models import ollama:phi3 --link")
 @click.argument("where", metavar="PATH|ollama:NAME|lmstudio:NAME")
-@click.option("--as", "save_as", metavar="NAME", help="What to call it here.")
+@SAVE_AS
 @click.option("--copy", "how", flag_value="copy", default=True, help="Copy it (the default).")
 @click.option("--link", "how", flag_value="link", help="Leave it where it is and point to it.")
 @click.option("--move", "how", flag_value="move", help="Move it here.")
-@click.option("--replace", is_flag=True, help="Take the place of the model that has this name.")
+@replace_option("Take the place of the model that has this name.")
 def import_(where: str, save_as: str | None, how: How, replace: bool) -> None:
     """Add a model that is on this machine already: a GGUF file, an ONNX folder or a text encoder's folder.
 
@@ -186,7 +188,7 @@ def calibrate(name: str, adapter: str | None, questions: Path | None, index: str
 
 @models.command(epilog="Example: edge models remove smollm2 --yes")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@YES
 def remove(names: tuple[str, ...], yes: bool) -> None:
     """Delete models or text encoders from the data directory. NAME is a name from the list.
 

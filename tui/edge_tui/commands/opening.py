@@ -18,6 +18,7 @@ import click
 
 from edge import library, paths
 from edge.errors import EncoderError, KnowledgeError, StorageError, UsageError
+from edge.suggestions import did_you_mean
 
 if TYPE_CHECKING:
     from edge.answerability import Case
@@ -35,9 +36,8 @@ DEFAULT_INDEX = "default"
 def model_loader(request: Request) -> Callable[[], Model]:
     """What loads the model, its adapter included; whether there are such a model and adapter is known at once."""
     wanted = request.settings
-    path = library.find_model(wanted.model, engine=_choice("engine", wanted.engine, ("gguf", "onnx")))
+    path = library.find_model(wanted.model, engine=wanted.engine)
     adapter = library.find_adapter(request.adapter) if request.adapter else None
-    kv_type = _choice("kv_type", wanted.kv_type, ("f16", "q8_0", "q4_0"))
     gpu_layers = _gpu_layers(wanted.gpu_layers)
 
     def load() -> Model:
@@ -48,7 +48,7 @@ def model_loader(request: Request) -> Callable[[], Model]:
             context=wanted.context,
             threads=wanted.threads,
             gpu_layers=gpu_layers,
-            kv_type=kv_type,
+            kv_type=wanted.kv_type,
             kv_budget=wanted.kv_budget,
             provider=wanted.provider,
             force=request.force,
@@ -92,7 +92,7 @@ def context_notes(request: Request) -> list[str]:
     wanted = request.settings
     if wanted.context is None:
         return []
-    path = library.find_model(wanted.model, engine=_choice("engine", wanted.engine, ("gguf", "onnx")))
+    path = library.find_model(wanted.model, engine=wanted.engine)
     return limits_of(path).notes(wanted.context)
 
 
@@ -100,18 +100,11 @@ def adapter_name(request: Request) -> str | None:
     return library.adapter_name(library.find_adapter(request.adapter)) if request.adapter else None
 
 
-def _choice(name: str, value: str | None, known: Sequence[str]) -> Any:
-    """A setting that is one of a few words, whose type the caller knows. Raises UsageError."""
-    if value is not None and value not in known:
-        raise UsageError(f"{name} must be {' or '.join(known)}, not {value!r}")
-    return value
-
-
 def _gpu_layers(value: str | None) -> int | Literal["all", "auto"] | None:
     if value is not None and value.isdecimal():
         return int(value)
-    layers: Literal["all", "auto"] | None = _choice("gpu_layers", value, ("all", "auto"))
-    return layers
+    known: dict[str | None, Literal["all", "auto"]] = {"all": "all", "auto": "auto"}
+    return known.get(value)
 
 
 def in_background(load: Callable[[], Model]) -> Future[Model]:
@@ -245,7 +238,8 @@ def cases(questions: Path, settings: Settings) -> list[Case]:
 def require_index(path: Path, name: str) -> None:
     if not path.exists():
         made = f"edge index add FOLDER --index {name}"
-        raise KnowledgeError(f"there is no index {name!r} ({path} does not exist); make it with: {made}")
+        meant = did_you_mean(name, [entry.name for entry in library.indexes()])
+        raise KnowledgeError(f"there is no index {name!r} ({path} does not exist){meant}; make it with: {made}")
 
 
 def add_documents(index: Index, documents: Sequence[Path], *, offer_redo: bool = False, **options: Any) -> AddReport:

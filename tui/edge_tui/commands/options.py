@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from edge_tui.command_types import Choice, Option
 
 if TYPE_CHECKING:
     from edge.settings import Settings
@@ -16,6 +18,22 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 ANY_PATH = click.Path(path_type=Path)
+
+
+YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+SAVE_AS = click.option("--name", "save_as", cls=Option, old=["--as"], metavar="NAME", help="What to call it here.")
+
+
+def output_option(metavar: str, help: str, *, required: bool = True) -> Callable[[Command], Command]:
+    """Where the result goes: `-o`, `--output`."""
+    names = ("-o", "--output")
+    return click.option(*names, cls=Option, old=["--out"], required=required, type=ANY_PATH, metavar=metavar, help=help)
+
+
+def replace_option(help: str, *, old: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Whether what has the name already gives way: `--replace`."""
+    return click.option("--replace", cls=Option, old=old, is_flag=True, help=help)
+
 
 _ANSWERING = (
     click.option(
@@ -38,10 +56,10 @@ _ANSWERING = (
     click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="The longest reply (default 512)."),
     click.option("--context", type=click.IntRange(16), metavar="N", help="Tokens that prompt and reply share."),
     click.option("--threads", type=click.IntRange(1), metavar="N", help="Default: the physical cores."),
-    click.option("--engine", type=click.Choice(["gguf", "onnx"]), help="Where a name stands for models of both."),
+    click.option("--engine", type=Choice(["gguf", "onnx"]), help="Where a name stands for models of both."),
     click.option("--gpu-layers", metavar="N|all|auto", help="Layers on the GPU (default auto)."),
-    click.option("--kv-type", type=click.Choice(["f16", "q8_0", "q4_0"]), help="Type of the KV cache (default f16)."),
-    click.option("--provider", type=click.Choice(["cpu", "cuda", "dml"]), help="Where ONNX computes."),
+    click.option("--kv-type", type=Choice(["f16", "q8_0", "q4_0"]), help="Type of the KV cache (default f16)."),
+    click.option("--provider", type=Choice(["cpu", "cuda", "dml"]), help="Where ONNX computes."),
     click.option("--force", is_flag=True, help="Load a model even if it does not fit into free memory."),
     click.option("--temperature", type=click.FloatRange(0), metavar="T", help="0, the default, is greedy."),
 )

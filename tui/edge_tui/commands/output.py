@@ -14,6 +14,7 @@ import click
 
 from edge.errors import UsageError
 from edge_tui.terminal import draws, message, unfiltered, visible_name
+from edge_tui.verbosity import is_quiet, log_said
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -34,12 +35,15 @@ def plain(value: object) -> Any:
 
 
 def status(sentence: str) -> None:
-    """A word about what is going on, for people: to standard error."""
-    click.secho(message(sentence), err=True, dim=True)
+    """A word about what is going on, for people: to standard error, unless --quiet."""
+    log_said(sentence)
+    if not is_quiet():
+        click.secho(message(sentence), err=True, dim=True)
 
 
 def warn(sentence: str) -> None:
     """Something that went wrong beside what went right: to standard error."""
+    log_said(sentence)
     click.secho(message(sentence), err=True, fg="yellow")
 
 
@@ -47,7 +51,7 @@ def warn(sentence: str) -> None:
 def passing() -> Iterator[Callable[[str | None], None]]:
     """A line on standard error that says what is going on now and vanishes; None erases it early."""
     shown = False
-    visible = draws(sys.stderr)
+    visible = draws(sys.stderr) and not is_quiet()
 
     def show(text: str | None) -> None:
         nonlocal shown
@@ -121,11 +125,11 @@ def stages() -> Iterator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def progress_bar(*, of_bytes: bool = False, remaining: bool = True) -> Iterator[Progress | None]:
-    """A rich progress display on standard error; None where none can be drawn.
+    """A rich progress display on standard error; None where none can be drawn, or with --quiet.
 
     `remaining`: rich's own guess of the time left, for steps that take about as long as one another.
     """
-    if not draws(sys.stderr):
+    if not draws(sys.stderr) or is_quiet():
         yield None
         return
     from rich.progress import (

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge.errors import ModelNotFound, TuningStopped
-from edge_tui.commands.options import ANY_PATH
+from edge_tui.command_types import Choice
+from edge_tui.commands.options import ANY_PATH, output_option
 
 if TYPE_CHECKING:
     from edge_converters.parity import Parity
@@ -35,7 +36,7 @@ class Exported:
 @click.command(epilog="Example: edge tune phi-3-mini answers.jsonl -o my-lora --export gguf")
 @click.argument("base", metavar="BASE")
 @click.argument("data", nargs=-1, required=True, type=ANY_PATH, metavar="DATA…")
-@click.option("-o", "--out", required=True, type=ANY_PATH, metavar="DIR", help="The adapter: a PEFT folder.")
+@output_option("DIR", "The adapter: a PEFT folder.")
 @click.option("--config", type=ANY_PATH, metavar="FILE", help="Every setting, as TOML; flags win over it.")
 @click.option("--rank", type=int, metavar="N", help="Of the LoRA; 16 unless the base is very large.")
 @click.option("--alpha", type=int, metavar="N", help="Its scale; twice the rank.")
@@ -48,18 +49,20 @@ class Exported:
 @click.option("--qlora", is_flag=True, default=None, help="Hold the base in 4 bits: less memory, more time.")
 @click.option("--held-out", multiple=True, type=ANY_PATH, metavar="FILE", help="Examples to watch, never to learn.")
 @click.option("--restart", is_flag=True, help="Throw an unfinished run of this name away.")
-@click.option("--export", "kind", type=click.Choice(["gguf", "onnx", "adapter"]), help="Convert it, with the proof.")
-@click.option("-p", "--precision", metavar="TYPE", help="Of the export: q4_k_m, int4 … as in `edge convert`.")
+@click.option("--export", "kind", type=Choice(["gguf", "onnx", "adapter"]), help="Convert it, with the proof.")
+@click.option("-q", "--quantisation", metavar="QUANT", help="Of the export gguf: q4_k_m … as in `edge convert gguf`.")
+@click.option("-p", "--precision", metavar="TYPE", help="Of the export onnx or adapter: int4 … as in `edge convert`.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what it will take, write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tune(
     base: str,
     data: tuple[Path, ...],
-    out: Path,
+    output: Path,
     config: Path | None,
     held_out: tuple[Path, ...],
     restart: bool,
     kind: str | None,
+    quantisation: str | None,
     precision: str | None,
     dry_run: bool,
     as_json: bool,
@@ -74,6 +77,8 @@ def tune(
     Ctrl-C saves; the same command goes on from there, also after a crash. Several GPUs: accelerate launch -m
     edge_tui.commands.main tune … with the same arguments.
     """
+    if quantisation is not None and kind != "gguf":
+        raise click.UsageError("-q/--quantisation is of an export to GGUF; add --export gguf, or give -p/--precision")
     folder = find_base(base)
     if dry_run:
         from edge_converters.tune import prepare
@@ -89,7 +94,7 @@ def tune(
             tuned = tune_adapter(
                 folder,
                 data,
-                out,
+                output,
                 config=config,
                 held_out=held_out,
                 restart=restart,
@@ -104,7 +109,7 @@ def tune(
         return
     if not as_json:
         _show(tuned)
-    exported = _export(kind, precision, folder, tuned) if kind else None
+    exported = _export(kind, quantisation or precision, folder, tuned) if kind else None
     _finish(tuned, exported, as_json)
 
 

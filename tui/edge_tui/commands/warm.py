@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_tui.command_types import Choice
 from edge_tui.warming import Budget
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("-a", "--adapter", metavar="LORA", help="And under which LoRA, if under one.")
 @click.option("--context", type=click.IntRange(16), metavar="N", help="As the questions will have it.")
 @click.option("--threads", type=click.IntRange(1), metavar="N", help="As the questions will have it.")
-@click.option("--kv-type", type=click.Choice(["f16", "q8_0", "q4_0"]), help="As the questions will have it.")
+@click.option("--kv-type", type=Choice(["f16", "q8_0", "q4_0"]), help="As the questions will have it.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N passages.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> None:
