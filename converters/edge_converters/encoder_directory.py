@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.errors import ConversionError
-from edge.offline import silence
+from edge.own_process import in_own_process
 from edge_converters.checkpoint import Checkpoint, load_json, read_json
 from edge_converters.encoder import Variant, can_convert, refuse_pickle, to_encoder
 from edge_converters.encoder_int8 import quantize_products
@@ -25,6 +25,7 @@ _KEPT = {".json", ".jinja", ".md", ".model", ".txt"}
 _MODULES = {"Transformer", "Pooling", "Normalize"}
 
 
+@in_own_process
 def convert_encoder(
     directory: Path, out: Path, *, variant: Variant = "int8", progress: Progress | None = None
 ) -> Export:
@@ -41,7 +42,6 @@ def convert_encoder(
     started = time.monotonic()
     if variant not in ("fp32", "int8"):
         raise ConversionError(f"{variant!r} is no variant of an encoder; choose fp32 or int8")
-    silence()
     source = _Source.read(directory)
     checkpoint = Checkpoint(source.transformer)
     drawn = source.kind == "encoder" and can_convert(checkpoint.config)

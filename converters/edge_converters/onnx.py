@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from typing import Any, Literal
 
 import edge.errors
 from edge.errors import ConversionError, EdgeError, MissingExtra
-from edge.offline import ENVIRONMENT
+from edge.offline import child_environment
 from edge_converters.merge import open_weights
 from edge_converters.onnx_weights import DATA
 from edge_converters.publish import AdapterSource, Export, Progress, published, write_manifest
@@ -185,12 +184,9 @@ def _builders_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _run_builder(job: Mapping[str, Any], holder: Path, report: Any) -> None:
     environment = {
-        **os.environ,
-        **ENVIRONMENT,
+        **child_environment(),
         "HF_HOME": str(holder / "hub"),
         "TMPDIR": str(holder),
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
-        "PYTHONWARNINGS": "ignore",
     }
     failure: dict[str, Any] = {}
     with tempfile.TemporaryFile("w+", dir=holder, encoding="utf-8", errors="replace") as log:

@@ -148,7 +148,7 @@ def _check_plain(lora: Lora, slots: dict[str, list[Slot]]) -> None:
 
 
 def _write(out: Path, lora: Lora, slots: dict[str, list[Slot]], *, half: bool) -> None:
-    edge.offline.silence()
+    edge.offline.silence_native()
     try:
         from onnxruntime import AdapterFormat, OrtValue
     except ImportError as error:

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import edge.offline
 from edge.checksum import sha256_of
 from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
+from edge.own_process import in_own_process
 from edge_converters.checkpoint import Checkpoint, read_json
 from edge_converters.publish import Export, published, weights_sha256, write_json, write_manifest
 from edge_converters.tune_quiet import quiet
@@ -68,6 +68,7 @@ class Prepared:
     data_sha256: str
 
 
+@in_own_process
 def tune(
     base: Path,
     data: Sequence[Path] | Path,
@@ -90,7 +91,6 @@ def tune(
     Raises TuningError, UsageError, ConversionError, StorageError or MissingExtra.
     """
     started = time.monotonic()
-    edge.offline.silence()
     out = Path(os.path.abspath(out))
     ready = prepare(base, data, config=config, held_out=held_out, progress=progress, **settings)
     _check_device()

@@ -23,9 +23,21 @@ EdgeError                     one root; its message says what happened, to what,
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EdgeError(Exception):
-    """The root of every error that a person is meant to read."""
+    """The root of every error that a person is meant to read. Each can be pickled, with what it carries."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[EdgeError], args: tuple[object, ...], carried: dict[str, object]) -> EdgeError:
+    """An error as it was: its constructor may take other arguments than the sentence it made of them."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(carried)
+    return error
 
 
 class UsageError(EdgeError):

@@ -14,7 +14,7 @@ from edge.checksum import sha256_of
 from edge.errors import ConversionError, EncoderError
 from edge.machine import physical_cores
 from edge.model_folder import is_inside
-from edge.offline import silence
+from edge.offline import silence_native
 from edge.paths import cache_dir
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Encoder:
         return cls(folder, layout, variant, threads, cache if cache is not None else cache_dir() / "encoders")
 
     def __init__(self, directory: Path, layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> None:
-        silence()
+        silence_native()
         self.name = directory.resolve().name
         self.max_tokens = layout.max_tokens
         self._pooling = layout.pooling

@@ -38,9 +38,9 @@ class Reranker:
     def open(cls, path: Path | str, *, threads: int | None = None) -> Reranker:
         """Load the folder `path`; `onnx/model.onnx` is found, too. Raises EncoderError for what is missing or damaged,
         and for a model that gives more than one logit."""
-        from edge.offline import silence
+        from edge.offline import silence_native
 
-        silence()
+        silence_native()
         import onnxruntime as ort
         from tokenizers import Tokenizer
 

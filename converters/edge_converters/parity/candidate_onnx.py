@@ -27,7 +27,7 @@ class OnnxCandidate:
     """
 
     def __init__(self, folder: Path, *, adapter: Path | None = None, whole: bool = False) -> None:
-        edge.offline.silence()
+        edge.offline.silence_native()
         try:
             import onnxruntime_genai as og
         except ImportError as error:

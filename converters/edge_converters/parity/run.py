@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import StorageError
+from edge.own_process import in_own_process
 from edge_converters.checkpoint import Checkpoint
 from edge_converters.merge import Merged, open_weights
 from edge_converters.parity import judge, probes
@@ -28,6 +29,7 @@ from edge_converters.parity.tokens import Original, check_template, check_tokens
 from edge_converters.publish import AdapterSource, Progress, weights_sha256
 
 
+@in_own_process
 def check_parity(
     export: Path,
     *,

@@ -34,7 +34,7 @@ class Configuration:
 
 def bindings() -> ModuleType:
     """onnxruntime_genai, which neither reports nor writes anything. Raises MissingExtra."""
-    edge.offline.silence()
+    edge.offline.silence_native()
     try:
         import onnxruntime_genai
     except ImportError as error:

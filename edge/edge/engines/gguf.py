@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import edge.offline
 from edge.engines.gguf_check import check_gguf
 from edge.errors import MissingExtra, ModelError
 
@@ -27,7 +26,6 @@ def bindings() -> ModuleType:
     """
     global _bindings, _log_callback
     if _bindings is None:
-        edge.offline.silence()
         try:
             import llama_cpp
         except ImportError as error:
