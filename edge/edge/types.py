@@ -5,9 +5,9 @@ All positions (`start`, `end`) are character offsets, end exclusive, so that `te
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "cancelled"]
@@ -97,6 +97,7 @@ class Passage:
     `document` is the path under which the file was added, `page` counts from 1 and is None where the format
     has none, `heading` is the nearest heading path ("Results > Yield") or None. `score` is 0 to 1, higher is
     better. `sha256` is the hash of the file as it was read, so that anyone can see whether it changed since.
+    `metadata` is what was given with the document.
     """
 
     text: str
@@ -107,6 +108,7 @@ class Passage:
     end: int
     score: float
     sha256: str
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,10 @@ class EvidenceRetriever(Retriever, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file in an index. `pages` is None where the format has none."""
+    """A file in an index, or with `has_file` False a text that was given without one, whose name is its `path`.
+
+    `pages` is None where the format has none; `metadata` is what was given with it.
+    """
 
     path: str
     sha256: str
@@ -236,6 +241,8 @@ class Document:
     characters: int
     passages: int
     pages: int | None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    has_file: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge.errors import DocumentError, KnowledgeError
 from edge.types import AddProgress, AddReport, Failure
-from edge_index import coding, passages, reading
+from edge_index import attributes, coding, loaders, passages, reading
 from edge_index.ahead import ahead
 from edge_index.coding import Coding, TextEncoder, cut
 from edge_index.files import Choice, Found, find_files
@@ -48,6 +49,7 @@ class _Cut:
     extracted: Extracted
     spans: list[Span]
     hashes: list[bytes]
+    has_file: bool = True
 
 
 _Item: TypeAlias = _Unchanged | _Moved | _Cut | Failure
@@ -71,7 +73,8 @@ class Adding:
     """One run of `Index.add`: reads ahead until a batch is full, then encodes and writes it in one transaction.
 
     `encoder` is called, in whichever thread, when the first file really has to be read. `check` is called before
-    anything is encoded or written, and raises EncoderError if that encoder is not the one of the store.
+    anything is encoded or written, and raises EncoderError if that encoder is not the one of the store. All documents
+    of the run get `metadata`; None leaves them theirs.
     """
 
     def __init__(
@@ -80,12 +83,17 @@ class Adding:
         encoder: Callable[[], TextEncoder],
         check: Callable[[], object],
         progress: Callable[[AddProgress], None] | None = None,
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
+        if metadata is not None:
+            attributes.to_json(metadata)  # now, and not after an hour of reading
+        self._metadata = metadata
         self._store = store
         self._encoder = encoder
         self._check = check
         self._progress = progress
         self._known = store.states()
+        self._paths = set(store.paths())
         self._again = False
         self._left: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._waiting: list[_Cut] = []
@@ -94,9 +102,12 @@ class Adding:
 
     def run(self, paths: Sequence[Path | str], choice: Choice | None = None, *, again: bool = False) -> AddReport:
         """`again` reads every file, also those that did not change. Raises KnowledgeError for nothing to read."""
-        found = find_files(paths, choice)
+        texts = attributes.texts(self._store)
+        # What was given without a file cannot be read again.
+        self._done.unchanged += [str(path) for path in paths if str(path) in texts and not Path(path).exists()]
+        found = find_files([path for path in paths if str(path) not in self._done.unchanged], choice)
         gone = self._gone(found)
-        if not (found.files or found.failed or gone):
+        if not (found.files or found.failed or gone or self._done.unchanged):
             raise KnowledgeError(
                 f"{', '.join(map(str, found.roots)) or 'the list of paths'} holds no file that edge can read; "
                 f"it reads {FORMATS_FOR_PEOPLE}"
@@ -113,6 +124,18 @@ class Adding:
         removed = self._finish(gone)
         self._report(total, total, None)
         return self._told(found, removed)
+
+    def run_text(self, name: str, text: str) -> AddReport:
+        """Write a text that has no file, in the place of what has this name."""
+        extracted = loaders.given(name, text)
+        data = extracted.text.encode()
+        state = FileState(hashlib.sha256(data).hexdigest(), len(data), 0)
+        if attributes.texts(self._store).get(name) == state.sha256:
+            self._take(_Unchanged(name))
+        else:
+            self._take(_Cut(name, state, extracted, *cut(extracted, self._encoder()), has_file=False))
+        self._finish(())
+        return self._told(Found(), [])
 
     def _told(self, found: Found, removed: list[str]) -> AddReport:
         done = self._done
@@ -206,9 +229,18 @@ class Adding:
         coded = work.encode(wanted)
         with self._store.transaction():
             for one in self._waiting:
-                self._store.put_document(one.path, one.state, one.extracted, one.spans, coded, cut=passages.CUT)
+                self._store.put_document(
+                    one.path,
+                    one.state,
+                    one.extracted,
+                    one.spans,
+                    coded,
+                    cut=passages.CUT,
+                    metadata=self._metadata,
+                    has_file=one.has_file,
+                )
         for one in self._waiting:
-            (self._done.updated if one.path in self._known else self._done.added).append(one.path)
+            (self._done.updated if one.path in self._paths else self._done.added).append(one.path)
             self._done.passages += len(one.spans)
         self._done.embedded += work.embedded
         self._waiting.clear()
@@ -227,4 +259,6 @@ class Adding:
                         self._store.touch(item.path, item.mtime_ns)
                 self._store.leave(removed)
                 self._store.shelf.clear_spare()
+        if self._metadata is not None:
+            attributes.put_on(self._store, [*self._done.unchanged, *self._done.moved], self._metadata)
         return removed

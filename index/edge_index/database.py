@@ -65,12 +65,26 @@ class Database:
                 self._keep_a_log()
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._create()
-            version = self.meta("format")
+            version = self._migrated(self.meta("format"))
         if version != FORMAT:
             raise KnowledgeError(
-                f"{self.path} has the index format {version}, this version of edge writes {FORMAT}; "
-                "delete that file and add the documents again"
+                f"{self.path} has the index format {version}, and this version of edge knows {min(schema.MIGRATIONS)} "
+                f"to {FORMAT}; open it with the edge that wrote it, or give another folder"
             )
+
+    def _migrated(self, version: str | None) -> str | None:
+        """The format after what an older one lacks was added: nothing that is there is touched."""
+        if version not in schema.MIGRATIONS:
+            return version
+        if not self.writable:
+            self.run(schema.imitate(version))
+            return FORMAT
+        with self.transaction():
+            version = self.meta("format")  # another process may have been faster
+            if version in schema.MIGRATIONS:
+                self.run(schema.migrate(version))
+                self.set_meta("format", FORMAT)
+        return self.meta("format")
 
     def _keep_a_log(self) -> None:
         """Readers and a writer side by side. SQLite does not wait for others when it changes to this mode."""

@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from edge.errors import KnowledgeError
 from edge.types import Failure
+from edge_index.attributes import from_json
 from edge_index.shelf import passage_hash, text_crc
 
 _DOCUMENT = ("path", "sha256", "bytes", "pages", "text")
@@ -115,7 +116,7 @@ class _Exporting:
             shown = str(name[0]) if name and not isinstance(name, str) else f"document {number}"
             self._fail(shown, f"{shown} cannot be read: {row}")
             return None
-        found = dict(zip(_DOCUMENT, row[1:], strict=True))
+        found = dict(zip(_DOCUMENT, row[1:], strict=True)) | self._attributes(number)
         if not isinstance(found["text"], str):  # a page in the place of another
             self._fail(str(found["path"]), f"document {number} ({found['path']}) has lost its text")
             return None
@@ -123,6 +124,17 @@ class _Exporting:
             found["damaged"] = True
             self._fail(found["path"], f"the text of {found['path']} is damaged")
         return found
+
+    def _attributes(self, number: int) -> dict[str, Any]:
+        """What was given with a document; nothing where that cannot be read or the index is of an older format."""
+        row = self._row("SELECT metadata, has_file FROM attributes WHERE document = ?", number)
+        if row is None or isinstance(row, str):
+            return {}
+        try:
+            return {"metadata": from_json(row[0]), "has_file": bool(row[1])}
+        except TypeError as error:
+            self._fail(f"document {number}", f"of document {number} {error}")
+            return {}
 
     def _passage(self, number: int, documents: dict[int, dict[str, Any]]) -> dict[str, Any] | None:
         row = self._row(f"SELECT document, hash, {', '.join(_PASSAGE)} FROM passages WHERE id = ?", number)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from edge.errors import EncoderError, KnowledgeError
+from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding
 from edge_index.answerable import answerable
+from edge_index.attributes import passages_where
 from edge_index.coding import TextEncoder, fingerprint, unit
 from edge_index.database import sound
 from edge_index.files import Choice, absolute
@@ -117,7 +118,7 @@ class Index:
         Raises KnowledgeError for none and for several.
         """
         with self._lock:
-            known = self._store.states()
+            known = self._store.paths()
         for path in (str(name), str(absolute(name))):
             if path in known:
                 return path
@@ -144,6 +145,7 @@ class Index:
         exclude: Sequence[str] = (),
         ignore: bool = True,
         again: bool = False,
+        metadata: Mapping[str, Any] | None = None,
         wait: float = WAIT,
     ) -> AddReport:
         """Read files and folders into the index; what did not change is not read again, nor encoded again.
@@ -151,14 +153,35 @@ class Index:
         Of folders the files are taken that fit one of `include`, if there are any, and none of `exclude`
         (patterns as .gitignore has them); with `ignore` the .gitignore files count. `again` reads every file.
         Files that left a given folder leave the index. A file that cannot be read is reported and keeps what
-        was known of it; the others go on. What was written before an interruption stays.
+        was known of it; the others go on. What was written before an interruption stays. `metadata`, of what JSON
+        knows, is kept with each of these documents and comes back with its passages; None leaves what they have.
         Raises KnowledgeError when there is nothing to read at all, or when another process writes into the
         index for longer than `wait` seconds, and EncoderError when the index was made with another encoder.
         """
         choice = Choice(tuple(include), tuple(exclude), ignore)
         with self._lock, self._writer.held(wait):
-            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress)
+            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress, metadata)
             report = adding.run(list(paths), choice, again=again)
+            self._nearest.refresh()
+            return report
+
+    def add_text(
+        self, text: str, *, name: str, metadata: Mapping[str, Any] | None = None, wait: float = WAIT
+    ) -> AddReport:
+        """Put a text into the index that is in no file: a row of a database, a message, a page of a wiki.
+
+        `name` is what citations call it (`Passage.document`), and by which it is found, removed and, given again,
+        replaced. It is kept as it is: every position counts its characters. Under a name like "notes.md" its headings
+        are known. No file is looked for: it is never changed, gone or read again. Raises as `add` does, UsageError for
+        no name and DocumentError for a text without words.
+        """
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise UsageError(f"a text needs a name of printable characters, not {name!r}")
+        if not isinstance(text, str):
+            raise UsageError(f"the text for {name} is a {type(text).__name__}; decode it first")
+        with self._lock, self._writer.held(wait):
+            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, metadata=metadata)
+            report = adding.run_text(name, text)
             self._nearest.refresh()
             return report
 
@@ -166,7 +189,7 @@ class Index:
         """Forget a file, or all files of a folder; the number of documents that left."""
         wanted = absolute(path)
         with self._lock, self._writer.held(wait):
-            leaving = [p for p in self._store.states() if p == str(path) or Path(p).is_relative_to(wanted)]
+            leaving = [p for p in self._store.paths() if p == str(path) or Path(p).is_relative_to(wanted)]
             self._store.forget(leaving)
         return len(leaving)
 
@@ -201,10 +224,13 @@ class Index:
             states = self._store.states()
         return stale(states, states if documents is None else [path for path in documents if path in states])
 
-    def search(self, query: str, k: int = 5) -> list[Passage]:
-        """The best `k` passages, best first; none where nothing reaches the floor."""
+    def search(self, query: str, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Passage]:
+        """The best `k` passages, best first; none where nothing reaches the floor.
+
+        `where` looks only at documents whose metadata has all of these values: {"department": "sales"}.
+        """
         with self._lock:
-            return self._settled(lambda: self._search(query, k))
+            return self._settled(lambda: self._search(query, k, where))
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
         """The sentences of `passages` that answer best, literally, best first."""
@@ -281,10 +307,11 @@ class Index:
                 self._encoder = given if hasattr(given, "encode") else given()
             return self._encoder
 
-    def _search(self, query: str, k: int) -> list[Passage]:
+    def _search(self, query: str, k: int, where: Mapping[str, Any] | None = None) -> list[Passage]:
         question = self._question(query)
-        lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES))
-        nearest = self._nearest.search(question.vector, max(_CANDIDATES, k))
+        among = passages_where(self._store, where) if where else None
+        lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES, among))
+        nearest = self._nearest.search(question.vector, max(_CANDIDATES, k), among)
         candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
         ranked = rank_passages(question, candidates, k, reranker=self._reranker)
         rows = self._store.passages(candidate.id for candidate, _ in ranked)
@@ -332,7 +359,8 @@ def _starter_encoder() -> TextEncoder:
 
 
 def _passage(row: StoredPassage, score: float) -> Passage:
-    return Passage(row.text, row.path, row.page, row.heading, row.start, row.end, score, row.sha256)
+    place = (row.page, row.heading, row.start, row.end)
+    return Passage(row.text, row.path, *place, score, row.sha256, row.metadata)
 
 
 def _overlap(a: Evidence, b: Evidence) -> bool:

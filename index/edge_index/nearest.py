@@ -71,14 +71,19 @@ class Nearest:
         self._tended = -1
         self._asked = 0
 
-    def search(self, vector: NDArray[np.float32], k: int) -> list[tuple[int, float]]:
-        """The `k` passages nearest to `vector` [dim] as (id, cosine), best first."""
+    def search(
+        self, vector: NDArray[np.float32], k: int, among: NDArray[np.int64] | None = None
+    ) -> list[tuple[int, float]]:
+        """The `k` passages nearest to `vector` [dim] as (id, cosine), best first; with `among`, ids of passages, only
+        of those, by an exact scan."""
         import numpy as np
 
         query = np.ascontiguousarray(vector, np.float32)
         while True:  # a file can be damaged once: the next one is new, or there is none
             try:
                 state = self._renewed()
+                if among is not None:
+                    return _found_among(state, query, k, among)
                 self._asked += 1
                 if self._asked > 1:
                     self._tend(state)
@@ -289,6 +294,21 @@ class Nearest:
             self._upkeep.stop()
             self._upkeep.join()
             self._upkeep = None
+
+
+def _found_among(
+    state: _State, query: NDArray[np.float32], k: int, among: NDArray[np.int64]
+) -> list[tuple[int, float]]:
+    """What the graphs cover is scanned, too: they cannot leave out most of what they find."""
+    import numpy as np
+
+    meant = np.zeros(max(state.last, int(among.max(initial=0))) + 1, np.bool_)
+    meant[among] = True
+    kept = meant[state.tail.ids]
+    found = ExactScan(state.tail.ids[kept], state.tail.vectors[kept]).search(query, k)
+    if state.file is not None:
+        found += state.file.scan(query, k, slice(0, state.file.record.count), meant)
+    return sorted(found, key=lambda one: -one[1])[:k]
 
 
 def _nothing(dim: int) -> ExactScan:

@@ -45,7 +45,7 @@ def outdated(store: Store, encoder: TextEncoder, *, anyway: bool = False) -> Out
     reason = _reason(store, encoder, anyway)
     if reason is None:
         return None
-    documents, passages = len(store.states()), store.count()
+    documents, passages = len(store.paths()), store.count()
     done = len(RedoTables(store, _rules(encoder, anyway)).done())
     seconds = passages * (1 - done / documents) * _seconds_a_passage(store, encoder)
     return Outdated(reason, documents, passages, done, seconds, searchable=not _other_encoder(store, encoder))
@@ -104,10 +104,10 @@ class Redo:
     def run(self) -> AddReport:
         """The report names every document as updated, or as unchanged where nothing is to be done."""
         if _reason(self._store, self._encoder, self._anyway) is None:
-            return AddReport(unchanged=tuple(sorted(self._store.states())))
+            return AddReport(unchanged=tuple(self._store.paths()))
         self._tables.begin()
         left = self._tables.left()
-        total = len(self._store.states())
+        total = len(self._store.paths())
         with closing(ahead(map(self._cut, left), _AHEAD)) as items:
             for done, item in enumerate(items, start=total - len(left)):
                 self._report(done, total, item.path)
@@ -119,7 +119,7 @@ class Redo:
         self._report(total, total, None)
         passages = self._store.count()
         return AddReport(
-            updated=tuple(sorted(self._store.states())),
+            updated=tuple(self._store.paths()),
             passages=passages,
             embedded=self._embedded,
             reused=passages - self._embedded,

@@ -5,7 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-FORMAT = "2"
+FORMAT = "3"
+
+_TO_DOCUMENTS = " REFERENCES documents(id) ON DELETE CASCADE"
 
 REDO = "redo_"
 """Before the names of the tables that wait to take the place of the index's own."""
@@ -29,6 +31,19 @@ CREATE TABLE documents (
     text TEXT NOT NULL
 );
 """
+
+# A table of its own, so that it is read without the texts. `metadata` is a JSON object; `has_file` is 0 for a text that
+# was given without one.
+_ATTRIBUTES = """
+CREATE TABLE attributes (
+    document INTEGER PRIMARY KEY REFERENCES documents(id) ON DELETE CASCADE,
+    metadata TEXT NOT NULL,
+    has_file INTEGER NOT NULL
+);
+"""
+
+MIGRATIONS = {"2": _ATTRIBUTES}
+"""What an index of each older format lacks, the oldest first: every step leads to the next format."""
 
 # passages_grams: pairs of neighbouring characters of scripts that put no spaces between words; few passages have any.
 # hash: of the text and of its sentences' places, by which a vector is found again.
@@ -130,7 +145,18 @@ CREATE TABLE spare (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB 
 
 def create() -> Iterator[str]:
     """A new index, empty."""
-    return _statements(DOCUMENTS + (_PASSAGES + _BESIDE_PASSAGES).format(p="") + _WORDS)
+    return _statements(DOCUMENTS + _ATTRIBUTES + (_PASSAGES + _BESIDE_PASSAGES).format(p="") + _WORDS)
+
+
+def migrate(version: str) -> Iterator[str]:
+    """From `version`, a key of `MIGRATIONS`, to `FORMAT`."""
+    return _statements("".join(script for older, script in MIGRATIONS.items() if int(older) >= int(version)))
+
+
+def imitate(version: str) -> Iterator[str]:
+    """The same for a file that cannot be written: empty tables that stand in memory, as long as it is open."""
+    for statement in migrate(version):
+        yield statement.replace("CREATE TABLE", "CREATE TEMP TABLE").replace(_TO_DOCUMENTS, "")
 
 
 def begin_redo() -> Iterator[str]:

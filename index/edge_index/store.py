@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.types import Document
 from edge.words import is_gram
+from edge_index import attributes
 from edge_index.database import Database, sound, translated
 from edge_index.shelf import text_crc, vectors_crc
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from edge_index.shelf import Coded
 
 _SELECT_PASSAGES = (
-    "SELECT p.id, p.text, d.path, p.page, p.heading, p.start, p.end, d.sha256 "
-    "FROM passages p JOIN documents d ON p.document = d.id"
+    "SELECT p.id, p.text, d.path, p.page, p.heading, p.start, p.end, d.sha256, a.metadata "
+    "FROM passages p JOIN documents d ON p.document = d.id LEFT JOIN attributes a ON a.document = d.id"
 )
 
 
@@ -48,6 +49,7 @@ class StoredPassage:
     start: int
     end: int
     sha256: str
+    metadata: dict[str, Any]
 
 
 class Store(Database):
@@ -64,8 +66,16 @@ class Store(Database):
         """Of the vectors; 0 while there are none."""
         return int(self.meta("dim") or 0)
 
+    def paths(self) -> list[str]:
+        """Of all documents, with and without a file."""
+        return [row[0] for row in self.read("SELECT path FROM documents ORDER BY path")]
+
     def states(self) -> dict[str, FileState]:
-        rows = self.read("SELECT path, sha256, bytes, mtime_ns FROM documents")
+        """Of the documents that are files."""
+        rows = self.read(
+            "SELECT path, sha256, bytes, mtime_ns FROM documents LEFT JOIN attributes ON document = id "
+            "WHERE has_file IS NOT 0"
+        )
         return {path: FileState(sha256, size, mtime) for path, sha256, size, mtime in rows}
 
     def touch(self, path: str, mtime_ns: int) -> None:
@@ -85,12 +95,14 @@ class Store(Database):
         coded: Mapping[bytes, Coded],
         *,
         cut: str = "",
+        metadata: Mapping[str, Any] | None = None,
+        has_file: bool = True,
     ) -> list[int]:
         """Write a document with its passages; returns their ids. Call it inside a transaction.
 
         What stood under the path is brought up to date: a passage that is still there keeps its row and its id.
         The vectors of the others are found under their hash, in `coded` or in the store; one that is in neither
-        is a LookupError. `cut` says by which rules the text was cut into `spans`.
+        is a LookupError. `cut` says by which rules the text was cut into `spans`; `metadata` None keeps what is there.
         """
         text = extracted.text
         sections = json.dumps([(s.start, s.end, s.heading, s.page) for s in extracted.sections], ensure_ascii=False)
@@ -109,6 +121,7 @@ class Store(Database):
                 ),
             ).fetchone()[0]
             ids, changed = self.shelf.put(document, text, spans, coded)
+        attributes.put(self, document, metadata, has_file=has_file)
         if changed:
             self.bump_generation()
         return ids
@@ -133,9 +146,11 @@ class Store(Database):
     def documents(self) -> list[Document]:
         rows = self.read(
             "SELECT path, sha256, bytes, characters, "
-            "(SELECT count(*) FROM passages WHERE document = documents.id), pages FROM documents ORDER BY path"
+            "(SELECT count(*) FROM passages WHERE document = documents.id), pages, metadata, has_file IS NOT 0 "
+            "FROM documents LEFT JOIN attributes ON document = id ORDER BY path"
         )
-        return [Document(*row) for row in rows]
+        with sound(self.path):
+            return [Document(*[*row[:6], attributes.from_json(row[6]), bool(row[7])]) for row in rows]
 
     def text(self, path: str) -> str | None:
         rows = self.read("SELECT text FROM documents WHERE path = ?", (path,))
@@ -190,14 +205,17 @@ class Store(Database):
     def passages_of(self, path: str) -> list[StoredPassage]:
         """All passages of a document, in order."""
         rows = self.read(f"{_SELECT_PASSAGES} WHERE d.path = ? ORDER BY p.start", (path,))
-        return [StoredPassage(*row) for row in rows]
+        with sound(self.path):
+            return [_passage(row) for row in rows]
 
     def passages(self, ids: Iterable[int]) -> dict[int, StoredPassage]:
         rows = self._read_many(f"{_SELECT_PASSAGES} WHERE p.id IN", ids)
-        return {row[0]: StoredPassage(*row) for row in rows}
+        with sound(self.path):
+            return {row[0]: _passage(row) for row in rows}
 
-    def bm25(self, words: Sequence[str], limit: int) -> list[tuple[int, float]]:
-        """Passages that hold any of the words, best first, with Okapi BM25 as FTS5 computes it (higher is better)."""
+    def bm25(self, words: Sequence[str], limit: int, among: NDArray[np.int64] | None = None) -> list[tuple[int, float]]:
+        """Passages that hold any of the words, best first, with Okapi BM25 as FTS5 computes it (higher is better);
+        with `among` only of those ids."""
         if not words:
             return []
         scores: defaultdict[int, float] = defaultdict(float)
@@ -205,7 +223,11 @@ class Store(Database):
             query = " OR ".join(f'"{word}"' for word in words if is_gram(word) == pairs)
             if query:
                 sql = f"SELECT rowid, -bm25({table}{weights}) AS score FROM {table} WHERE {table} MATCH ? "
-                for passage, score in self.read(f"{sql} ORDER BY score DESC LIMIT ?", (query, limit)):
+                arguments: list[object] = [query]
+                if among is not None:
+                    sql += "AND rowid IN (SELECT value FROM json_each(?)) "
+                    arguments.append(json.dumps(among.tolist()))
+                for passage, score in self.read(f"{sql} ORDER BY score DESC LIMIT ?", [*arguments, limit]):
                     scores[passage] += score
         return sorted(scores.items(), key=lambda pair: -pair[1])[:limit]
 
@@ -270,3 +292,7 @@ class Store(Database):
     def _read_many(self, sql: str, ids: Iterable[int]) -> list[Any]:
         wanted = [int(i) for i in ids]
         return self.read(f"{sql} ({','.join('?' * len(wanted))})", wanted) if wanted else []
+
+
+def _passage(row: Sequence[Any]) -> StoredPassage:
+    return StoredPassage(*[*row[:8], attributes.from_json(row[8])])

@@ -33,7 +33,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     # Passages that go on in pages of their own, where SQLite itself sees no damage.
     (folder / "docs" / "zh.txt").write_text("\n\n".join(chr(0x4E00 + n) * 2000 for n in range(6)))
     with Index.open(folder / "index", encoder=SmallEncoder()) as index:
-        index.add([folder / "docs"])
+        index.add([folder / "docs"], metadata={"year": 2024})
         texts = {document.path: index.text(document.path) for document in index.documents()}
         passages = {(path, passage.text) for path in texts for passage in index.passages(path)}
     return folder / "index" / "index.sqlite", texts, passages
@@ -49,6 +49,7 @@ def test_everything_comes_out(made: tuple[Path, dict[str, str], set[tuple[str, s
     path, texts, passages = made
     done, lines = exported(path)
     assert {line["path"]: line["text"] for line in lines if line["kind"] == "document"} == texts
+    assert all(line["metadata"] == {"year": 2024} for line in lines if line["kind"] == "document")
     found = [line for line in lines if line["kind"] == "passage"]
     assert {(line["path"], line["text"]) for line in found} == passages
     for line in found:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -39,6 +40,28 @@ def docs(tmp_path: Path) -> Path:
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, [str(a) for a in arguments], catch_exceptions=False, standalone_mode=False)
+
+
+def test_metadata_is_kept_listed_and_searched_by(docs: Path) -> None:
+    run(
+        "index",
+        "add",
+        docs / "pump.md",
+        "--metadata",
+        "year=2019",
+        "--metadata",
+        "place=hall=3",
+        "--metadata",
+        "zip=07",
+    )
+    run("index", "add", docs / "roof.md", "--metadata", "year=2024")
+    listed = json.loads(run("index", "list", "--index", "default", "--json").stdout)
+    assert [entry["metadata"] for entry in listed] == [{"year": 2019, "place": "hall=3", "zip": "07"}, {"year": 2024}]
+    found = json.loads(run("index", "search", "roof painted", "--where", "year=2024", "--json").stdout)
+    assert [(Path(passage["document"]).name, passage["metadata"]) for passage in found] == [("roof.md", {"year": 2024})]
+    assert json.loads(run("index", "search", "roof painted", "--where", "year=2019", "--json").stdout) == []
+    with pytest.raises(click.UsageError, match="KEY=VALUE"):
+        run("index", "add", docs, "--metadata", "year")
 
 
 def test_of_many_unknown_kinds_the_most_frequent_are_counted(docs: Path) -> None:

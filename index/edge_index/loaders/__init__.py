@@ -81,6 +81,8 @@ SUFFIXES: Mapping[str, str] = MappingProxyType(
 )
 # Linear in the size of the file and without a parser that recurses: these need no child process.
 _HARMLESS = frozenset(("text", "tables", "json", "code"))
+_VERBATIM = frozenset(("markdown", "code", "python"))
+"""Formats whose text is what stands in the file."""
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -110,6 +112,22 @@ def load(path: Path, data: bytes) -> Extracted:
     return isolation.shared().read(module, path, data)
 
 
+def given(name: str, text: str) -> Extracted:
+    """A text that comes without a file, as it is; under a name that ends like that of a Markdown file or of source
+    code it has those sections. Raises DocumentError for a text without words."""
+    plain = storable(Extracted(text))
+    if not plain.text.strip():
+        raise DocumentError(f"the text for {name} is empty; give one with words in it")
+    if SUFFIXES.get(Path(name).suffix.lower()) in _VERBATIM:
+        try:
+            found = load(Path(name), plain.text.encode())
+        except DocumentError:  # it is not what its name says, and still a text
+            return plain
+        if found.text == plain.text:
+            return found
+    return plain
+
+
 def close() -> None:
     """End the child process, if there is one; the next `load` that needs one starts another."""
     from edge_index.loaders import isolation
@@ -135,10 +153,10 @@ def parse(module: str, path: Path, data: bytes) -> Extracted:
         ) from error
     if not extracted.text.strip():
         raise DocumentError(f"{path} is empty: it holds no text; put some in or take it out of the folder")
-    return _storable(extracted)
+    return storable(extracted)
 
 
-def _storable(extracted: Extracted) -> Extracted:
+def storable(extracted: Extracted) -> Extracted:
     """Without halves of surrogate pairs and zeros, which a database refuses; no position changes."""
     if not _UNSTORABLE.search(extracted.text) and not any(
         section.heading and _UNSTORABLE.search(section.heading) for section in extracted.sections

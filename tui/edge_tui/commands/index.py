@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -49,8 +50,13 @@ index.add_command(warm)
 @_where
 @_choosing
 @click.option("--again", is_flag=True, help="Read every file again, also those that did not change.")
+@click.option(
+    "--metadata", "pairs", multiple=True, metavar="KEY=VALUE", help="Keep this with these documents; repeatable."
+)
 @_json
-def add(path: tuple[Path, ...], index: str | None, again: bool, as_json: bool, **choice: Any) -> None:
+def add(
+    path: tuple[Path, ...], index: str | None, again: bool, pairs: tuple[str, ...], as_json: bool, **choice: Any
+) -> None:
     """Read files and folders into an index.
 
     A second time only what has changed is read, and of that only passages that are new are encoded; a file that is
@@ -62,7 +68,9 @@ def add(path: tuple[Path, ...], index: str | None, again: bool, as_json: bool, *
 
     _require(path)
     with opening.filling(*_chosen(index)) as opened:
-        report = opening.add_documents(opened, path, offer_redo=True, again=again, **_choice(**choice))
+        report = opening.add_documents(
+            opened, path, offer_redo=True, again=again, metadata=_metadata(pairs), **_choice(**choice)
+        )
         old = opened.cut_by_older_rules()
     known = report.added or report.updated or report.unchanged or report.removed or report.moved
     if as_json:
@@ -180,8 +188,11 @@ def list_(index: str | None, as_json: bool) -> None:
 @click.argument("query")
 @_where
 @click.option("-k", type=click.IntRange(1, 1000), metavar="N", help="How many passages (default 5).")
+@click.option(
+    "--where", "pairs", multiple=True, metavar="KEY=VALUE", help="Only documents with this metadata; repeatable."
+)
 @_json
-def search(query: str, index: str | None, k: int | None, as_json: bool) -> None:
+def search(query: str, index: str | None, k: int | None, pairs: tuple[str, ...], as_json: bool) -> None:
     """Find the passages that fit QUERY best, best first."""
     from edge.errors import UsageError
     from edge_tui.commands.index_report import STALE
@@ -191,7 +202,7 @@ def search(query: str, index: str | None, k: int | None, as_json: bool) -> None:
     if not query.strip():
         raise UsageError("the query is empty; write what to look for")
     with _opened(index, encoder=True) as opened:
-        passages = opened.search(query, settings(k=k).k)
+        passages = opened.search(query, settings(k=k).k, where=_metadata(pairs))
         stale = opened.stale({passage.document for passage in passages})
     if as_json:
         print_json([plain(passage) | {"stale": stale.get(passage.document)} for passage in passages])
@@ -302,6 +313,21 @@ def _require(paths: tuple[Path, ...]) -> None:
     for path in paths:
         if not path.exists():
             raise StorageError(f"{path} does not exist; give a file or folder with documents")
+
+
+def _metadata(pairs: tuple[str, ...]) -> dict[str, Any] | None:
+    """KEY=VALUE as metadata, None for none; a number, true, false and null are JSON's, all else is text."""
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not (key and equals):
+            raise click.UsageError(f"{pair!r} is not of the form KEY=VALUE")
+        try:
+            parsed = json.loads(value)
+        except ValueError:
+            parsed = value
+        found[key] = parsed if isinstance(parsed, int | float | None) else value
+    return found or None
 
 
 def _choice(include: tuple[str, ...], exclude: tuple[str, ...], no_ignore: bool) -> dict[str, Any]:
