@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from edge import arguments
 from edge.abstaining import NOT_TOLD, abstains, may_abstain
 from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
 from edge.model import Model
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
 from edge.reading import PATIENCE, affordable, find, parts
+from edge.requests import checked_messages, checked_sampling
+from edge.scheduler import Scheduler
 from edge.types import (
     Answer,
     Delta,
@@ -71,7 +74,8 @@ class _Asked:
 
 
 class Chat:
-    """One conversation. Not thread-safe: one question at a time.
+    """One conversation. Safe to share between threads: one question after the other, in the order of asking, so that
+    the history stays in order, too; an answer that nobody goes on reading is completed when the next question comes.
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
@@ -113,6 +117,7 @@ class Chat:
         self.prompt: tuple[Message, ...] = ()
         """What the last question was sent as, system text first; known before its answer's first word."""
         self._sent_from = 0
+        self._questions = Scheduler("this conversation")
 
     @property
     def model(self) -> Model:
@@ -127,12 +132,15 @@ class Chat:
 
     def clear(self) -> None:
         """Begin again, with the same model and knowledge."""
+        self._questions.end_all("this conversation was begun again before the answer was complete")
         self.history.clear()
         self._sent_from = 0
 
     def restore(self, history: Sequence[Message]) -> None:
         """Go on where another Chat stood: `history` is a copy of the one it had, or the beginning of that."""
-        self.history[:] = history
+        kept = checked_messages("history", history) if history else []
+        self._questions.end_all("this conversation was set back before the answer was complete")
+        self.history[:] = kept
         self._sent_from = 0
 
     def warm(self, passage: Passage, stopped: Callable[[], bool] | None = None) -> int | None:
@@ -152,15 +160,17 @@ class Chat:
         assert answer is not None, "a stream that is not closed ends with its answer"
         return answer
 
-    def stream(self, question: str, *, sampling: Sampling | None = None) -> Iterator[Delta]:
-        """Yield evidence, progress, text and at the end the answer; close the iterator to cancel.
+    def stream(self, question: str, *, sampling: Sampling | None = None) -> Generator[Delta, None, None]:
+        """Yield evidence, progress, text and at the end the answer; close the iterator, or drop it, to cancel.
 
         What was said before a cancel stays in `history`. Raises UsageError for an empty question and
         ContextOverflow, with the numbers, for one that cannot fit.
         """
-        if not question.strip():
+        question = arguments.text("question", question).strip()
+        if not question:
             raise UsageError("the question is empty; ask something")
-        return self._stream(question.strip(), sampling or Sampling())
+        sampling = checked_sampling(sampling)
+        return self._questions.stream(lambda: self._stream(question, sampling))
 
     def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
         passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)

@@ -7,6 +7,7 @@ EdgeError                     one root; its message says what happened, to what,
 ├── ModelError                a model cannot be found, loaded or run
 │   ├── ModelNotFound
 │   ├── ModelTooLarge         a model that does not fit into memory, with the numbers
+│   ├── ModelBusy             no turn came within the queue_timeout; says how many wait
 │   ├── ContextOverflow       a prompt that cannot fit, with the numbers
 │   └── FormatError           a reply that does not keep to its response_format; carries the reply
 ├── AdapterError              a LoRA that is unknown, broken or made for another base
@@ -71,6 +72,14 @@ class ModelNotFound(ModelError):
 
 class ModelTooLarge(ModelError):
     pass
+
+
+class ModelBusy(ModelError):
+    """It was nobody's turn within the time that the model's `queue_timeout` allows; so many are `waiting`."""
+
+    def __init__(self, message: str, *, waiting: int) -> None:
+        super().__init__(message)
+        self.waiting = waiting
 
 
 class FormatError(ModelError):

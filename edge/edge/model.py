@@ -1,23 +1,25 @@
-"""One loaded model, whatever the engine: stop strings, usage, timing, locking and cancelling, written once."""
+"""One loaded model, whatever the engine: stop strings, usage, timing, queue and cancelling, written once."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, cast
+from typing import Any, Literal, get_args
 
+from edge import arguments
 from edge.engines.base import Engine, Interrupted, Token
-from edge.errors import AdapterError, ModelError, UsageError
+from edge.errors import AdapterError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
+from edge.requests import Prompt, checked_messages, checked_prompt, checked_sampling
+from edge.scheduler import Scheduler
 from edge.structured import check, schema_of
 from edge.thinking import closing, engine_limit, separate
-from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Role, Sampling, Usage
+from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Sampling, Usage
 
-Prompt = str | Sequence[Message | Mapping[str, str]]
 KvType = Literal["f16", "q8_0", "q4_0"]
 
 
@@ -33,6 +35,7 @@ def load(
     lookup: bool = False,
     kv_budget: float = 2.0,
     force: bool = False,
+    queue_timeout: float | None = None,
 ) -> Model:
     """Load a model by path or by its name in the library; nothing is downloaded.
 
@@ -42,11 +45,20 @@ def load(
     (guess tokens that repeat the prompt: a faster decode where a batch costs little more than a step, for a slower
     prefill), `kv_budget` (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For
     ONNX: `provider` ("cpu", "cuda", "dml").
-    A model that does not fit into free memory is refused unless `force`.
+    A model that does not fit into free memory is refused unless `force`. `queue_timeout`: see `Model`.
 
-    Raises ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
+    Raises UsageError, ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
     """
-    path = find_model(str(model), engine=None if engine == "auto" else engine)
+    wanted = arguments.path("model", model)
+    arguments.choice("engine", engine, ("auto", "gguf", "onnx"))
+    arguments.choice("kv_type", kv_type, get_args(KvType))
+    for name, value in (("context", context), ("threads", threads)):
+        if value is not None:
+            arguments.whole(name, value, 1)
+    if gpu_layers not in (None, "all", "auto"):
+        arguments.whole("gpu_layers", gpu_layers, 0)
+    arguments.number("kv_budget", kv_budget, 0)
+    path = find_model(wanted, engine=None if engine == "auto" else engine)
     if not path.is_dir():
         from edge.engines.llamacpp import LlamaCppEngine
 
@@ -60,24 +72,31 @@ def load(
             kv_budget=int(kv_budget * 1e9),
             force=force,
         )
-        return Model(made, name=path.stem, path=path)
+        return Model(made, name=path.stem, path=path, queue_timeout=queue_timeout)
     from edge.engines.onnx import OnnxEngine
 
     made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
-    return Model(made, name=path.name, path=path)
+    return Model(made, name=path.name, path=path, queue_timeout=queue_timeout)
 
 
 class Model:
-    """A model that speaks. Safe to share between threads: the second one waits until the first is done."""
+    """A model that speaks. Safe to share between threads: one reply after the other, in the order of asking.
 
-    def __init__(self, engine: Engine, *, name: str = "model", path: Path | None = None) -> None:
-        self.engine = engine
+    A reply begins when its stream is first asked for something. One that nobody goes on reading holds nobody up: who is
+    next in the queue computes the rest of it, which waits for its reader. `queue_timeout` is in seconds: who waits
+    longer for a turn gets a ModelBusy; None waits for ever. After `close` everything here is a ModelError.
+    """
+
+    def __init__(
+        self, engine: Engine, *, name: str = "model", path: Path | None = None, queue_timeout: float | None = None
+    ) -> None:
+        if queue_timeout is not None:
+            queue_timeout = arguments.number("queue_timeout", queue_timeout, 0)
         self.name = name
         self.path = path
+        self._engine = engine
+        self._scheduler = Scheduler(name, queue_timeout)
         self._adapters: dict[str, Adapter] = {}
-        self._lock = threading.Lock()
-        self._holder: int | None = None
-        self._closed = False
 
     def __enter__(self) -> Model:
         return self
@@ -86,6 +105,11 @@ class Model:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def engine(self) -> Engine:
+        self._scheduler.check_open()
+        return self._engine
 
     @property
     def context(self) -> int:
@@ -99,6 +123,7 @@ class Model:
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
+        self._scheduler.check_open()
         return tuple(self._adapters.values())
 
     def stream(
@@ -112,7 +137,7 @@ class Model:
         shared: Sequence[str] = (),
         think: bool = False,
     ) -> Generator[Delta, None, None]:
-        """Yield the reply as it comes into being; close the iterator to cancel.
+        """Yield the reply as it comes into being; close the iterator, from any thread, or drop it to cancel.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
         that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that
@@ -123,10 +148,12 @@ class Model:
         cannot fit, AdapterError for a name that is not loaded, FormatError, at the end, for a reply that was cut before
         its JSON was complete.
         """
-        sampling = sampling or Sampling()
+        sampling = checked_sampling(sampling)
         if response_format is not None:
             sampling = replace(sampling, schema=schema_of(response_format))
-        return self._stream(prompt, sampling, self._adapter(adapter, scale), shared, think)
+        prompt, beginnings = checked_prompt(prompt), arguments.texts("shared", shared)
+        chosen = self._adapter(adapter, scale)
+        return self._scheduler.stream(lambda: self._deltas(prompt, sampling, chosen, beginnings, think))
 
     def generate(
         self,
@@ -162,9 +189,10 @@ class Model:
 
         Raises what `stream` raises, and UsageError for an empty continuation.
         """
+        prompt, continuations = checked_prompt(prompt), arguments.texts("continuations", continuations)
         if not all(continuations):
             raise UsageError("an empty continuation has no probability; name the words that a reply may begin with")
-        with self._held():
+        with self._scheduler.exclusive():
             text = self._text(prompt)
             return self.engine.score(text + closing(text), continuations, self._adapter(adapter, scale))
 
@@ -182,7 +210,8 @@ class Model:
         Its bytes; 0 where it was kept already, None where this engine keeps none, it could not be kept or `stopped`,
         which is asked many times a second, said so.
         """
-        with self._held():
+        prompt, shared = checked_prompt(prompt), arguments.texts("shared", shared)
+        with self._scheduler.exclusive():
             text = self._text(prompt, think)
             try:
                 return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared), stopped)
@@ -191,16 +220,18 @@ class Model:
 
     def keep(self) -> bool:
         """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept."""
-        with self._held():
+        with self._scheduler.exclusive():
             return self.engine.keep()
 
     def count(self, text: str) -> int:
-        """Tokens of `text`."""
-        return self.engine.count(text)
+        """Tokens of `text`; a running reply is not waited for."""
+        with self._scheduler.reading():
+            return self.engine.count(arguments.text("text", text))
 
     def render(self, messages: Sequence[Message | Mapping[str, str]], *, think: bool = False) -> str:
-        """The prompt that `stream` sends for these messages."""
-        return self.engine.render(_messages(messages), think=think)
+        """The prompt that `stream` sends for these messages; a running reply is not waited for."""
+        with self._scheduler.reading():
+            return self.engine.render(checked_messages("messages", messages), think=think)
 
     def add_adapter(self, path: str | Path, *, name: str | None = None, scale: float = 1.0) -> Adapter:
         """Load a LoRA beside the base; `stream(adapter=name)` uses it.
@@ -209,12 +240,14 @@ class Model:
         directory is converted once and kept. Raises AdapterError for an adapter that does not fit this model or a
         name that is taken, MissingExtra where a PEFT directory cannot be converted here.
         """
-        source = find_adapter(path)
+        self._scheduler.check_open()
+        source = find_adapter(arguments.path("path", path))
+        scale = arguments.number("scale", scale, -math.inf)
         name = name or adapter_name(source)
         if name in self._adapters:
             raise AdapterError(f"an adapter called {name!r} is loaded already; remove it first or give another name")
         adapter = Adapter(name, str(source), scale)
-        with self._held():
+        with self._scheduler.exclusive():
             if self.path is not None:
                 from edge.adapters import fitting
 
@@ -225,19 +258,22 @@ class Model:
 
     def remove_adapter(self, name: str) -> None:
         """Free a LoRA; waits for a running reply. Raises AdapterError for a name that is not loaded."""
-        with self._held():
+        with self._scheduler.exclusive():
             self._adapter(name, None)
             self.engine.remove_adapter(name)
             del self._adapters[name]
 
     def close(self) -> None:
-        """Free the weights; waits for a running reply, and may be called twice."""
-        with self._held(closing=True):
-            if not self._closed:
-                self._closed = True
-                self.engine.close()
+        """Free the weights, and end what is still being answered with a ModelError; may be called twice.
+
+        Waited for is the step in hand, not the whole reply.
+        """
+        self._scheduler.close(self._engine.close)
 
     def _adapter(self, name: str | None, scale: float | None) -> Adapter | None:
+        self._scheduler.check_open()
+        if scale is not None:
+            scale = arguments.number("scale", scale, -math.inf)
         if name is None:
             return None
         if name not in self._adapters:
@@ -245,60 +281,30 @@ class Model:
         adapter = self._adapters[name]
         return adapter if scale is None else replace(adapter, scale=scale)
 
-    def _stream(
-        self, prompt: Prompt, sampling: Sampling, adapter: Adapter | None, shared: Sequence[str], think: bool
+    def _deltas(
+        self,
+        prompt: str | list[Message],
+        sampling: Sampling,
+        adapter: Adapter | None,
+        shared: Sequence[str],
+        think: bool,
     ) -> Generator[Delta, None, None]:
-        with self._held():
-            if adapter is not None:  # it may have been removed since the stream was asked for
-                self._adapter(adapter.name, None)
-            if sampling.schema is not None:
-                # The grammar holds from the first token on, so the answer has to begin there.
-                text = self._text(prompt)
-                text += closing(text)
-                events = self.engine.stream(text, sampling, adapter, _cuts(text, shared))
-                yield from _kept_to(sampling.schema, _deltas(events, sampling.stop))
-                return
-            text = self._text(prompt, think)
-            events = self.engine.stream(text, engine_limit(sampling), adapter, _cuts(text, shared))
-            yield from _deltas(separate(events, text, sampling), sampling.stop)
+        if adapter is not None:  # it may have been removed since the stream was asked for
+            self._adapter(adapter.name, None)
+        stops = tuple(sampling.stop)
+        if sampling.schema is not None:
+            # The grammar holds from the first token on, so the answer has to begin there.
+            text = self._text(prompt)
+            text += closing(text)
+            events = self._engine.stream(text, sampling, adapter, _cuts(text, shared))
+            yield from _kept_to(sampling.schema, _deltas(events, stops))
+            return
+        text = self._text(prompt, think)
+        events = self._engine.stream(text, engine_limit(sampling), adapter, _cuts(text, shared))
+        yield from _deltas(separate(events, text, sampling), stops)
 
-    def _text(self, prompt: Prompt, think: bool = False) -> str:
-        return prompt if isinstance(prompt, str) else self.engine.render(_messages(prompt), think=think)
-
-    def _held(self, *, closing: bool = False) -> _Held:
-        if self._holder == threading.get_ident():
-            raise ModelError("this model is already answering in this thread; finish or close that stream first")
-        if self._closed and not closing:
-            raise ModelError(f"{self.name} is closed; load it again")
-        return _Held(self)
-
-
-class _Held:
-    """The model's lock, which knows its thread, so that a thread cannot wait for itself for ever."""
-
-    def __init__(self, model: Model) -> None:
-        self._model = model
-
-    def __enter__(self) -> None:
-        self._model._lock.acquire()
-        self._model._holder = threading.get_ident()
-
-    def __exit__(self, *_: object) -> None:
-        self._model._holder = None
-        self._model._lock.release()
-
-
-def _messages(messages: Iterable[Message | Mapping[str, str]]) -> list[Message]:
-    out = []
-    for message in messages:
-        if isinstance(message, Message):
-            out.append(message)
-            continue
-        role = message.get("role")
-        if role not in ("system", "user", "assistant") or "content" not in message:
-            raise UsageError(f"a message needs a role (system, user, assistant) and a content, not {dict(message)!r}")
-        out.append(Message(cast(Role, role), message["content"]))
-    return out
+    def _text(self, prompt: str | list[Message], think: bool = False) -> str:
+        return prompt if isinstance(prompt, str) else self._engine.render(prompt, think=think)
 
 
 def _cuts(text: str, shared: Sequence[str]) -> list[int]:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from edge import arguments
+
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "cancelled"]
 
@@ -25,8 +27,9 @@ class Sampling:
 
     temperature 0 is greedy and ignores top_k, top_p, min_p and seed. `repeat_penalty` 1.0 is off; it looks
     at the last `repeat_last` tokens. `seed` None takes a fresh one for every reply. `stop` strings end the
-    reply and are not part of it. `schema` is a JSON schema as text: only tokens that keep to it are chosen.
-    `max_tokens` counts what a model thinks before its answer, too, unless that has a `thinking_budget` of its own.
+    reply and are not part of it; a single str is one of them. `schema` is a JSON schema as text: only tokens that keep
+    to it are chosen. `max_tokens` counts what a model thinks before its answer, too, unless that has a
+    `thinking_budget` of its own. Raises UsageError for a value that makes no sense.
     """
 
     temperature: float = 0.0
@@ -37,9 +40,29 @@ class Sampling:
     repeat_last: int = 64
     seed: int | None = None
     max_tokens: int = 512
-    stop: tuple[str, ...] = ()
+    stop: str | Sequence[str] = ()
     schema: str | None = None
     thinking_budget: int | None = None
+
+    def __post_init__(self) -> None:
+        checked: dict[str, object] = {
+            "temperature": arguments.number("Sampling.temperature", self.temperature, 0, 100),
+            "top_p": arguments.number("Sampling.top_p", self.top_p, 0, 1),
+            "top_k": arguments.whole("Sampling.top_k", self.top_k, 0),
+            "min_p": arguments.number("Sampling.min_p", self.min_p, 0, 1),
+            "repeat_penalty": arguments.number("Sampling.repeat_penalty", self.repeat_penalty, 0.01, 100),
+            "repeat_last": arguments.whole("Sampling.repeat_last", self.repeat_last, 0),
+            "max_tokens": arguments.whole("Sampling.max_tokens", self.max_tokens, 1),
+            "stop": arguments.text_or_texts("Sampling.stop", self.stop),
+        }
+        if self.seed is not None:
+            checked["seed"] = arguments.whole("Sampling.seed", self.seed)
+        if self.schema is not None:
+            checked["schema"] = arguments.text("Sampling.schema", self.schema)
+        if self.thinking_budget is not None:
+            checked["thinking_budget"] = arguments.whole("Sampling.thinking_budget", self.thinking_budget, 0)
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ def test_what_was_said_before_a_cancel_is_kept() -> None:
     stream = chat.stream("Count.")
     while next(stream).text != " two":
         pass
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert chat.history == [Message("user", "Count."), Message("assistant", "one two")]
     assert chat.ask("Go on.").text == "five"
     assert "one two\n" in engine.prompts[-1]
@@ -239,7 +239,7 @@ def test_a_cancel_before_the_first_word_leaves_no_turn() -> None:
     chat, _ = make()
     stream = chat.stream("Count.")
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert chat.history == []
 
 
@@ -384,7 +384,7 @@ def test_a_question_that_is_cancelled_while_it_goes_on_reading_leaves_no_turn() 
     stream = chat.stream("Who led the Normans?")
     while not next(stream).further:
         pass
-    stream.close()  # type: ignore[attr-defined]
+    stream.close()
     assert chat.history == []
     assert chat.ask("Who led the Normans?").text == "Rollo led the Normans."
     assert len(engine.prompts) == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from edge.errors import ContextOverflow, ModelError
 from edge.types import Adapter, Finish, Message, Prefill, Sampling
@@ -21,6 +21,19 @@ class Token:
     text: str
     finish: Finish | None = None
     thinking: str = ""
+
+
+def closed(name: str) -> Any:
+    """What stands in the place of native handles after a close: whatever is asked of it is a ModelError, no crash."""
+    return _Closed(name)
+
+
+class _Closed:
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, _attribute: str) -> Any:
+        raise ModelError(f"{self._name} is closed; load it again")
 
 
 class Interrupted(Exception):
@@ -41,7 +54,7 @@ def check_length(tokens: int, context: int) -> None:
 
 
 class Engine(Protocol):
-    """One loaded model. Not thread-safe: `Model` holds the lock."""
+    """One loaded model. One thing at a time: `Model` has a queue. `render` and `count` alone may run beside others."""
 
     context: int
     parameters: int | None
@@ -106,4 +119,4 @@ class Engine(Protocol):
         """Keep the state of all that was read and said last, for a prompt that begins with it; whether it was."""
 
     def close(self) -> None:
-        """Free the weights; calling it twice is harmless."""
+        """Free the weights; calling it twice is harmless, and whatever is asked afterwards is a ModelError."""

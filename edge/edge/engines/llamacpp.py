@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
-from edge.engines.base import Interrupted, Token, check_length
+from edge.engines.base import Interrupted, Token, check_length, closed
 from edge.engines.chain import sampler_chain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
@@ -215,6 +215,7 @@ class LlamaCppEngine:
         # Adapters are freed with their model.
         self._lib.llama_model_free(self._model)
         self._ctx = self._model = None
+        self._lib = self._vocabulary = closed(self._path.name)
         self._loras.clear()
         self._tokens = []
 
@@ -372,10 +373,11 @@ class LlamaCppEngine:
         if room < 1:
             yield Token("", "length")
             return
-        sampler = sampler_chain(self._lib, self._vocab, sampling)
+        lib = self._lib
+        sampler = sampler_chain(lib, self._vocab, sampling)
         try:
             for left, token in zip(range(room - 1, -1, -1), self._choose(sampler, room), strict=False):
-                if self._lib.llama_vocab_is_eog(self._vocab, token):
+                if lib.llama_vocab_is_eog(self._vocab, token):
                     yield Token(decoder.decode(b"", True), "stop")
                     return
                 if not left:
@@ -383,7 +385,7 @@ class LlamaCppEngine:
                     return
                 yield Token(decoder.decode(self._vocabulary.piece(token)))
         finally:
-            self._lib.llama_sampler_free(sampler)
+            lib.llama_sampler_free(sampler)
 
     def _choose(self, sampler: Any, room: int) -> Iterator[int]:
         """The tokens of a reply, without end; the KV holds only tokens that were chosen, and never the newest."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.engines.base import Token, check_length
+from edge.engines.base import Token, check_length, closed
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
 from edge.engines.sampling import Sampler, log_probability
@@ -136,9 +136,12 @@ class OnnxEngine:
         return False
 
     def close(self) -> None:
+        if self._model is None:
+            return
         self._forget()
         self._adapters.close()
         self._model = None
+        self._og = self._tokenizer = self._adapters = self._generator = closed(self._path.name)
 
     def _choose_context(self, wanted: int | None) -> int:
         trained = self._config.context
