@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from edge import arguments
@@ -37,7 +38,8 @@ def checked_messages(name: str, messages: Iterable[Message | Mapping[str, Any]])
 
 def _message(message: Message | Mapping[str, Any]) -> Message:
     if isinstance(message, Message):
-        message = {"role": message.role, "content": message.content}
+        arguments.choice("the role of a message", message.role, get_args(Role))
+        return replace(message, content=_content(message.content))
     if not isinstance(message, Mapping) or not {"role", "content"} <= message.keys():
         arguments.refuse("a message", message, "an edge.Message, or a dict with role and content")
     arguments.choice("the role of a message", message["role"], get_args(Role))
