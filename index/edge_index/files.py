@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeAlias
 
 from edge.types import Failure
 from edge_index.loaders import supported
+from edge_index.patterns import Patterns
 
-if TYPE_CHECKING:
-    from pathspec import GitIgnoreSpec
-
-    _Rules = list[tuple[str, GitIgnoreSpec]]
-    """Folders and their .gitignore, the outermost first."""
+_Rules: TypeAlias = list[tuple[str, Patterns]]
+"""Folders and their .gitignore, the outermost first."""
 
 
 @dataclass(slots=True)
@@ -75,10 +73,13 @@ class _Walk:
     def __init__(self, root: Path, found: Found, choice: Choice) -> None:
         self._root = str(root)
         self._found = found
-        self._include = _spec(choice.include)
-        self._exclude = _spec(choice.exclude)
+        self._include = Patterns(choice.include)
+        self._exclude = Patterns(choice.exclude)
         self._ignore = choice.ignore
         self._rules: _Rules = _rules_above(root) if choice.ignore else []
+        levels = [str(folder) for folder in (root, *root.parents)]
+        above = [(level, [rule for rule in self._rules if len(rule[0]) < len(level)]) for level in levels]
+        self._ignored = any(_is_ignored(level, True, rules) for level, rules in above)
 
     def run(self) -> None:
         waiting = [(self._root, self._rules)]
@@ -135,33 +136,34 @@ class _Walk:
 
     def _left_out(self, path: str, folder: bool, rules: _Rules) -> bool:
         inside = os.path.relpath(path, self._root) if self._exclude or self._include else ""
-        if self._exclude and self._exclude.match_file(inside + "/" * folder):
+        if self._exclude and self._exclude.cover(_slashes(inside), folder):
             return True
-        if self._include and not folder and not self._include.match_file(inside):
+        if self._include and not folder and not self._include.cover(_slashes(inside), folder):
             return True
-        for base, spec in reversed(rules):  # the rules that stand nearest decide
-            # relpath is slow, and `path` always lies below `base`.
-            verdict = spec.check_file(path[len(base) :].lstrip(os.sep) + "/" * folder).include
-            if verdict is not None:
-                return verdict
-        return False
+        return self._ignored or _is_ignored(path, folder, rules)
 
 
-def _spec(patterns: Sequence[str]) -> GitIgnoreSpec | None:
-    if not patterns:
-        return None
-    from pathspec import GitIgnoreSpec
+def _is_ignored(path: str, folder: bool, rules: _Rules) -> bool:
+    """Whether the rules leave out `path` itself; those that stand nearest decide."""
+    for base, patterns in reversed(rules):
+        # relpath is slow, and `path` always lies below `base`.
+        verdict = patterns.verdict(_slashes(path[len(base) :]).lstrip("/"), folder)
+        if verdict is not None:
+            return verdict
+    return False
 
-    return GitIgnoreSpec.from_lines(patterns)
+
+def _slashes(path: str) -> str:
+    return path.replace(os.sep, "/")
 
 
 def _read_rules(folder: str) -> _Rules:
     try:
-        lines = Path(folder, ".gitignore").read_text(encoding="utf-8", errors="replace").splitlines()
+        text = Path(folder, ".gitignore").read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError:
         return []  # git, too, goes on without
-    spec = _spec(lines)
-    return [(folder, spec)] if spec is not None else []
+    patterns = Patterns(line.removesuffix("\r") for line in text.split("\n"))
+    return [(folder, patterns)] if patterns else []
 
 
 def _rules_above(root: Path) -> _Rules:

@@ -95,3 +95,12 @@ def test_a_very_deep_folder(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     (deep / "a.txt").write_text("deep")
     assert [path.name for path in find_files([tmp_path]).files] == ["a.txt"]
+
+
+def test_a_folder_that_a_repository_ignores_stays_ignored_when_it_is_given(tmp_path: Path) -> None:
+    make(tmp_path, "old/a.txt", "old/deep/b.txt", "kept/a.txt")
+    (tmp_path / ".git").mkdir()
+    (tmp_path / ".gitignore").write_text("old/\n")
+    assert found(tmp_path / "old" / "deep") == found(tmp_path / "old") == set()
+    assert found(tmp_path / "old", ignore=False) == {"a.txt", "deep/b.txt"}
+    assert found(tmp_path / "kept") == {"a.txt"}
