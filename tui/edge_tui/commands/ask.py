@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,16 +20,29 @@ if TYPE_CHECKING:
     from edge_tui.chat.events import Source
 
 
-@click.command(epilog='Example: edge ask "When is the pump due for maintenance?" --docs manuals/')
+NOT_TOLD = 4
+"""The exit code of `--exit-code`."""
+
+
+@click.command(
+    epilog='Examples: edge ask "When is the pump due?" --docs manuals/ · cat report.md | edge ask "Who wrote it?"'
+)
 @click.argument("question", required=False)
 @answering
+@click.option("--exit-code", is_flag=True, help="End with exit code 4 where the documents do not tell.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as one JSON object.")
-def ask(question: str | None, as_json: bool, **told: Any) -> None:
+def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> int:
     """Answer QUESTION, or what stands on standard input, from your documents.
 
     First come the sentences of the documents that answer best, then the words of the model, then what each
     of its sentences stands on. With --docs the documents are read on the way; a second time only what has
     changed. Without --docs and --index the index called default is used, if there is one.
+
+    Beside a QUESTION, what is piped in is the document, if neither --docs nor --index is given; --docs - asks for it.
+    Nothing of it is kept.
+
+    Exit codes: 0 answered, 1 an error, 2 wrong usage, 130 interrupted; with --exit-code also 4: the documents do not
+    tell, or there are none.
     """
     from contextlib import ExitStack
 
@@ -37,15 +50,16 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
     from edge_tui.commands import opening
     from edge_tui.commands.output import warn
 
-    question = _question(question)
+    piped = question is not None and not told["docs"] and not told["index"]
+    question = _question(question, told["docs"])
     request = Request.of(**told)
     load = opening.model_loader(request)
-    for note in opening.context_notes(request):
+    for note in (*opening.context_notes(request), *request.sampling_notes()):
         warn(note)
     with ExitStack() as stack:
         model = opening.in_background(load)
         stack.callback(opening.close_loaded, model)
-        index = _knowledge(request, stack)
+        index = _knowledge(request, stack, piped)
         chat = Chat(
             model,
             knowledge=index,
@@ -57,25 +71,45 @@ def ask(question: str | None, as_json: bool, **told: Any) -> None:
             certainty=request.settings.certainty,
         )
         if as_json:
-            _print_json(question, chat.ask(question, sampling=request.sampling()))
+            answer = chat.ask(question, sampling=request.sampling())
+            _print_json(question, answer)
         else:
-            _print_stream(chat, question, request.sampling())
+            answer = _print_stream(chat, question, request.sampling())
+    return NOT_TOLD if exit_code and not _tells(answer) else 0
 
 
-def _question(argument: str | None) -> str:
+def _tells(answer: Answer) -> bool:
+    """Whether it was answered from documents: the model read some, and does not say that they are silent."""
+    from edge.abstaining import abstains
+
+    return bool(answer.passages) and not abstains(answer.text)
+
+
+def _question(argument: str | None, docs: Sequence[Path]) -> str:
+    from edge_tui.commands import piped
+
     question = argument
-    if question is None and not sys.stdin.isatty():
-        question = sys.stdin.buffer.read().decode("utf-8", "replace")
+    if question is None and piped.HERE not in docs:
+        question = piped.read_question()
     if question is None or not question.strip():
         raise click.UsageError('there is no question; try: edge ask "What is this about?" --docs FOLDER')
     return question.strip()
 
 
-def _knowledge(request: Request, stack: ExitStack) -> Index | None:
-    """The open index to answer from; its documents are up to date when they came by --docs."""
+def _knowledge(request: Request, stack: ExitStack, piped: bool) -> Index | None:
+    """The open index to answer from; its documents are up to date when they came by --docs.
+
+    `piped`: standard input may hold the document.
+    """
     from edge_tui.commands import opening
     from edge_tui.commands.output import status
+    from edge_tui.commands.piped import HERE
 
+    demanded = HERE in request.docs
+    if demanded or piped:
+        index = _piped(request, stack, demanded)
+        if index is not None:
+            return index
     if request.docs:
         path = opening.docs_index(request.docs, request.settings)
         index = stack.enter_context(opening.filling(path, request.settings))
@@ -94,13 +128,34 @@ def _knowledge(request: Request, stack: ExitStack) -> Index | None:
     return None
 
 
+def _piped(request: Request, stack: ExitStack, demanded: bool) -> Index | None:
+    """An index for this one question, of what is piped in and of what else --docs names; None where nothing is."""
+    from tempfile import TemporaryDirectory
+
+    from edge_tui.commands import opening, piped
+    from edge_tui.commands.output import status
+
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="edge-", ignore_cleanup_errors=True)))
+    document = piped.save_document(folder, demanded=demanded)
+    if document is None:
+        return None
+    index = stack.enter_context(opening.filling(folder / "index", request.settings))
+    piped.add_document(index, document)
+    others = [path for path in request.docs if path != piped.HERE]
+    if others:
+        opening.add_documents(index, others)
+    if not others:
+        status(f"Answering from what came on {piped.NAME}.")
+    return index
+
+
 def _print_json(question: str, answer: Answer) -> None:
     from edge_tui.commands.output import plain, print_json
 
     print_json({"question": question} | plain(answer))
 
 
-def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
+def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
     """Evidence, words, sources: each as soon as it is known."""
     from edge_tui.chat.events import Further
     from edge_tui.chat.rendering import notes, number_sources
@@ -132,6 +187,7 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> None:
         _print_support(answer, sources)
     for note in notes(answer, mark_own=False):
         status(note)
+    return answer
 
 
 def _stage(delta: Delta) -> str | None:

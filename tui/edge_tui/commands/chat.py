@@ -84,7 +84,9 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
             getattr(sys.stdin, "reconfigure", lambda **_: None)(errors="replace")
         return PlainChat(session, sys.stdin, sys.stdout, sys.stderr, invite=person).loop()
     from edge_tui.chat.app import run
+    from edge_tui.verbosity import leave_the_screen
 
+    leave_the_screen()
     run(session, theme=request.settings.theme, keys=request.settings.keys, welcome=True)
     return 0
 

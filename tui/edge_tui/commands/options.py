@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -62,7 +62,18 @@ _ANSWERING = (
     click.option("--provider", type=Choice(["cpu", "cuda", "dml"]), help="Where ONNX computes."),
     click.option("--force", is_flag=True, help="Load a model even if it does not fit into free memory."),
     click.option("--temperature", type=click.FloatRange(0), metavar="T", help="0, the default, is greedy."),
+    click.option("--top-p", type=click.FloatRange(0, 1), metavar="P", help="Only the likeliest, up to this share."),
+    click.option("--top-k", type=click.IntRange(0), metavar="N", help="Only so many of the likeliest; 0 is off."),
+    click.option("--min-p", type=click.FloatRange(0, 1), metavar="P", help="Only from this share of the best's odds."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), metavar="N", help="The same seed, the same answer."),
+    click.option(
+        "--repeat-penalty", type=click.FloatRange(1, 2), metavar="X", help="Against saying it again; 1 is off."
+    ),
+    click.option("--stop", multiple=True, metavar="TEXT", help="End the reply before this text; repeatable."),
 )
+_SAMPLING = ("top_p", "top_k", "min_p", "seed", "repeat_penalty", "stop")
+"""Those of them that choose tokens and are no settings."""
+_NOT_GREEDY = ("top_p", "top_k", "min_p")
 
 
 def answering(command: Command) -> Command:
@@ -81,6 +92,8 @@ class Request:
     scale: float
     force: bool
     settings: Settings
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    """How tokens are chosen, as far as it was told."""
 
     @classmethod
     def of(
@@ -91,12 +104,20 @@ class Request:
             raise click.UsageError("give either --docs or --index, not both")
         if scale is not None and adapter is None:
             raise click.UsageError("--scale needs an --adapter")
-        return cls(docs, adapter, 1.0 if scale is None else scale, force, settings(**flags))
+        given = {name: value for name in _SAMPLING if (value := flags.pop(name, None)) not in (None, ())}
+        return cls(docs, adapter, 1.0 if scale is None else scale, force, settings(**flags), given)
 
     def sampling(self) -> Sampling:
         from edge.types import Sampling
 
-        return Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens)
+        return Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens, **self.chosen)
+
+    def sampling_notes(self) -> list[str]:
+        """What of the sampling that was told has no effect, in sentences."""
+        idle = [f"--{name.replace('_', '-')}" for name in _NOT_GREEDY if name in self.chosen]
+        if not idle or self.settings.temperature:
+            return []
+        return [f"{', '.join(idle)}: without effect at temperature 0, which is greedy; add --temperature 0.7."]
 
 
 def settings(**flags: object) -> Settings:
