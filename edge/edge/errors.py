@@ -4,6 +4,7 @@ EdgeError                     one root; its message says what happened, to what,
 ├── UsageError                a setting or an argument that makes no sense
 ├── MissingExtra              an optional package is not installed; carries its pip line
 ├── StorageError              a folder or file of ours cannot be read or written
+│   └── FileReplaced          another program removed or renamed it while it was open: what was written last is lost
 ├── ModelError                a model cannot be found, loaded or run
 │   ├── ModelNotFound
 │   ├── ModelTooLarge         a model that does not fit into memory, with the numbers
@@ -59,6 +60,10 @@ class MissingExtra(EdgeError):
 
 
 class StorageError(EdgeError):
+    pass
+
+
+class FileReplaced(StorageError):
     pass
 
 

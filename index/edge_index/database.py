@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import KnowledgeError, StorageError
+from edge.sqlite import SharedFile, explain
 from edge_index import schema
 from edge_index.schema import FORMAT
 from edge_index.shelf import Shelf
+
+_BUSY = 10.0
+"""Seconds to wait for another process that writes."""
 
 
 class Database:
@@ -26,11 +30,12 @@ class Database:
         self.path = path
         writable = os.access(path if path.is_file() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
         self.writable = writable
+        self._file = SharedFile(path, wait=_BUSY)
         with translated(path):
             self._db = sqlite3.connect(
                 f"{path.absolute().as_uri()}?{self._mode()}",
                 uri=True,
-                timeout=10,
+                timeout=_BUSY,
                 check_same_thread=False,
                 isolation_level=None,
             )
@@ -40,6 +45,7 @@ class Database:
         except BaseException:
             self._db.close()
             raise
+        self._file.opened()
 
     def _mode(self) -> str:
         """How SQLite is to open the file. Without `immutable` it cannot read where it cannot write."""
@@ -98,7 +104,7 @@ class Database:
                 time.sleep(pause)
 
     def close(self) -> None:
-        self._db.close()
+        self._file.close(self._db)
 
     def other_shelf(self, prefix: str, *, beside: str | None = None) -> Shelf:
         return Shelf(self._db, prefix, beside)
@@ -106,7 +112,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, also when the process is killed in the middle."""
-        with translated(self.path):
+        with translated(self.path), self._file.writing(self._db):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
@@ -146,7 +152,7 @@ class Database:
             return self._db.execute(sql, arguments).fetchall()
 
     def write(self, sql: str, arguments: Sequence[object] = ()) -> int:
-        with translated(self.path):
+        with translated(self.path), self._file.writing(self._db):
             return self._db.execute(sql, arguments).lastrowid or 0
 
 
@@ -164,17 +170,15 @@ def translated(path: Path) -> Iterator[None]:
     """Errors of SQLite as KnowledgeError or StorageError, which name the file and say what to do."""
     try:
         yield
-    except sqlite3.OperationalError as error:
-        text = str(error)
-        if "locked" in text:
+    except (sqlite3.Error, TimeoutError) as error:
+        kind, sentence = explain(path, error)
+        if kind == "damaged":
+            raise KnowledgeError(_damaged(path, str(error))) from error
+        if kind == "busy":
             raise KnowledgeError(f"{path} is being written by another process; try again when it is done") from error
-        if "full" in text or "disk I/O" in text:
-            raise StorageError(f"{path} cannot be written ({text}); free some space and try again") from error
-        if "readonly" in text or "unable to open" in text:
-            raise StorageError(f"{path} cannot be written ({text}); make its folder writable or use another") from error
-        raise KnowledgeError(f"{path} cannot be used: {text}") from error
-    except sqlite3.DatabaseError as error:
-        raise KnowledgeError(_damaged(path, str(error))) from error
+        if kind == "foreign":
+            raise KnowledgeError(f"{path} cannot be used: {error}") from error
+        raise StorageError(sentence) from error
 
 
 def _damaged(path: Path, reason: str) -> str:

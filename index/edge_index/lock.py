@@ -1,4 +1,4 @@
-"""One writer at a time: a lock on a file, which the operating system takes back from a process that dies."""
+"""One writer at a time, and who it is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import json
 import os
 import socket
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from edge.errors import KnowledgeError, StorageError
-
-_PAUSE = 0.05
-_BEYOND = 1 << 30
-"""Where Windows locks a byte: what is written at the start of the file can still be read."""
+from edge.file_lock import acquire
 
 
 class WriterLock:
@@ -30,17 +26,19 @@ class WriterLock:
         """Wait up to `wait` seconds for the lock and keep it. Raises KnowledgeError, which names the holder,
         or StorageError where nothing can be written."""
         try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+            descriptor = acquire(self._path, wait)
+        except TimeoutError:
+            raise KnowledgeError(self._refusal()) from None
         except OSError as error:
+            folder = self._path.parent
+            if not folder.exists():
+                raise KnowledgeError(
+                    f"the index at {folder} was removed by another program; add to it again"
+                ) from error
             raise StorageError(
                 f"{self._path} cannot be written ({error.strerror}); make its folder writable or use another"
             ) from error
         try:
-            deadline = time.monotonic() + wait
-            while not _take(descriptor):
-                if time.monotonic() >= deadline:
-                    raise KnowledgeError(self._refusal())
-                time.sleep(_PAUSE)
             _write(descriptor, _myself())
             try:
                 yield
@@ -73,25 +71,3 @@ def _write(descriptor: int, data: bytes) -> None:
         os.write(descriptor, data)
     except OSError:
         pass
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(descriptor: int) -> bool:
-        os.lseek(descriptor, _BEYOND, os.SEEK_SET)
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _take(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True

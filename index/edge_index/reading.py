@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from edge.errors import DocumentError
+from edge.sqlite import is_open
 from edge_index.store import FileState
 
 _TRIES = 3
@@ -40,6 +41,8 @@ def looks_unchanged(known: FileState | None, now: os.stat_result) -> bool:
 
 def read(path: Path) -> Content:
     """The whole file, as it was at one moment. Raises OSError, or DocumentError for what cannot be read so."""
+    if is_open(path.stat()):  # by whatever name
+        raise DocumentError(f"{path} is a database that edge itself has open; it holds no document, leave it out")
     for _ in range(_TRIES):
         # A pipe that took the file's place must not hold us up.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))

@@ -279,7 +279,8 @@ class Store(Database):
         if not self.writable:
             return found
         try:
-            self._db.execute("INSERT INTO passages_text(passages_text, rank) VALUES ('integrity-check', 1)")
+            with self._file.writing(self._db):
+                self._db.execute("INSERT INTO passages_text(passages_text, rank) VALUES ('integrity-check', 1)")
         except sqlite3.DatabaseError as error:
             found.append(f"the full-text index disagrees with the passages: {error}")
         return found

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from edge.errors import StorageError
+from edge.errors import FileReplaced, StorageError
 from edge_tui.chat.events import Aside
 from edge_tui.chats.records import UNDONE, ChatEntry, Damaged, Gone, Turn, now, title_of
 from edge_tui.terminal import printable
@@ -124,6 +124,10 @@ class Record:
             return do(self._reach())
         except Damaged as error:
             self._renew(error)
+        except FileReplaced as error:
+            self.close()
+            self._forget()
+            self._say(f"{error}. What is on the screen is kept as a chat of its own now.")
         except Gone:
             self._forget()
         return do(self._reach())
@@ -173,15 +177,20 @@ class Record:
 
         self.close()
         assert self.path is not None
-        aside = set_aside(self.path)
+        aside = set_aside(self.path, error.found)
         self._forget()
-        self.said.append(
-            Aside(
-                f"The file with your chats is damaged ({error.__cause__ or error}). It is set aside as {aside}, "
-                "nothing of it was deleted; from now on chats are kept in a new one.",
-                bad=True,
+        if aside is None:
+            self._say(
+                "The file with your chats was damaged, and another program has begun a new one; this goes on there."
             )
-        )
+        else:
+            self._say(
+                f"The file with your chats is damaged ({error.__cause__ or error}). It is set aside as {aside}, "
+                "nothing of it was deleted; from now on chats are kept in a new one."
+            )
+
+    def _say(self, text: str) -> None:
+        self.said.append(Aside(text, bad=True))
 
     def _forget(self) -> None:
         """Nothing of what is on the screen is on the disk any more."""

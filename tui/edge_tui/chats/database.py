@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
 from edge.errors import StorageError
 from edge.paths import ensure_dir
+from edge.sqlite import Identity, SharedFile, explain, identity_of
 from edge_tui.chats.records import Damaged, Gone
 
 VERSION = 1
@@ -93,96 +93,119 @@ END;
 """
 
 
-def connect(path: Path) -> sqlite3.Connection:
+class Database:
     """The file's connection, for one thread at a time; the file is made when there is none.
 
-    Raises Damaged, and StorageError for everything else.
+    Raises Damaged, FileReplaced, and StorageError for everything else.
     """
-    ensure_dir(path.parent)
-    with translated(path):
+
+    def __init__(self, path: Path) -> None:
+        ensure_dir(path.parent)
         # A new file belongs to its owner alone: people tell a model what they would not tell everybody.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        connection = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False, isolation_level=None)
+        self._file = SharedFile(path, wait=_BUSY, mode=0o600)
+        # Whoever opens it while another process sets it aside could come by the log of one file and the pages of
+        # another.
+        with self.translated(), self._file.locked():
+            self._file.create()
+            self._connection = sqlite3.connect(path, timeout=_BUSY, check_same_thread=False, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+            self._file.opened()
+        self.execute = self._connection.execute
+
+    @property
+    def in_transaction(self) -> bool:
+        return self._connection.in_transaction
+
+    def close(self) -> None:
+        self._file.close(self._connection)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, also when the process is killed in the middle."""
+        with self.writing():
+            self.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.execute("COMMIT")
+            except BaseException:
+                if self.in_transaction:  # a full disk may have ended it already
+                    self.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """For what commits, or writes the log into the file."""
+        with self.translated(), self._file.writing(self._connection):
+            yield
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Errors of SQLite and of the disk as StorageError, which names the file and says what to do."""
         try:
-            _prepare(connection, path)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+            yield
+        except sqlite3.IntegrityError as error:
+            raise Gone(f"what was to be written to in {self._file.path} was removed by another program") from error
+        except (sqlite3.Error, TimeoutError) as error:
+            kind, sentence = explain(self._file.path, error)
+            if kind in ("damaged", "foreign"):
+                advice = "the app sets it aside and begins a new one"
+                raise Damaged(f"{sentence}; {advice}", self._file.identity) from error
+            raise StorageError(sentence) from error
+
+    def damaged(self, what: str) -> Damaged:
+        return Damaged(f"{self._file.path} is damaged ({what})", self._file.identity)
+
+    def _prepare(self) -> None:
+        connection = self._connection
+        connection.execute("PRAGMA foreign_keys=ON")
+        _keep_a_log(connection)
+        # A killed process loses nothing that was committed; a power cut may take the last words of an answer that is
+        # being written. What has ended is synchronised, see Store.settle.
+        connection.execute("PRAGMA synchronous=NORMAL")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            connection.execute("BEGIN IMMEDIATE")
+            for statement in _statements(_SCHEMA):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version={VERSION}")
+            connection.execute("COMMIT")  # or, where it does not come to that, all is as before once it is closed
+        elif version > VERSION:
+            path = self._file.path
+            raise StorageError(f"{path} was written by a newer version of edge; update edge to read the chats in it")
+        connection.execute("SELECT max(id) FROM messages").fetchone()
 
 
-def set_aside(path: Path) -> Path:
-    """Give a damaged file another name, so that a new one can be made; nothing of it is deleted."""
+def set_aside(path: Path, found: Identity | None = None) -> Path | None:
+    """Give a damaged file another name, so that a new one can be made; nothing of it is deleted.
+
+    None where `found`, what was damaged, is not at that path any more: another process was faster.
+    """
+    file = SharedFile(path, wait=_BUSY, mode=0o600)
+    try:
+        with file.locked():
+            if found not in (None, identity_of(path)):
+                return None
+            aside = _free_name(path)
+            for end in ("-wal", "-shm", ""):
+                with suppress(FileNotFoundError):
+                    path.with_name(path.name + end).rename(aside.with_name(aside.name + end))
+    except OSError as error:
+        raise StorageError(explain(path, error)[1]) from error
+    return aside
+
+
+def _free_name(path: Path) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     aside = path.with_name(f"{path.stem}.damaged-{stamp}{path.suffix}")
     count = 2
     while aside.exists():
         aside = path.with_name(f"{path.stem}.damaged-{stamp}-{count}{path.suffix}")
         count += 1
-    with translated(path):
-        for end in ("-wal", "-shm", ""):
-            beside = path.with_name(path.name + end)
-            if beside.exists():
-                beside.rename(aside.with_name(aside.name + end))
     return aside
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection, path: Path) -> Iterator[None]:
-    """All or nothing, also when the process is killed in the middle."""
-    with translated(path):
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # a full disk may have ended it already
-                connection.execute("ROLLBACK")
-            raise
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Errors of SQLite and of the disk as StorageError, which names the file and says what to do."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if any(sign in str(error) for sign in ("no such", "vtable", "malformed")):  # a schema that is not ours
-            raise Damaged(f"{path} is damaged ({error}); the app sets it aside and begins a new one") from error
-        raise StorageError(_operational(path, str(error))) from error
-    except sqlite3.IntegrityError as error:
-        raise Gone(f"what was to be written to in {path} was removed by another program") from error
-    except sqlite3.DatabaseError as error:
-        raise Damaged(f"{path} is damaged ({error}); the app sets it aside and begins a new one") from error
-    except OSError as error:
-        raise StorageError(_operational(path, error.strerror or str(error))) from error
-
-
-def _operational(path: Path, text: str) -> str:
-    if "locked" in text:
-        return f"{path} is locked by another program; close the other one, or wait until it is done."
-    if "full" in text or "disk I/O" in text or "No space" in text:
-        return f"there is no room for {path} ({text}); free some space on that disk."
-    return f"{path} cannot be used ({text}); make its folder writable, or move EDGE_HOME to one that is."
-
-
-def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA foreign_keys=ON")
-    _keep_a_log(connection)
-    # A killed process loses nothing that was committed; a power cut may take the last words of an answer that is
-    # being written. What has ended is synchronised, see Store.settle.
-    connection.execute("PRAGMA synchronous=NORMAL")
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        with transaction(connection, path):
-            (version,) = connection.execute("PRAGMA user_version").fetchone()  # another process may have been faster
-            if version == 0:
-                for statement in _statements(_SCHEMA):
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version={VERSION}")
-    elif version > VERSION:
-        raise StorageError(f"{path} was written by a newer version of edge; update edge to read the chats in it")
-    connection.execute("SELECT max(id) FROM messages").fetchone()
 
 
 def _keep_a_log(connection: sqlite3.Connection) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from textwrap import shorten
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from edge.errors import StorageError
 from edge.types import Ledger, Message, Usage
 from edge_tui.chat.events import Source
+
+if TYPE_CHECKING:
+    from edge.sqlite import Identity
 
 Role = Literal["user", "assistant"]
 State = Literal["complete", "partial", "cancelled", "failed"]
@@ -104,7 +107,11 @@ class Hit:
 
 
 class Damaged(StorageError):
-    """The file is no database, or a part of it is broken."""
+    """The file is no database, or a part of it is broken; `found` tells it from one that is put in its place."""
+
+    def __init__(self, message: str, found: Identity | None = None) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 class Gone(StorageError):

@@ -14,9 +14,9 @@ from typing import Any
 from edge.errors import StorageError, UsageError
 from edge.words import grams
 from edge_tui.chats import rows
-from edge_tui.chats.database import connect, transaction, translated
+from edge_tui.chats.database import Database
 from edge_tui.chats.query import Term, excerpt, terms
-from edge_tui.chats.records import UNDONE, ChatEntry, ChatMessage, Damaged, Gone, Hit, Turn, now
+from edge_tui.chats.records import UNDONE, ChatEntry, ChatMessage, Gone, Hit, Turn, now
 
 UNDO = timedelta(days=1)
 """How long a deleted chat, or an answer that was asked for again, can be brought back."""
@@ -36,7 +36,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._db = connect(path)
+        self._db = Database(path)
 
     def close(self) -> None:
         self._db.close()
@@ -79,7 +79,7 @@ class Store:
             try:
                 message = rows.message(number, tuple(columns))
             except (TypeError, ValueError, AttributeError) as error:  # of a damaged page
-                raise Damaged(f"{self.path} is damaged (message {number} cannot be read: {error})") from error
+                raise self._db.damaged(f"message {number} cannot be read: {error}") from error
             if message.role == "user":
                 question = message
             elif question is not None:
@@ -150,7 +150,7 @@ class Store:
 
     def settle(self) -> None:
         """Have everything that was written so far on the disk itself, so that it survives a power cut, too."""
-        with translated(self.path):
+        with self._db.writing():
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     # Changing -----------------------------------------------------------------------------------------------
@@ -184,7 +184,7 @@ class Store:
         with self.transaction():
             for number in chats:
                 self._db.execute("DELETE FROM chats WHERE id = ?", (number,))
-        with suppress(StorageError), translated(self.path):
+        with suppress(StorageError), self._db.writing():
             for table in ("words", "starts", "pairs"):
                 self._db.execute(f"INSERT INTO {table}({table}) VALUES ('optimize')")
             self._db.execute("VACUUM")
@@ -225,7 +225,7 @@ class Store:
         if self._db.in_transaction:
             yield
         else:
-            with transaction(self._db, self.path):
+            with self._db.transaction():
                 yield
 
     # Inside -------------------------------------------------------------------------------------------------
@@ -288,9 +288,9 @@ class Store:
         return best
 
     def _read(self, sql: str, *values: object) -> list[Any]:
-        with translated(self.path):
+        with self._db.translated():
             return self._db.execute(sql, values).fetchall()
 
     def _write(self, sql: str, *values: object) -> None:
-        with translated(self.path):
+        with self._db.writing():
             self._db.execute(sql, values)
