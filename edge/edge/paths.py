@@ -1,9 +1,10 @@
-"""Where state lives: one data directory, `EDGE_HOME` or the platform's own."""
+"""Where state lives: in the platform's own places for data, cache and settings, or all of it in `EDGE_HOME`."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from edge.errors import StorageError
 
@@ -13,12 +14,7 @@ STARTER_ENCODER = "all-MiniLM-L6-v2"
 
 def home() -> Path:
     """The data directory; not created by asking for it."""
-    override = os.environ.get("EDGE_HOME")
-    if override:
-        return Path(override).expanduser().absolute()
-    import platformdirs
-
-    return Path(platformdirs.user_data_dir("edge", appauthor=False))
+    return _place("data")
 
 
 def models_dir() -> Path:
@@ -49,12 +45,28 @@ def comparisons_dir() -> Path:
 
 
 def cache_dir() -> Path:
-    """Files that can be made again at any time: converted encoders, indexes of `--docs`."""
-    return home() / "cache"
+    """Files that can be made again at any time: KV caches, converted encoders and adapters, indexes of `--docs`."""
+    return _place("cache")
+
+
+def config_dir() -> Path:
+    return _place("config")
 
 
 def config_file() -> Path:
-    return home() / "config.toml"
+    """The settings; where those of an older version could not be moved here from the data directory, these."""
+    file, old = config_dir() / "config.toml", home() / "config.toml"
+    return old if not file.exists() and old.exists() else file
+
+
+def _place(kind: Literal["data", "cache", "config"]) -> Path:
+    override = os.environ.get("EDGE_HOME")
+    if override:
+        everything = Path(override).expanduser().absolute()
+        return everything / "cache" if kind == "cache" else everything
+    import platformdirs
+
+    return Path(getattr(platformdirs.PlatformDirs("edge", appauthor=False), f"user_{kind}_dir"))
 
 
 def ensure_dir(path: Path) -> Path:

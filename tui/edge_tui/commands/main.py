@@ -84,6 +84,10 @@ def cli() -> None:
       edge ask "When is the pump due for maintenance?" --docs manuals/
       edge chat --docs manuals/
     """
+    from edge.moving import move_old_places
+
+    for trouble in move_old_places():
+        click.echo(f"edge: {trouble}", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -10,7 +10,7 @@ import click
 def paths(as_json: bool) -> None:
     """Show where edge keeps its models, indexes, chats, cache and settings.
 
-    EDGE_HOME puts all of them into another folder.
+    Cache and settings are where this system keeps those. EDGE_HOME puts all of them into one other folder.
     """
     from edge import paths as places
     from edge_tui.commands.output import print_json
