@@ -54,7 +54,10 @@ class MissingExtra(EdgeError):
     """
 
     def __init__(self, package: str, extra: str, hint: str = "") -> None:
-        super().__init__(f"{package} is not installed; run: pip install 'edge-expert[{extra}]'" + hint)
+        from edge.installing import install_command, requirements_of
+
+        command = install_command(*(requirements_of(extra) or (package,)))
+        super().__init__(f"{package} is not installed; run: {command}{hint}")
         self.package = package
         self.extra = extra
 

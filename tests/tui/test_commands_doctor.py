@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import gguf_seeds
 from edge.engines.limits import limits_of
+from edge_tui.commands import main as door
 from edge_tui.commands import model_facts
 from edge_tui.commands.main import cli
 from gguf_mutants import Gguf
@@ -140,3 +143,76 @@ def test_show_of_an_onnx_folder(tmp_path: Path) -> None:
     assert facts["context_taken"] == 4096
     assert facts["kv_per_token"] == 2 * 2 * 2 * 16 * 4
     assert "it fits" in text
+
+
+def ask(*arguments: str) -> bool:
+    """Whether `edge ask` answers."""
+    return door._run(["ask", "Why?", "--max-tokens", "1", *arguments]) == 0
+
+
+def other_index(home: Path) -> None:
+    """An index of another encoder, in the place that is taken unless told."""
+    from edge_index import Index
+
+    class Encoder:
+        name = "another"
+        dim = 4
+
+        def encode(self, texts: list[str]) -> Any:
+            return np.eye(4, dtype=np.float32)[[len(text) % 4 for text in texts]]
+
+    document = home / "note.txt"
+    document.write_text("The lamp is red.\n")
+    with Index.open(home / "indexes" / "default", encoder=Encoder(), create=True) as index:
+        index.add([document])
+
+
+def damaged_index(home: Path) -> None:
+    folder = home / "indexes" / "default"
+    folder.mkdir(parents=True)
+    (folder / "index.sqlite").write_bytes(b"no database" * 100)
+
+
+def damaged_model(home: Path) -> None:
+    source = home / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    (home / "cut.gguf").write_bytes(source.read_bytes()[:1_000_000])
+
+
+SET_UPS: dict[str, tuple[Callable[[Path], object], dict[str, str], str]] = {
+    "all well": (lambda _: None, {}, ""),
+    "the beginning of a name": (lambda _: None, {"EDGE_MODEL": "smollm2"}, ""),
+    "no TOML": (lambda home: (home / "config.toml").write_text("k = ["), {}, "edge config edit"),
+    "unknown key": (lambda home: (home / "config.toml").write_text("modell = 'x'"), {}, "did you mean model?"),
+    "wrong type": (lambda home: (home / "config.toml").write_text("k = 'many'"), {}, "k must be a number"),
+    "out of range": (lambda home: (home / "config.toml").write_text("context = 1"), {}, "16 or more"),
+    "wrong word": (lambda _: None, {"EDGE_KV_TYPE": "q8_1"}, "did you mean q8_0?"),
+    "no such model": (lambda _: None, {"EDGE_MODEL": "smolm3"}, "smolm3"),
+    "no such file": (lambda home: home, {"EDGE_MODEL": "/no/such.gguf"}, "/no/such.gguf does not exist"),
+    "damaged model": (damaged_model, {"EDGE_MODEL": "{home}/cut.gguf"}, "cut.gguf is truncated or damaged"),
+    "wrong engine": (lambda _: None, {"EDGE_ENGINE": "onnx"}, "there is no model"),
+    "no such index": (lambda _: None, {"EDGE_INDEX": "pumps"}, "there is no index 'pumps'"),
+    "no such encoder": (lambda _: None, {"EDGE_ENCODER": "bge"}, "no text encoder called 'bge'"),
+    "damaged index": (damaged_index, {}, "index.sqlite"),
+    "index of another encoder": (other_index, {}, "edge index redo"),
+    "too large": (lambda _: None, {"EDGE_CONTEXT": "9000000"}, "KV cache of 9,000,000 tokens"),
+}
+
+
+@pytest.mark.parametrize("name", SET_UPS)
+def test_doctor_is_red_exactly_where_ask_refuses(
+    name: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The set-up is broken, `edge ask` is asked without documents and with some, and doctor after it."""
+    change, environment, said = SET_UPS[name]
+    change(home)
+    for variable, value in environment.items():
+        monkeypatch.setenv(variable, value.format(home=home))
+    document = tmp_path / "lamp.md"
+    document.write_text("The lamp is red because the pressure is low.\n")
+    answers = ask() and ask("--docs", str(document))
+    capsys.readouterr()
+    done = CliRunner().invoke(cli, ["doctor", "--json"])
+    found = json.loads(done.stdout)
+    assert (done.exit_code == 0) is answers is (not found["problems"]), found["problems"]
+    assert answers is (not said)
+    assert not said or any(said in problem for problem in found["problems"]), found["problems"]

@@ -189,7 +189,7 @@ def test_doctor_finds_a_package_that_is_not_installed(home: Path, monkeypatch: p
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "llama-cpp-python" else real(name))
     found = doctor.examine()
     assert found["missing"]["gguf"] == ["llama-cpp-python"]
-    assert any("pip install 'edge-expert[gguf]'" in problem for problem in found["problems"])
+    assert any("install llama-cpp-python==0.3.36" in problem for problem in found["problems"])
     assert found["gpu_offload"] is None
 
 

@@ -12,6 +12,7 @@ import edge.offline
 from edge.engines.genai_config import FILE, load_genai_config
 from edge.engines.limits import LONGROPE_ORIGINAL, LONGROPE_TYPES
 from edge.errors import MissingExtra, ModelError, ModelNotFound
+from edge.installing import install_command, uninstall_command
 
 _FATAL_ONLY = 4
 _PACKAGES = {"cuda": "onnxruntime-genai-cuda", "dml": "onnxruntime-genai-directml"}
@@ -109,7 +110,7 @@ def providers(wanted: str | None) -> list[str]:
     if wanted != "cpu" and wanted not in available:
         raise ModelError(
             f"the installed onnxruntime-genai has no provider {wanted!r}; run: "
-            f"pip uninstall onnxruntime onnxruntime-genai && pip install {_PACKAGES[wanted]}"
+            f"{uninstall_command('onnxruntime', 'onnxruntime-genai')} && {install_command(_PACKAGES[wanted])}"
         )
     return [wanted]
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from edge.errors import EdgeError
+from edge.installing import install_command, requirements_of
 from edge_tui.terminal import message, visible_name
 
 EXTRAS = {
@@ -30,7 +31,11 @@ NEEDED = ("gguf", "encoder")
 @click.command(epilog="Example: edge doctor --json")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(as_json: bool) -> None:
-    """Look whether everything is in place to ask and chat; exit code 1 and what to do when it is not."""
+    """Look whether everything is in place to ask and chat; exit code 1 and what to do when it is not.
+
+    Settings, model, index and text encoder are opened as `edge ask` opens them: where it would refuse, its words stand
+    under Problems. What only keeps another model from running stands under Notes.
+    """
     from edge_tui.commands.output import print_json
 
     found = examine()
@@ -51,6 +56,7 @@ def examine() -> dict[str, Any]:
 
     from edge import library, offline
     from edge.machine import available_memory, physical_cores
+    from edge_tui.commands import readiness
     from edge_tui.commands.output import plain
 
     packages = {name: _version(name) for name in (*PACKAGES, *sum(EXTRAS.values(), ()))}
@@ -79,8 +85,10 @@ def examine() -> dict[str, Any]:
         from edge.engines.gpu import gpus
 
         found["gpus"] = [{"name": name, "free": free} for name, free in gpus()]
+    used = readiness.used_model()
     found["use"], unusable = _use(found)
-    found["problems"] = [*_problems(found), *unusable]
+    found["notes"] = [said for path, said in unusable if used is not None and path != used]
+    found["problems"] = _problems(found, used) + ([said for _, said in unusable] if used is None else [])
     return found
 
 
@@ -94,7 +102,7 @@ def _providers() -> list[str]:
         return []
 
 
-def _use(found: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def _use(found: dict[str, Any]) -> tuple[list[dict[str, Any]], list[tuple[Path, str]]]:
     """What every model will run on, and a sentence for each that will not run."""
     from edge import library
 
@@ -104,10 +112,10 @@ def _use(found: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
         try:
             rows.append({"name": entry.name, **_use_of(path, found)})
         except EdgeError as error:
-            problems.append(str(error))
+            problems.append((path, str(error)))
             continue
         if not rows[-1]["fits"]:
-            problems.append(_too_large(path, rows[-1]["context"]))
+            problems.append((path, _too_large(path, rows[-1]["context"])))
     return rows, problems
 
 
@@ -178,30 +186,26 @@ def _data_directory() -> dict[str, Any]:
     return {"path": str(path), "writable": writable, "free": shutil.disk_usage(existing).free}
 
 
-def _problems(found: dict[str, Any]) -> list[str]:
-    from edge.library import PULL
+def _problems(found: dict[str, Any], used: Path | None) -> list[str]:
+    """Every reason for which `used`, the model that would answer, does not."""
+    from edge_tui.commands.readiness import refusals
 
     problems = []
-    for extra in NEEDED:
-        if extra in found["missing"]:
-            names = " and ".join(found["missing"][extra])
-            problems.append(f"{names} not installed; run: {_install(extra)}")
-    if found["packages"]["llama-cpp-python"] and found["gpu_offload"] is None:
-        problems.append(
-            "llama-cpp-python is installed and cannot be loaded; run: "
-            "pip install --force-reinstall --no-cache-dir llama-cpp-python==0.3.36"
-        )
+    if used is None:
+        for extra in NEEDED:
+            if extra in found["missing"]:
+                problems.append(f"{' and '.join(found['missing'][extra])} not installed; run: {_install(extra)}")
+    broken = found["packages"]["llama-cpp-python"] is not None and found["gpu_offload"] is None
+    if broken and (used is None or used.is_file()):
+        again = install_command(*requirements_of("gguf"), again=True)
+        problems.append(f"llama-cpp-python is installed and cannot be loaded; run: {again}")
     if not found["data"]["writable"]:
         problems.append(f"{found['data']['path']} cannot be written to; make it writable or set EDGE_HOME")
-    if not found["models"]:
-        problems.append(f"there is no model; run: {PULL}")
-    if not found["encoders"]:
-        problems.append(f"there is no text encoder; run: {PULL}")
-    return problems
+    return [*problems, *refusals()]
 
 
 def _install(extra: str) -> str:
-    return f"pip install 'edge-expert[{extra}]'"
+    return install_command(*requirements_of(extra))
 
 
 def _print(found: dict[str, Any]) -> None:
@@ -238,6 +242,10 @@ def _print(found: dict[str, Any]) -> None:
     for extra in found["missing"]:
         if extra not in NEEDED:
             click.echo(f"  not needed to ask and chat, [{extra}]: {_install(extra)}")
+    if found["notes"]:
+        click.secho("\nNotes", bold=True)
+    for note in found["notes"]:
+        click.echo(f"  {message(note)}")
     click.secho("\nProblems" if found["problems"] else "\nEverything to ask and chat is here.", bold=True)
     for problem in found["problems"]:
         click.echo(f"  {message(problem)}")

@@ -104,17 +104,25 @@ def _save(file: Path, demanded: bool) -> int:
 def _copy(source: IO[bytes], file: Path, begun: threading.Event, size: Future[int]) -> None:
     """Write all that comes into `file`; `begun` is set with the first of it, or at once at the end."""
     try:
-        first = source.read(1)
+        first = _first(source)
         begun.set()
         done = len(first)
         with file.open("wb") as out:
             out.write(first)
-            while chunk := source.read(_CHUNK):
+            while first and (chunk := source.read(_CHUNK)):
                 done += out.write(chunk)
         size.set_result(done)
     except BaseException as error:  # whatever it was, it is raised where the size is asked for
         size.set_exception(error)
         begun.set()
+
+
+def _first(source: IO[bytes]) -> bytes:
+    """The first byte; none where what stands in for standard input cannot be read."""
+    try:
+        return source.read(1)
+    except OSError:
+        return b""
 
 
 def _suffix(file: Path) -> str:
