@@ -45,6 +45,8 @@ class Settings:
     certainty: float = _setting(0.5, "below this probability the documents do not tell", least=0, most=1)
     temperature: float = _setting(0.0, "how freely words are chosen; 0 is greedy", least=0)
     max_tokens: int = _setting(512, "the longest reply", least=1)
+    think: bool = _setting(False, "whether a model that can do without thinks before it answers")
+    thinking_budget: int = _setting(2048, "tokens that thinking may take, beside those of the answer", least=1)
     theme: str | None = _setting(None, "the colours of the app")
     keep_chats: bool = _setting(True, "whether edge chat keeps what is said")
     read_ahead: bool = _setting(True, "whether its model reads passages while nobody asks")

@@ -81,6 +81,7 @@ def test_json_is_the_answer_record_and_every_quote_stands_in_its_file(
         "ledger",
         "finish",
         "told",
+        "thinking",
     }
     assert answer["text"] == SPOKEN
     assert answer["question"] == "How often does the pump need maintenance?"
@@ -230,3 +231,18 @@ def test_the_starter_model_answers_from_a_file(home: Path, docs: Path, capsys: p
     assert answer["ledger"]["limit"] == 1024
     assert 0 < answer["usage"]["completion_tokens"] <= 40
     assert answer["citations"][0]["quote"] in PUMP
+
+
+def test_what_the_model_thinks_is_no_part_of_what_is_printed_unless_asked_for(
+    home: Path, docs: Path, engine: ScriptedEngine
+) -> None:
+    engine._reply = lambda _prompt: f"<think>\nNobody mentions elephants.\n</think>\n\n{SPOKEN}"
+    asked = ("ask", "How often does the coolant pump need maintenance?", "--docs", docs)
+    plain = run(*asked)
+    assert "Nobody mentions" not in plain.output
+    assert plain.stdout.split("Answer\n")[1].startswith(SPOKEN)
+    thinking = run(*asked, "--think")
+    assert thinking.stdout == plain.stdout
+    assert "Thinking\nNobody mentions elephants.\n" in thinking.stderr
+    answer = json.loads(run(*asked, "--json").stdout)
+    assert (answer["text"], answer["thinking"]) == (SPOKEN, "Nobody mentions elephants.")

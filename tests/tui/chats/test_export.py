@@ -41,6 +41,16 @@ def test_markdown_says_how_an_answer_ended() -> None:
     )
 
 
+def test_what_was_thought_is_folded_in_markdown_a_field_in_json_and_nothing_to_learn_from() -> None:
+    told = turn("How?", "Close them.", "good")
+    told = Turn(told.question, replace(told.answer, thinking="They ask how.\n\nClose."))
+    text = as_markdown(ENTRY, [told])
+    assert "<details><summary>Thought</summary>\n\n> They ask how.\n>\n> Close.\n\n</details>\n\nClose them." in text
+    (chat,) = json.loads(as_json([(ENTRY, [told])]))
+    assert [m["thinking"] for m in chat["messages"]] == [None, "They ask how.\n\nClose."]
+    assert "They ask" not in "".join(training([(ENTRY, [told])]))
+
+
 def test_json_has_the_names_of_the_records() -> None:
     (chat,) = json.loads(as_json([(ENTRY, [turn("How?", "So.")])]))
     assert (chat["id"], chat["title"], chat["adapter"]) == (3, "Pumps", "legal")

@@ -56,6 +56,7 @@ def test_everything_of_a_chat_comes_back(path: Path) -> None:
         ledger=ledger,
         mark="good",
         correction="Every week.",
+        thinking="A day is short.",
         adapter="legal",
     )
     with Store(path) as store:
@@ -284,6 +285,23 @@ def test_a_damaged_file_is_named_and_set_aside_whole(path: Path, harm: str) -> N
         assert store.chats() == []
         kept(store, turn())
     assert set_aside(path) != aside
+
+
+def test_an_older_file_is_brought_up_to_date_in_place(path: Path) -> None:
+    with Store(path) as store:
+        number = kept(store, turn("how often?", "Every day.", mark="good"))
+        before = store.turns(number)
+    with sqlite3.connect(path) as db:  # as version 1 was
+        db.execute("ALTER TABLE messages DROP COLUMN thinking")
+        db.execute("PRAGMA user_version=1")
+    db.close()
+    with Store(path) as store:
+        assert store.turns(number) == before
+        assert found(store, "every") == ["a chat"]
+        again = store.put(number, turn("and then?", "Never.", thinking="Hm."))
+        assert store.turns(number) == [*before, again]
+    with Store(path) as store:
+        assert store.turns(number)[1].answer.thinking == "Hm."
 
 
 def test_a_newer_file_is_left_alone(path: Path) -> None:

@@ -37,6 +37,7 @@ from edge_tui.chat.widgets.conversation import AddingNote, Conversation, Note, Q
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.chat.widgets.sources import SourcesPane
 from edge_tui.chat.widgets.status import WIDE, KeyLine, StatusLine
+from edge_tui.chat.widgets.thoughts import Thoughts
 from edge_tui.chat.worker import Worker
 from edge_tui.terminal import printable, visible_name
 
@@ -122,7 +123,7 @@ class ChatApp(App[None]):
         self._prefill: Prefill | None = None
         self._typed = 0.0
         self._loading = True
-        self._writing = False
+        self._writing = self._thinking = False
         self._progress: AddProgress | None = None
         self._timer: Timer | None = None
 
@@ -218,7 +219,7 @@ class ChatApp(App[None]):
         if isinstance(event, events.Idle):
             self._views.popleft()
             self._prefill = self._progress = None
-            self._writing = False
+            self._writing = self._thinking = False
             if not self.session.documents:
                 await self._greet_once()
         elif isinstance(event, events.Adding | events.Added):
@@ -250,6 +251,12 @@ class ChatApp(App[None]):
             self._prefill = event.prefill
         elif isinstance(event, events.Further):
             view.note(str(event))
+            view.forget_thinking()
+            self._thinking = False
+        elif isinstance(event, events.Thinking):
+            view.note()
+            self._thinking = True
+            view.think(event.text)
         elif isinstance(event, events.Words):
             view.note()
             self._writing = True
@@ -282,6 +289,7 @@ class ChatApp(App[None]):
             len(session.documents),
             prefill=self._prefill,
             writing=self._writing,
+            thinking=self._thinking,
             adding=self._progress,
             ahead=self.session.ahead.progress,
         )
@@ -474,6 +482,14 @@ class ChatApp(App[None]):
             self.conversation.anchor()
         else:
             self.notify("No model was asked: there is no context to show.", timeout=3)
+
+    def action_thinking(self) -> None:
+        """Show what was thought before the last answer, or hide it."""
+        thoughts = self.conversation.query(Thoughts)
+        if thoughts:
+            thoughts.last().toggle()
+        else:
+            self.notify("Nothing was thought here.", timeout=3)
 
     async def action_new(self) -> None:
         self._stop_answers()

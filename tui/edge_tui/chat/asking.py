@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge.types import Answer, Delta, Sampling, Usage
 from edge_tui.chat.checked import checked
-from edge_tui.chat.events import Event, Finished, Found, Further, Reading, Source, Speed, Words
+from edge_tui.chat.events import Event, Finished, Found, Further, Reading, Source, Speed, Thinking, Words
 from edge_tui.chat.rendering import notes, number_sources, to_markdown
 from edge_tui.terminal import printable
 
@@ -28,6 +28,9 @@ class Asking:
         self._tokens = 0
         self.sources: tuple[Source, ...] = ()
         self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._thought: tuple[float, float] | None = None
+        """When thinking began, and its latest word came."""
 
     def run(self, question: str, sampling: Sampling, stopped: Callable[[], bool]) -> Iterator[Event]:
         stream = self._session.keeping.deltas(self._chat.stream(question, sampling=sampling))
@@ -43,7 +46,15 @@ class Asking:
             if close is not None:
                 close()
         self._session.answer = "".join(self._text)
-        yield Finished("cancelled", printable(self._session.answer), self.sources, ("Stopped",), self._speed(None))
+        yield Finished(
+            "cancelled",
+            printable(self._session.answer),
+            self.sources,
+            ("Stopped",),
+            self._speed(None),
+            thinking=printable("".join(self._thinking)),
+            thought=self._seconds_thought(),
+        )
 
     def _events(self, delta: Delta) -> Iterator[Event]:
         if delta.evidence is not None:
@@ -55,7 +66,14 @@ class Asking:
         if delta.prefill is not None:
             yield Reading(delta.prefill)
         if delta.further is not None:
+            self._thinking.clear()
             yield Further(delta.further)
+        if delta.thinking:
+            now = perf_counter()
+            self._thought = (self._thought or (now, now))[0], now
+            self._thinking.append(delta.thinking)
+            self._tokens += 1
+            yield Thinking(printable(delta.thinking))
         if delta.text:
             if self._first is None:
                 self._first = perf_counter() - self._started
@@ -79,7 +97,12 @@ class Asking:
             self._session.speed,
             checked(answer, sources) if own and answer.passages else (),
             answer.ledger if answer.ledger.limit else None,
+            printable(answer.thinking),
+            self._seconds_thought(),
         )
+
+    def _seconds_thought(self) -> float:
+        return self._thought[1] - self._thought[0] if self._thought is not None else 0.0
 
     def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:
         """Exact with the usage of a finished answer, from the clock until then."""

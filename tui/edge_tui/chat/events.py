@@ -104,6 +104,13 @@ class Further:
 
 
 @dataclass(frozen=True, slots=True)
+class Thinking:
+    """A piece of what the model thinks before its answer."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Words:
     text: str
 
@@ -113,7 +120,8 @@ class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
     `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
-    sentences of an answer that was held against documents. `ledger` is None where no model was asked.
+    sentences of an answer that was held against documents. `ledger` is None where no model was asked. `thinking` is
+    what was thought before the answer, `thought` how many seconds that took, 0 where it is not known any more.
     """
 
     end: End
@@ -123,6 +131,8 @@ class Finished:
     speed: Speed
     checked: tuple[Checked, ...] = ()
     ledger: Ledger | None = None
+    thinking: str = ""
+    thought: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +223,7 @@ class Idle:
 
 
 Event = (
-    Loaded | Found | Reading | Further | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
+    Loaded | Found | Reading | Further | Thinking | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
     | Brought | Adapted | Switched | Sided | Opened | Aside | Idle
 )  # fmt: skip
 

@@ -48,11 +48,17 @@ class Holding:
     """The parts of a session. Exchanging them is for the worker's thread; any thread may look."""
 
     def __init__(
-        self, adapter: str | None, system: str | None, open_knowledge: Callable[[], Knowledge] | None = None
+        self,
+        adapter: str | None,
+        system: str | None,
+        open_knowledge: Callable[[], Knowledge] | None = None,
+        *,
+        think: bool = False,
     ) -> None:
         self._open_knowledge = open_knowledge
         self.adapter = adapter
         self._system = system
+        self._think = think
         self._model: Future[Model] = Future()
         self._failure: ModelError | None = None
         self._loading: Literal["loading", "ready", "failed"] = "loading"
@@ -119,6 +125,17 @@ class Holding:
         self._system = text
         if self._chat is not None:
             self._chat.system = text
+
+    @property
+    def think(self) -> bool:
+        """Whether the model thinks before it answers, where it can do without."""
+        return self._think
+
+    @think.setter
+    def think(self, think: bool) -> None:
+        self._think = think
+        if self._chat is not None:
+            self._chat.think = think
 
     def reach(self) -> Knowledge:
         """The documents; what could not be opened at the start is tried again, for its cause may be gone."""

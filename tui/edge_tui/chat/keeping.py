@@ -285,4 +285,12 @@ def finished(answer: ChatMessage) -> Finished:
     notes = answer.notes or ((CUT_OFF,) if answer.state == "partial" else ())
     shown = answer.shown if answer.shown is not None else printable(answer.text)
     end: End = "stop" if answer.state == "complete" else "cancelled"
-    return Finished(end=end, markdown=shown, sources=answer.sources, notes=notes, speed=Speed(), ledger=answer.ledger)
+    return Finished(
+        end=end,
+        markdown=shown,
+        sources=answer.sources,
+        notes=notes,
+        speed=Speed(),
+        ledger=answer.ledger,
+        thinking=printable(answer.thinking or ""),
+    )

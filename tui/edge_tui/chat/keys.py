@@ -42,6 +42,7 @@ KEYS = (
     Key("compare", "ctrl+r", "compare", "put the question to two sides", first=False),
     Key("copy", "ctrl+y", "copy", "copy the last answer", short="copy"),
     Key("code", "ctrl+g", "code", "copy the last block of code"),
+    Key("thinking", "f3", "thinking", "show what was thought before the last answer, or hide it", first=False),
     Key("context", "ctrl+t", "context", "show where the context went, or hide it"),
     Key("page-up", "pageup", "app.page(-1)", "scroll the conversation up", "input", first=False),
     Key("page-down", "pagedown", "app.page(1)", "scroll the conversation down", "input", first=False),

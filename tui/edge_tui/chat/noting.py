@@ -111,6 +111,7 @@ class Noting:
         else:
             question = replace(question, sent=None)
         told = self._answer.answer if self._answer is not None else None
+        thinking = told.thinking if told is not None else finished.thinking if finished is not None else ""
         answer = replace(
             answer,
             state=state,
@@ -119,6 +120,7 @@ class Noting:
             sources=(finished.sources if finished else ()) or answer.sources,
             usage=told.usage if told else None,
             ledger=told.ledger if told else None,
+            thinking=thinking or None,
         )
         self._record.change(len(self._record.turns) - 1, Turn(question, answer))
         self._record.write(settle=True)

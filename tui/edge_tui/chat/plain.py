@@ -21,7 +21,7 @@ from edge_tui.chat import events, slash
 from edge_tui.chat.checked import one_line
 from edge_tui.chat.deeds import every
 from edge_tui.chat.events import Source
-from edge_tui.chat.rendering import OWN_LEGEND
+from edge_tui.chat.rendering import OWN_LEGEND, thought
 from edge_tui.chat.worker import Worker
 from edge_tui.terminal import printable
 
@@ -265,6 +265,7 @@ class _Printer:
         self._held = ""
         self._speaking = False
         self._reading = False
+        self._thinking = False
 
     def show(self, event: events.Event) -> None:
         if isinstance(event, events.Found):
@@ -276,7 +277,12 @@ class _Printer:
             self._reading = True
             self._chat.tell(f"The model reads {event.prefill.total:,} tokens.")
         elif isinstance(event, events.Further):
+            self._thinking = False
             self._chat.tell(str(event))
+        elif isinstance(event, events.Thinking):
+            if not self._thinking:
+                self._thinking = True
+                self._chat.tell("The model thinks.")
         elif isinstance(event, events.Words):
             self._speak(event.text)
         elif isinstance(event, events.Finished):
@@ -311,6 +317,8 @@ class _Printer:
             self._chat.say("", "Sources:", *self._lines(named))
         if finished.checked:
             self._chat.say("")
+        if finished.thinking:
+            self._chat.tell(f"{thought(finished.thought)}; /think show tells what.")
         self._chat.tell(*(note for note in finished.notes if note != OWN_LEGEND))
 
     def _lines(self, sources: Sequence[Source]) -> Iterator[str]:

@@ -95,11 +95,21 @@ def notes(answer: Answer, *, mark_own: bool = True) -> tuple[str, ...]:
         f"Left out, because it had no room in the context: {visible_name(item.what)} ({item.tokens} tokens)"
         for item in answer.ledger.dropped
     )
-    if answer.finish == "length":
+    if answer.finish == "length" and answer.thinking and not answer.text:
+        out.append(
+            f"Still thinking after {answer.usage.completion_tokens} tokens, and cut off before an answer came; "
+            "let it think for longer (thinking_budget) or not at all, or take a larger context"
+        )
+    elif answer.finish == "length":
         out.append(f"Cut off after {answer.usage.completion_tokens} tokens; ask it to go on, or /sampling max_tokens=…")
     if answer.finish == "cancelled":
         out.append("Stopped")
     return tuple(out)
+
+
+def thought(seconds: float) -> str:
+    """How long a model thought, as far as that is known."""
+    return f"Thought for {seconds:.0f} s" if seconds >= 1 else "Thought for a moment" if seconds else "Thought first"
 
 
 def _number(span: Evidence | Citation, sources: Iterable[Source]) -> int | None:

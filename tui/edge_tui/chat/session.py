@@ -53,12 +53,13 @@ class Session(Holding):
         prompt_passages: int | None = None,
         patience: float = 10.0,
         certainty: float = 0.5,
+        think: bool = False,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
         keeping: Keeping | None = None,
         read_ahead: int = 0,
     ) -> None:
-        super().__init__(adapter, system, open_knowledge)
+        super().__init__(adapter, system, open_knowledge, think=think)
         self._open_model = open_model
         self._first_documents = tuple(documents)
         self._k = k
@@ -176,6 +177,7 @@ class Session(Holding):
             prompt_passages=self._prompt_passages,
             patience=self._patience,
             certainty=self._certainty,
+            think=self.think,
         )
         yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
         if self._open_knowledge is None:
@@ -206,7 +208,7 @@ class Session(Holding):
         model, chat = self.loaded(), self._chat
         if model is None or chat is None or self._knowledge is None:
             return False
-        key = (id(model), self.adapter, self._system, self.documents)
+        key = (id(model), self.adapter, self._system, self.think, self.documents)
         with suppress(EdgeError):
             if not self.ahead.wants(key, self._knowledge):
                 return False
@@ -300,6 +302,7 @@ class Session(Holding):
             prompt_passages=self._prompt_passages,
             patience=self._patience,
             certainty=self._certainty,
+            think=self.think,
             sampling=sampling,
         )
         side._begin_with(model)

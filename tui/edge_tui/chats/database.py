@@ -14,8 +14,6 @@ from edge.paths import ensure_dir
 from edge.sqlite import Identity, SharedFile, explain, identity_of
 from edge_tui.chats.records import Damaged, Gone
 
-VERSION = 1
-
 _BUSY = 2.0
 """Seconds to wait for another process that writes. A word of an answer waits no longer."""
 
@@ -92,6 +90,11 @@ CREATE TRIGGER chats_delete AFTER DELETE ON chats BEGIN
 END;
 """
 
+_MIGRATIONS = ("ALTER TABLE messages ADD COLUMN thinking TEXT",)
+"""From each version to the next. The schema above is version 1 and stays so: a new file comes the way of an old one."""
+
+VERSION = 1 + len(_MIGRATIONS)
+
 
 class Database:
     """The file's connection, for one thread at a time; the file is made when there is none.
@@ -167,11 +170,10 @@ class Database:
         # being written. What has ended is synchronised, see Store.settle.
         connection.execute("PRAGMA synchronous=NORMAL")
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if version == 0:
+        if version < VERSION:
             connection.execute("BEGIN IMMEDIATE")
-            for statement in _statements(_SCHEMA):
+            for statement in _upgrade(version):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version={VERSION}")
             connection.execute("COMMIT")  # or, where it does not come to that, all is as before once it is closed
         elif version > VERSION:
             path = self._file.path
@@ -218,6 +220,14 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
             if "locked" not in str(error) or pause is None:
                 raise
             time.sleep(pause)
+
+
+def _upgrade(version: int) -> Iterator[str]:
+    """What brings a file of that version, 0 for an empty one, up to date."""
+    if version == 0:
+        yield from _statements(_SCHEMA)
+    yield from _MIGRATIONS[max(0, version - 1) :]
+    yield f"PRAGMA user_version={VERSION}"
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -96,7 +96,8 @@ def _example(messages: list[dict[str, str]]) -> str:
 
 def _answer(answer: ChatMessage) -> list[str]:
     shown = answer.shown if answer.shown is not None else answer.text
-    lines = [_MARK.sub(r"[\1]", printable(shown)), ""] if shown.strip() else []
+    lines = _thought(answer)
+    lines += [_MARK.sub(r"[\1]", printable(shown)), ""] if shown.strip() else []
     for source in answer.sources:
         quote = " ".join(source.quote.split())
         lines += [f"- [{source.number}] {quote} — {printable(source.document)}, {source.place}"]
@@ -110,6 +111,14 @@ def _answer(answer: ChatMessage) -> list[str]:
     if answer.correction is not None:
         lines += ["**It should have been:**", "", printable(answer.correction), ""]
     return lines
+
+
+def _thought(answer: ChatMessage) -> list[str]:
+    """What was thought, folded, for those who want to know."""
+    if not answer.thinking:
+        return []
+    quoted = [f"> {line}".rstrip() for line in printable(answer.thinking).splitlines()]
+    return ["<details><summary>Thought</summary>", "", *quoted, "", "</details>", ""]
 
 
 def _line(text: str) -> str:

@@ -50,7 +50,7 @@ class ChatMessage:
     passages included, None where it does not stand there; `system` is the system text that a question went out with.
     `shown` is an answer's Markdown with its marks. The first `found` of `sources` were the evidence that came before
     the words. A `partial` answer is being written at this moment, or was when its app ended.
-    `id` is 0 until it is kept.
+    `thinking` is what the model thought before an answer. `id` is 0 until it is kept.
     """
 
     role: Role
@@ -69,6 +69,7 @@ class ChatMessage:
     ledger: Ledger | None = None
     mark: Mark | None = None
     correction: str | None = None
+    thinking: str | None = None
     id: int = 0
 
 

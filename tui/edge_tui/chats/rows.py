@@ -15,7 +15,7 @@ Record = TypeVar("Record")
 
 MESSAGE = (
     "role, text, created, state, sent, system, model, adapter, shown, sources, found, notes, usage, ledger, mark, "
-    "correction"
+    "correction, thinking"
 )
 """The columns of `columns` and `message`, in their order."""
 
@@ -43,12 +43,13 @@ def columns(message: ChatMessage) -> tuple[object, ...]:
         None if message.ledger is None else _json(message.ledger),
         message.mark,
         clean(message.correction),
+        clean(message.thinking),
     )
 
 
 def message(number: int, row: tuple[Any, ...]) -> ChatMessage:
     role, text, created, state, sent, system, model, adapter, shown, sources, found, notes, usage, ledger, *rest = row
-    mark, correction = rest
+    mark, correction, thinking = rest
     return ChatMessage(
         role=role,
         text=text,
@@ -66,6 +67,7 @@ def message(number: int, row: tuple[Any, ...]) -> ChatMessage:
         ledger=None if ledger is None else _ledger(json.loads(ledger)),
         mark=mark,
         correction=correction,
+        thinking=thinking,
         id=number,
     )
 

@@ -69,6 +69,7 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
             prompt_passages=request.settings.prompt_passages,
             patience=request.settings.patience,
             certainty=request.settings.certainty,
+            think=request.settings.think,
         )
         if as_json:
             answer = chat.ask(question, sampling=request.sampling())
@@ -163,6 +164,7 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
 
     sources: tuple[Source, ...] = ()
     spoken = False
+    thoughts = _Thoughts()
     delta = None
     with passing() as show:
         for delta in chat.stream(question, sampling=sampling):
@@ -171,15 +173,22 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
                 _print_sources("Nearest in your documents", sources)
             if delta.further is not None:
                 show(None)
+                thoughts.end()
                 status(str(Further(delta.further)))
+            if delta.thinking and chat.think:
+                show(None)
+                thoughts.write(delta.thinking)
+                continue
             if not delta.text:
                 show(_stage(delta))
                 continue
             if not spoken:
                 show(None)
+                thoughts.end()
                 click.secho("Answer", bold=True)
             spoken = True
             click.echo(printable(delta.text), nl=False)
+    thoughts.end()
     click.echo("\n")
     answer = delta.answer if delta is not None else None
     assert answer is not None, "a stream that is not closed ends with its answer"
@@ -193,7 +202,27 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
 def _stage(delta: Delta) -> str | None:
     if delta.prefill is not None:
         return f"reading {delta.prefill.done}/{delta.prefill.total} tokens …"
+    if delta.thinking:
+        return "thinking …"
     return "loading the model …" if delta.evidence is not None else None
+
+
+class _Thoughts:
+    """What a model thinks, on standard error: it is no part of the answer."""
+
+    def __init__(self) -> None:
+        self._begun = False
+
+    def write(self, text: str) -> None:
+        if not self._begun:
+            self._begun = True
+            click.secho("Thinking", err=True, bold=True)
+        click.secho(printable(text), nl=False, err=True, dim=True)
+
+    def end(self) -> None:
+        if self._begun:
+            self._begun = False
+            click.echo("\n", err=True)
 
 
 def _print_support(answer: Answer, known: tuple[Source, ...]) -> None:

@@ -71,6 +71,7 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         prompt_passages=request.settings.prompt_passages,
         patience=request.settings.patience,
         certainty=request.settings.certainty,
+        think=request.settings.think,
         sampling=request.sampling(),
         openers=opening.openers(request),
         read_ahead=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,

@@ -61,6 +61,9 @@ _ANSWERING = (
     click.option("--kv-type", type=Choice(["f16", "q8_0", "q4_0"]), help="Type of the KV cache (default f16)."),
     click.option("--provider", type=Choice(["cpu", "cuda", "dml"]), help="Where ONNX computes."),
     click.option("--force", is_flag=True, help="Load a model even if it does not fit into free memory."),
+    click.option(
+        "--think/--no-think", default=None, help="Let the model think first, where it can do without (default: no)."
+    ),
     click.option("--temperature", type=click.FloatRange(0), metavar="T", help="0, the default, is greedy."),
     click.option("--top-p", type=click.FloatRange(0, 1), metavar="P", help="Only the likeliest, up to this share."),
     click.option("--top-k", type=click.IntRange(0), metavar="N", help="Only so many of the likeliest; 0 is off."),
@@ -110,7 +113,12 @@ class Request:
     def sampling(self) -> Sampling:
         from edge.types import Sampling
 
-        return Sampling(temperature=self.settings.temperature, max_tokens=self.settings.max_tokens, **self.chosen)
+        return Sampling(
+            temperature=self.settings.temperature,
+            max_tokens=self.settings.max_tokens,
+            thinking_budget=self.settings.thinking_budget,
+            **self.chosen,
+        )
 
     def sampling_notes(self) -> list[str]:
         """What of the sampling that was told has no effect, in sentences."""

@@ -52,6 +52,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
         passages = list(islice(wanted(index), limit))
         model = stack.enter_context(opening.model_loader(request)())
         chat = Chat(model, knowledge=index, system=settings.system, adapter=opening.adapter_name(request))
+        chat.think = settings.think
         done = _Warmed(chat, passages, int(settings.kv_budget * 1e9))
         done.run()
     if as_json:

@@ -1,4 +1,4 @@
-"""/model, /index, /system, /sampling: who answers, from what, told what, and how the words are chosen."""
+"""/model, /index, /system, /sampling, /think: who answers, from what, told what, and how the words are chosen."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_tui.chat.session import Session
 
 DEFAULT = "default"
+ON, SHOW = "on", "show"
 _SETTINGS = "[key=value …|default]"
 
 
@@ -144,9 +145,50 @@ def samples(_app: ChatApp, begun: str) -> list[str]:
     return list(sampling.completed(begun))
 
 
+async def think(app: ChatApp, argument: str) -> None:
+    if argument == SHOW:
+        app.action_thinking()
+        return
+    try:
+        await app.conversation.say(Note(_thinks(app.session, argument)))
+    except UsageError as error:
+        await app.conversation.say(Note(f"{error}.", "error"))
+
+
+def plain_think(chat: PlainChat, argument: str) -> None:
+    if argument == SHOW:
+        turns = chat.session.keeping.turns
+        thinking = turns[-1].answer.thinking if turns else None
+        if thinking:
+            chat.say(thinking)
+        else:
+            chat.fail("Nothing was thought before the last answer.")
+        return
+    try:
+        chat.say(_thinks(chat.session, argument))
+    except UsageError as error:
+        chat.fail(f"{error}.")
+
+
+def _thinks(session: Session, argument: str) -> str:
+    """Switch it, if there is an argument; how it stands then."""
+    if argument not in ("", ON, OFF):
+        raise UsageError(f"/think takes {ON}, {OFF} or {SHOW}")
+    if argument:
+        session.think = argument == ON
+    if session.think:
+        return "The model thinks before it answers, if it is one that can. /think off ends that."
+    return "The model answers at once, if it is one that can. /think on lets it think first."
+
+
+def thinks(_app: ChatApp, begun: str) -> list[str]:
+    return [word for word in (ON, OFF, SHOW) if word.startswith(begun)]
+
+
 DEEDS = (
     Deed("model", "[NAME|PATH]", "let another model answer", model, models, plain_model),
     Deed("index", "[NAME|DIR|off]", "answer from the documents of another index", index, indexes, plain_index),
     Deed("system", "[TEXT|off|default]", "what the model is told first", system, systems, plain_system),
     Deed("sampling", _SETTINGS, "how the words are chosen: temperature and its like", sample, samples, plain_sample),
+    Deed("think", "[on|off|show]", "let the model think first, or see what it thought", think, thinks, plain_think),
 )

@@ -18,6 +18,7 @@ from edge.types import Ledger
 from edge_tui.chat.events import Finished, Source
 from edge_tui.chat.passages import STALE
 from edge_tui.chat.widgets.ledger import LedgerBar
+from edge_tui.chat.widgets.thoughts import Thoughts
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -51,6 +52,7 @@ class AnswerView(Vertical):
         self._drawn = 0.0
         self._evidence = Static("", classes="evidence")
         self._words: Words | None = None
+        self._thoughts: Thoughts | None = None
         self._growing: asyncio.Task[None] | None = None
         self._notes = Static("", classes="notes")
 
@@ -68,8 +70,23 @@ class AnswerView(Vertical):
         self._evidence.update(_evidence(sources))
         self._evidence.set_class(bool(sources), "-found")
 
+    def think(self, text: str) -> None:
+        """Append to what is thought before the words."""
+        if self._thoughts is None:
+            self._thoughts = Thoughts()
+            self.mount(self._thoughts, after=self._evidence)
+        self._thoughts.grow(text)
+
+    def forget_thinking(self) -> None:
+        """It led to no answer."""
+        if self._thoughts is not None:
+            self._thoughts.remove()
+            self._thoughts = None
+
     def write(self, text: str) -> None:
         """Append to the words; they are drawn by the next `flush` that is due."""
+        if self._thoughts is not None:
+            self._thoughts.end()
         self._pending += text
 
     async def flush(self) -> None:
@@ -98,6 +115,10 @@ class AnswerView(Vertical):
         if finished.sources:
             self._list(finished.sources[: self._found])  # whether a file is stale may be known only now
             self.sources = finished.sources
+        if finished.thinking:
+            self.think("")
+        if self._thoughts is not None:
+            self._thoughts.settle(finished.thinking, finished.thought)
         await self._end_stream()
         if finished.markdown:
             await (await self._place()).settle(finished.markdown)

@@ -60,6 +60,10 @@ class SidePane(Vertical):
             self._cost.update(f"reading {event.prefill.done:,} of {event.prefill.total:,} tokens")
         elif isinstance(event, events.Further):
             self._cost.update(str(event))
+            self._answer.forget_thinking()
+        elif isinstance(event, events.Thinking):
+            self._answer.think(event.text)
+            self._cost.update(f"thinking · {seconds:.1f} s")
         elif isinstance(event, events.Words):
             self._words += 1
             self._answer.write(event.text)

@@ -35,13 +35,14 @@ class StatusLine(Static):
         *,
         prefill: Prefill | None = None,
         writing: bool = False,
+        thinking: bool = False,
         adding: AddProgress | None = None,
         ahead: Progress | None = None,
     ) -> None:
         """Draw what changed; cheap to call often."""
         mark = {"ready": "●", "failed": "▲"}.get(state) or _SPINNER[int(monotonic() * 4) % len(_SPINNER)]
         if state == "answering":
-            doing = f"{model} · writing" if writing else _reading(prefill)
+            doing = f"{model} · {'writing' if writing else 'thinking'}" if writing or thinking else _reading(prefill)
         else:
             doing = _doing(state, model, adding)
         if state == "ready" and ahead is not None:
