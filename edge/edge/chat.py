@@ -16,6 +16,7 @@ from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, share
 from edge.reading import PATIENCE, affordable, find, parts
 from edge.requests import checked_messages, checked_sampling
 from edge.scheduler import Scheduler
+from edge.thinking import opened_by
 from edge.types import (
     Answer,
     Delta,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 CERTAINTY = 0.5
 """The probability, by the retriever or by the model, below which the documents do not tell."""
+
+THINKING_BUDGET = 2048
+"""Tokens that thinking may take, unless the sampling says otherwise, so that an answer still comes."""
 
 
 @runtime_checkable
@@ -86,7 +90,8 @@ class Chat:
     passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
     (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered. With `think` a model
     that can do without thinking thinks before it answers; it may be changed between questions. What is thought is no
-    part of the answer: it is not checked, and no later question reads it.
+    part of the answer: it is not checked, no later question reads it, and where it is sure to come it has a
+    `THINKING_BUDGET` beside the sampling's `max_tokens`.
     """
 
     def __init__(
@@ -209,6 +214,8 @@ class Chat:
         tell."""
         sampling = asked.sampling
         prompt, read, ledger = self._fit(asked.question, asked.passages[:count], asked.pointed, sampling)
+        if sampling.thinking_budget is None and self._will_think(prompt):
+            sampling = replace(sampling, thinking_budget=THINKING_BUDGET)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared = shared_beginnings(read) if len(prompt) <= 2 else ()
@@ -264,6 +271,10 @@ class Chat:
         )
         yield Delta(finish=finish, usage=usage, answer=answer)
         return True
+
+    def _will_think(self, prompt: Sequence[Message]) -> bool:
+        """Because it is to, or because its prompt knows no other way."""
+        return self.think or opened_by(self.model.render(prompt)) is not None
 
     def _likely(self, question: str, passages: Sequence[Passage]) -> float | None:
         """By what was found; None where that is not judged."""

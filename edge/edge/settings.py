@@ -46,7 +46,9 @@ class Settings:
     temperature: float = _setting(0.0, "how freely words are chosen; 0 is greedy", least=0)
     max_tokens: int = _setting(512, "the longest reply", least=1)
     think: bool = _setting(False, "whether a model that can do without thinks before it answers")
-    thinking_budget: int = _setting(2048, "tokens that thinking may take, beside those of the answer", least=1)
+    thinking_budget: int | None = _setting(
+        None, "tokens that thinking may take beside the answer's; 2048 for a model that is to think", least=0
+    )
     theme: str | None = _setting(None, "the colours of the app")
     keep_chats: bool = _setting(True, "whether edge chat keeps what is said")
     read_ahead: bool = _setting(True, "whether its model reads passages while nobody asks")
