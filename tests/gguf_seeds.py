@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 TEMPLATE = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
 
 
-def make_seed(out: Path, architecture: str) -> Path:
+def make_seed(out: Path, architecture: str, *, controls: Sequence[str] = ()) -> Path:
     """A random model of two layers: "phi3" with LongRoPE and a byte-level vocabulary, "llama" with a SentencePiece
-    one, "qwen2" with biases.
+    one, "qwen2" with biases. `controls` are further control tokens.
     """
     import gguf
     import numpy as np
@@ -29,7 +30,7 @@ def make_seed(out: Path, architecture: str) -> Path:
     writer.add_rope_dimension_count(width // heads)
     writer.add_rope_freq_base(10000.0)
     writer.add_file_type(0)
-    vocabulary = _add_vocabulary(writer, "llama" if architecture == "llama" else "gpt2")
+    vocabulary = _add_vocabulary(writer, "llama" if architecture == "llama" else "gpt2", controls)
 
     def add(name: str, *shape: int) -> None:
         values = generator.standard_normal(shape).astype(np.float32) * 0.1
@@ -66,9 +67,9 @@ def make_seed(out: Path, architecture: str) -> Path:
     return out
 
 
-def _add_vocabulary(writer: Any, model: str) -> int:
-    specials = ["<unk>", "<|im_start|>", "<|im_end|>"]
-    kinds = [2, 3, 3]
+def _add_vocabulary(writer: Any, model: str, controls: Sequence[str]) -> int:
+    specials = ["<unk>", "<|im_start|>", "<|im_end|>", *controls]
+    kinds = [2, 3, 3, *(3 for _ in controls)]
     if model == "llama":
         tokens = specials + [f"<0x{byte:02X}>" for byte in range(256)] + ["▁", "a", "b", "▁a", "ab"]
         kinds += [6] * 256 + [1] * 5

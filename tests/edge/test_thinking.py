@@ -12,8 +12,10 @@ from edge import Chat, Delta, Message, Model, Passage, Sampling
 from edge.engines.base import Token
 from edge.engines.scripted import ScriptedEngine
 from edge.engines.template import ChatTemplate
+from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.thinking import Separator, closing, is_mark, opened_by
 from edge.types import Adapter, Prefill
+from gguf_seeds import make_seed
 
 FOLDER = Path(__file__).parent / "templates" / "thinking"
 PUBLISHED = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.jinja")}
@@ -185,6 +187,43 @@ def test_control_tokens_that_are_marks_are_spelt_out(token: str) -> None:
     assert is_mark(token)
     assert not is_mark("<|im_end|>")
     assert not is_mark("[/INST]")
+
+
+CONTROLS = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>", "<|call|>", "<|return|>", "<|spare|>"]
+
+
+def test_llama_cpp_spells_out_control_tokens_that_are_marks(tmp_path: Path) -> None:
+    pytest.importorskip("llama_cpp")
+    pytest.importorskip("gguf")
+    from edge.engines.gguf import bindings, load_model
+    from edge.engines.gguf_vocabulary import GgufVocabulary
+
+    model = load_model(make_seed(tmp_path / "seed.gguf", "qwen2", controls=CONTROLS), vocab_only=True)
+    try:
+        vocabulary = GgufVocabulary(model)
+        tokens = {
+            text: vocabulary.tokens(text) for text in ("[THINK]", "<|channel|>", "<|spare|>", "<|im_start|>", "a")
+        }
+        assert all(len(found) == 1 for found in tokens.values())
+        said = {text: vocabulary.piece(*found).decode() for text, found in tokens.items()}
+        assert said == {
+            "[THINK]": "[THINK]", "<|channel|>": "<|channel|>", "<|spare|>": "", "<|im_start|>": "", "a": "a"
+        }  # fmt: skip
+    finally:
+        bindings().llama_model_free(model)
+
+
+def test_the_tokenizer_of_a_folder_spells_them_out_too(tmp_path: Path) -> None:
+    from tokenizers import AddedToken, Tokenizer, models
+
+    made = Tokenizer(models.BPE())
+    made.add_special_tokens([AddedToken(text, special=True) for text in CONTROLS])
+    made.save(str(tmp_path / "tokenizer.json"))
+    tokenizer = HuggingFaceTokenizer(tmp_path)
+    said = [tokenizer.piece(made.token_to_id(text)).decode() for text in CONTROLS]
+    assert said == ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>", "", "", ""]
+    # As in llama.cpp: in a model with channels <|end|> ends one of them, and the reply goes on.
+    assert {made.id_to_token(token) for token in tokenizer.ends} == {"<|return|>"}
 
 
 class Thinker(ScriptedEngine):
