@@ -157,6 +157,14 @@ class Chat:
             prompt, shared_beginnings([passage]), adapter=self.adapter, stopped=stopped, think=self.think
         )
 
+    def keep(self) -> bool:
+        """Keep the KV cache of this conversation, as far as its next question will be read from it; whether it is kept.
+
+        Templates leave out of earlier turns what was thought, and often the place where it stood.
+        """
+        turns = [*self._system(), *self.history[self._sent_from :], Message("user", "?")]
+        return self.model.keep(self.model.render(turns, think=self.think))
+
     def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
         """The whole answer: the end of `stream`."""
         answer = None

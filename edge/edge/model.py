@@ -218,10 +218,15 @@ class Model:
             except Interrupted:
                 return None
 
-    def keep(self) -> bool:
-        """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept."""
+    def keep(self, beginning: str | None = None) -> bool:
+        """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept.
+
+        `beginning` is a prompt to come, as far as it is known: only what it has in common with the last is kept.
+        """
+        if beginning is not None:
+            beginning = arguments.text("beginning", beginning)
         with self._scheduler.exclusive():
-            return self.engine.keep()
+            return self.engine.keep(beginning)
 
     def count(self, text: str) -> int:
         """Tokens of `text`; a running reply is not waited for."""

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -245,6 +246,30 @@ def test_a_conversation_goes_on_after_a_restart_without_reading_it_again(edge_ho
         later = model.generate(more, sampling=SAMPLING)
     assert later.text == live.text
     assert later.usage.restored_tokens == live.usage.cached_tokens > 200
+
+
+def test_a_conversation_with_a_model_that_can_think_goes_on_after_a_restart_too(
+    edge_home: Path, smollm_path: Path
+) -> None:
+    """Its template marks the place of thoughts in the last turn only: the next prompt begins as none before did."""
+    source = (Path(__file__).parent / "templates" / "thinking" / "qwen3.jinja").read_text(encoding="utf-8")
+
+    def thinker() -> Model:
+        model = loaded(smollm_path)
+        vocabulary = model.engine._vocabulary  # type: ignore[attr-defined]
+        vocabulary.__dict__["template"] = replace(vocabulary.template, source=source)
+        return model
+
+    with thinker() as model:
+        chat = Chat(model, system="Be brief.")
+        chat.ask("Tell me of the pump. " + SHELF.texts[0] + SHELF.texts[1], sampling=Sampling(max_tokens=20))
+        assert chat.keep()
+        history = list(chat.history)
+    with thinker() as model:
+        chat = Chat(model, system="Be brief.")
+        chat.restore(history)
+        later = chat.ask("And then?", sampling=SAMPLING)
+        assert later.usage.restored_tokens > 150
 
 
 def test_an_index_is_warmed(edge_home: Path, smollm_path: Path, minilm_dir: Path, tmp_path: Path) -> None:

@@ -115,8 +115,11 @@ class Engine(Protocol):
         Raises Interrupted soon after `stopped` says so.
         """
 
-    def keep(self) -> bool:
-        """Keep the state of all that was read and said last, for a prompt that begins with it; whether it was."""
+    def keep(self, beginning: str | None = None) -> bool:
+        """Keep the state of all that was read and said last, for a prompt that begins with it; whether it was.
+
+        With `beginning`, the text that prompts to come begin with, what differs from it is forgotten before.
+        """
 
     def close(self) -> None:
         """Free the weights; calling it twice is harmless, and whatever is asked afterwards is a ModelError."""

@@ -197,7 +197,9 @@ class LlamaCppEngine:
         state = self._state()
         return len(state) if states.put(beginning, state) else None
 
-    def keep(self) -> bool:
+    def keep(self, beginning: str | None = None) -> bool:
+        if self._kept.budget and beginning is not None:
+            self._go_back(_common_prefix(self._tokens, self._vocabulary.prompt_tokens(beginning)))
         if not self._kept.budget or len(self._tokens) < WORTH_KEEPING:
             return False
         # One long conversation is not worth all passages that it would drive out.

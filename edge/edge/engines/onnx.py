@@ -132,7 +132,7 @@ class OnnxEngine:
         """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
         return None
 
-    def keep(self) -> bool:
+    def keep(self, beginning: str | None = None) -> bool:
         return False
 
     def close(self) -> None:

@@ -91,7 +91,7 @@ class ScriptedEngine:
     ) -> int | None:
         return None
 
-    def keep(self) -> bool:
+    def keep(self, beginning: str | None = None) -> bool:
         return False
 
     def close(self) -> None:

@@ -53,7 +53,7 @@ class Reads(ScriptedEngine):
         self.read.append(prompt)
         return self.size
 
-    def keep(self) -> bool:
+    def keep(self, beginning: str | None = None) -> bool:
         return True
 
 
@@ -102,7 +102,7 @@ def test_a_budget_and_a_stop_hold() -> None:
 
 def test_a_conversation_that_cannot_be_kept_is_not_given_up() -> None:
     class Forgets(Reads):
-        def keep(self) -> bool:
+        def keep(self, beginning: str | None = None) -> bool:
             return False
 
     engine = Forgets()

@@ -213,7 +213,7 @@ class Session(Holding):
             if not self.ahead.wants(key, self._knowledge):
                 return False
             stand = (len(chat.history), self.answer)
-            if chat.history and stand != self._kept_at and not model.keep():
+            if chat.history and stand != self._kept_at and not chat.keep():
                 return False
             self._kept_at = stand
             self.ahead.read(chat, stopped)
@@ -234,9 +234,9 @@ class Session(Holding):
     def _keep_read(self) -> None:
         """What the model has read of this conversation, so that going on with it later reads nothing again."""
         model = self.loaded()
-        if model is not None and self.keeping.on and self.keeping.turns:
+        if model is not None and self._chat is not None and self.keeping.on and self.keeping.turns:
             with suppress(EdgeError):
-                model.keep()
+                self._chat.keep()
 
     def _run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
         self._doing = doing
