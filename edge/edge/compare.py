@@ -56,6 +56,7 @@ def compare(
     prompt_passages: int | None = None,
     patience: float = PATIENCE,
     certainty: float = CERTAINTY,
+    think: bool = False,
     skills: bool = True,
     keep: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -64,8 +65,8 @@ def compare(
 
     `ways` are some of `WAYS`; None takes all that are possible. `adapter` is the name of one that the model has
     loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
-    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `patience`, `certainty`
-    and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions. Every
+    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `patience`, `certainty`,
+    `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions. Every
     answer is kept in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking,
     not the comparison: what there is is returned, and is not `complete`.
 
@@ -87,6 +88,7 @@ def compare(
         prompt_passages=prompt_passages,
         patience=patience,
         certainty=certainty,
+        think=think,
     )
     chosen, notes = _chosen(setup, questions, ways)
     run = _Run(setup, tuple(questions), chosen, skills and "tuned" in chosen, progress)
@@ -230,6 +232,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
         "prompt_passages": setup.prompt_passages,
         "patience": setup.patience,
         "certainty": setup.certainty,
+        "think": setup.think,
         "shots": setup.shots if "few-shot" in run.ways else 0,
         "examples": len(setup.examples.known),
         "system": setup.system,

@@ -95,6 +95,7 @@ class Keys:
             "model": _weights(setup.model.path, setup.model.name),
             "context": setup.model.context,
             "sampling": asdict(s),
+            "think": setup.think,
             "system": setup.system,
             "words": [SYSTEM, SYSTEM_WITH_PASSAGES],
         }

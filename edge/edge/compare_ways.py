@@ -82,6 +82,7 @@ class Setup:
     prompt_passages: int | None = None
     patience: float = PATIENCE
     certainty: float = CERTAINTY
+    think: bool = False
 
 
 def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -166,11 +167,11 @@ def _said(setup: Setup, way: str, question: Question) -> _Said | None:
     shots = setup.examples.nearest(question, setup.shots) if way == "few-shot" else []
     while True:
         prompt = _plain_prompt(setup, question, shots)
-        room = setup.model.context - setup.model.count(setup.model.render(prompt))
+        room = setup.model.context - setup.model.count(setup.model.render(prompt, think=setup.think))
         if not shots or room >= min(setup.sampling.max_tokens, setup.model.context // 4):
             break
         shots = shots[1:]  # the farthest one; a prompt that cannot hold its examples holds fewer
-    reply = setup.model.generate(prompt, adapter=adapter, sampling=setup.sampling)
+    reply = setup.model.generate(prompt, adapter=adapter, sampling=setup.sampling, think=setup.think)
     return _Said(reply.text.strip(), reply.usage, tuple(prompt))
 
 
@@ -208,6 +209,7 @@ def _from_passages(
         prompt_passages=prompt_passages,
         patience=setup.patience,
         certainty=setup.certainty,
+        think=setup.think,
     )
     chat.history = earlier
     found = chat.ask(question.question, sampling=setup.sampling)

@@ -355,3 +355,12 @@ def test_another_file_is_no_comparison(tmp_path: Path) -> None:
             read_comparison(file)
     with pytest.raises(StorageError, match="edge compare"):
         read_comparison(tmp_path / "gone.json")
+
+
+def test_what_is_thought_is_not_judged_as_the_reply() -> None:
+    questions = [Question("Who painted it?", answers=("Ada",))]
+    thinks = Model(ScriptedEngine(["<think>\nWas it Bob, or Carl, or Dora?\n</think>\n\nAda"]))
+    silent = Model(ScriptedEngine(["Ada"]))
+    rows = [compare(model, questions, ways=["base"], skills=False, think=True).rows[0] for model in (thinks, silent)]
+    assert [row.reply for row in rows] == ["Ada", "Ada"]
+    assert rows[0].figures["f1"] == rows[1].figures["f1"] == 1.0

@@ -102,6 +102,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
             prompt_passages=request.settings.prompt_passages,
             patience=request.settings.patience,
             certainty=request.settings.certainty,
+            think=request.settings.think,
             skills=skills,
             keep=keep or _place(questions, ".answers.jsonl"),
             progress=show,
