@@ -66,8 +66,8 @@ def compare(
     `ways` are some of `WAYS`; None takes all that are possible. `adapter` is the name of one that the model has
     loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
     by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `patience`, `certainty`,
-    `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions. Every
-    answer is kept in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking,
+    `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions.
+    Every answer is kept in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking,
     not the comparison: what there is is returned, and is not `complete`.
 
     Raises UsageError for no questions, an unknown way or one that cannot be tried, and what `Model.stream` raises.

@@ -140,8 +140,9 @@ def separate(events: Iterator[Prefill | Token], prompt: str, sampling: Sampling)
             answer, thinking = separator.feed(event.text)
             thought, said = (thought + 1, said) if separator.thinking else (thought, said + 1)
             finish = event.finish
-            if finish is None and budget is not None and (thought >= budget or said >= sampling.max_tokens):
-                finish = "length"
+            if finish is None and budget is not None:
+                used_up = thought >= budget if separator.thinking else said >= sampling.max_tokens
+                finish = "length" if used_up else None
             if finish is not None:
                 last_answer, last_thinking = separator.finish(cut=finish == "length")
                 yield Token(answer + last_answer, finish, thinking + last_thinking)

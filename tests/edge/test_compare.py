@@ -362,5 +362,5 @@ def test_what_is_thought_is_not_judged_as_the_reply() -> None:
     thinks = Model(ScriptedEngine(["<think>\nWas it Bob, or Carl, or Dora?\n</think>\n\nAda"]))
     silent = Model(ScriptedEngine(["Ada"]))
     rows = [compare(model, questions, ways=["base"], skills=False, think=True).rows[0] for model in (thinks, silent)]
-    assert [row.reply for row in rows] == ["Ada", "Ada"]
+    assert [row.text for row in rows] == ["Ada", "Ada"]
     assert rows[0].figures["f1"] == rows[1].figures["f1"] == 1.0

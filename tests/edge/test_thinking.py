@@ -273,6 +273,8 @@ def test_max_tokens_counts_thoughts_unless_they_have_a_budget() -> None:
     assert whole.text.split() == ["one", "two"]  # the closing mark is one of the three
     spent = Model(ScriptedEngine([reply])).generate("Why?", sampling=Sampling(max_tokens=9, thinking_budget=3))
     assert (spent.text, spent.thinking, spent.finish) == ("", "a b", "length")
+    none = Model(ScriptedEngine(["one two"])).generate("Why?", sampling=Sampling(max_tokens=9, thinking_budget=0))
+    assert (none.text, none.finish) == ("one two", "stop")
 
 
 def test_json_comes_without_thinking() -> None:
