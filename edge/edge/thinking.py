@@ -137,8 +137,12 @@ def separate(events: Iterator[Prefill | Token], prompt: str, sampling: Sampling)
             if isinstance(event, Prefill):
                 yield event
                 continue
+            thinks = separator.thinking
             answer, thinking = separator.feed(event.text)
-            thought, said = (thought + 1, said) if separator.thinking else (thought, said + 1)
+            if thinks or separator.thinking:
+                thought += 1
+            else:
+                said += 1
             finish = event.finish
             if finish is None and budget is not None:
                 used_up = thought >= budget if separator.thinking else said >= sampling.max_tokens

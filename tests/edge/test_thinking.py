@@ -270,7 +270,7 @@ def test_max_tokens_counts_thoughts_unless_they_have_a_budget() -> None:
     apart = Sampling(max_tokens=3, thinking_budget=10)
     whole = Model(ScriptedEngine([reply])).generate("Why?", sampling=apart)
     assert (whole.thinking, whole.finish) == ("a b c d", "length")
-    assert whole.text.split() == ["one", "two"]  # the closing mark is one of the three
+    assert whole.text.split() == ["one", "two", "three"]
     spent = Model(ScriptedEngine([reply])).generate("Why?", sampling=Sampling(max_tokens=9, thinking_budget=3))
     assert (spent.text, spent.thinking, spent.finish) == ("", "a b", "length")
     none = Model(ScriptedEngine(["one two"])).generate("Why?", sampling=Sampling(max_tokens=9, thinking_budget=0))
@@ -323,6 +323,17 @@ def test_an_answer_that_never_came_is_no_turn() -> None:
     answer = chat.ask("When?", sampling=Sampling(max_tokens=4))
     assert (answer.text, answer.thinking, answer.finish) == ("", "a b c", "length")
     assert chat.history == []
+
+
+@pytest.mark.parametrize(("name", "think"), [("qwen3", True), ("deepseek-r1-distill", False)])
+def test_an_answer_comes_although_much_was_thought(name: str, think: bool) -> None:
+    opening = "" if name in OPENS else "<think>"
+    engine = Thinker([f"{opening}{' a' * 40} </think> In March, it says."], name)
+    answer = Chat(Model(engine), think=think).ask("When?", sampling=Sampling(max_tokens=10))
+    assert (answer.text, answer.finish) == ("In March, it says.", "stop")
+    assert engine.limits[-1] > 10 + 40
+    told = Chat(Model(engine), think=think).ask("When?", sampling=Sampling(max_tokens=10, thinking_budget=5))
+    assert (told.text, told.finish) == ("", "length")
 
 
 def test_a_thinker_can_be_stopped() -> None:
