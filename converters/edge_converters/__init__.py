@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from edge_converters.onnx import to_onnx
     from edge_converters.parity import Parity, check_parity
     from edge_converters.publish import AdapterSource, Export
+    from edge_converters.tune import Tuned
 
 __all__ = [
     "AdapterSource",
     "Export",
     "Parity",
+    "Tuned",
     "check_examples",
     "check_parity",
     "convert_encoder",
@@ -41,6 +43,7 @@ _ROOMS = {
     "AdapterSource": "publish",
     "Export": "publish",
     "Parity": "parity",
+    "Tuned": "tune",
     "check_examples": "examples_check",
     "check_parity": "parity",
     "convert_encoder": "encoder_directory",
@@ -63,3 +66,7 @@ def __getattr__(name: str) -> object:
     value: object = getattr(import_module(f"edge_converters.{_ROOMS[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,6 +1,7 @@
 """Turn a small language model into an expert on your documents, on your own machine, with the network unplugged.
 
-The names below are the whole public API; each is imported when it is first used.
+The names below are the whole public API; each is imported when it is first used. Indexes are in `edge_index`,
+conversions and tuning in `edge_converters`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,27 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.chat import Chat
-    from edge.errors import EdgeError
+    from edge.errors import (
+        AdapterError,
+        ContextOverflow,
+        ConversionError,
+        DataError,
+        DocumentError,
+        DownloadError,
+        EdgeError,
+        EncoderError,
+        FormatError,
+        KnowledgeError,
+        MissingExtra,
+        ModelError,
+        ModelNotFound,
+        ModelTooLarge,
+        ParityError,
+        StorageError,
+        TuningError,
+        TuningStopped,
+        UsageError,
+    )
     from edge.model import Model, load
     from edge.types import (
         Adapter,
@@ -17,44 +38,83 @@ if TYPE_CHECKING:
         Citation,
         Claim,
         Delta,
+        Dropped,
         Evidence,
+        EvidenceRetriever,
+        JudgingRetriever,
         Ledger,
         Message,
         Passage,
+        Prefill,
         Reply,
         Retriever,
         Sampling,
         Usage,
     )
 
+    __version__: str
+
 __all__ = [
     "Adapter",
+    "AdapterError",
     "Answer",
     "Chat",
     "Citation",
     "Claim",
+    "ContextOverflow",
+    "ConversionError",
+    "DataError",
     "Delta",
+    "DocumentError",
+    "DownloadError",
+    "Dropped",
     "EdgeError",
+    "EncoderError",
     "Evidence",
+    "EvidenceRetriever",
+    "FormatError",
+    "JudgingRetriever",
+    "KnowledgeError",
     "Ledger",
     "Message",
+    "MissingExtra",
     "Model",
+    "ModelError",
+    "ModelNotFound",
+    "ModelTooLarge",
+    "ParityError",
     "Passage",
+    "Prefill",
     "Reply",
     "Retriever",
     "Sampling",
+    "StorageError",
+    "TuningError",
+    "TuningStopped",
     "Usage",
+    "UsageError",
     "load",
 ]
 
-_ROOMS = {"Chat": "edge.chat", "EdgeError": "edge.errors", "Model": "edge.model", "load": "edge.model"}
+_MODULES = {"Chat": "edge.chat", "Model": "edge.model", "load": "edge.model"}
 
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
+    if name not in (*__all__, "__version__"):
         raise AttributeError(f"module 'edge' has no attribute {name!r}")
-    from importlib import import_module
+    from importlib import import_module, metadata
 
-    value: object = getattr(import_module(_ROOMS.get(name, "edge.types")), name)
+    value: object
+    if name == "__version__":
+        value = metadata.version("edge-expert")
+    elif name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
+    else:
+        errors = import_module("edge.errors")
+        value = getattr(errors if hasattr(errors, name) else import_module("edge.types"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

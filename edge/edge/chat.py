@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 from edge import arguments
 from edge.abstaining import NOT_TOLD, abstains, may_abstain
@@ -23,6 +23,7 @@ from edge.types import (
     Dropped,
     Evidence,
     Finish,
+    JudgingRetriever,
     Ledger,
     Message,
     Passage,
@@ -40,13 +41,6 @@ CERTAINTY = 0.5
 
 THINKING_BUDGET = 2048
 """Tokens that thinking may take, unless the sampling says otherwise, so that an answer still comes."""
-
-
-@runtime_checkable
-class JudgingRetriever(Retriever, Protocol):
-    """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked."""
-
-    def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
 
 
 @dataclass(slots=True)

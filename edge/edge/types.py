@@ -113,7 +113,7 @@ class Adapter:
     ranks: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Passage:
     """A piece of a document. `start:end` are positions in the document's extracted text.
 
@@ -132,6 +132,11 @@ class Passage:
     score: float
     sha256: str
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        from edge.display import passage_repr
+
+        return passage_repr(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +200,7 @@ class Ledger:
     dropped: tuple[Dropped, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """What a question came to.
 
@@ -215,6 +220,23 @@ class Answer:
     finish: Finish = "stop"
     told: float | None = None
     thinking: str = ""
+
+    def __str__(self) -> str:
+        """The text with the numbers of its sources, and below it these with their quotes."""
+        from edge.display import answer_text
+
+        return answer_text(self)
+
+    def __repr__(self) -> str:
+        from edge.display import answer_repr
+
+        return answer_repr(self)
+
+    def _repr_markdown_(self) -> str:
+        """For notebooks."""
+        from edge.display import answer_markdown
+
+        return answer_markdown(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +264,16 @@ class Retriever(Protocol):
     """Anything that finds passages, best first; an empty list says that the documents do not tell."""
 
     def search(self, query: str, k: int = 5) -> list[Passage]: ...
+
+
+@runtime_checkable
+class JudgingRetriever(Retriever, Protocol):
+    """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked.
+
+    Below `Chat.certainty` the answer says that the documents do not tell, and the model is not asked.
+    """
+
+    def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
 
 
 @runtime_checkable

@@ -5,10 +5,30 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge.types import AddProgress, AddReport, Document, Failure, Outdated
+    from edge_index.coding import TextEncoder
     from edge_index.encoder import Encoder
     from edge_index.index import Index
+    from edge_index.reranker import Reranker
 
-__all__ = ["Encoder", "Index"]
+__all__ = [
+    "AddProgress",
+    "AddReport",
+    "Document",
+    "Encoder",
+    "Failure",
+    "Index",
+    "Outdated",
+    "Reranker",
+    "TextEncoder",
+]
+
+_MODULES = {
+    "Encoder": "edge_index.encoder",
+    "Index": "edge_index.index",
+    "Reranker": "edge_index.reranker",
+    "TextEncoder": "edge_index.coding",
+}
 
 
 def __getattr__(name: str) -> object:
@@ -16,6 +36,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'edge_index' has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f"edge_index.{name.lower()}"), name)
+    value: object = getattr(import_module(_MODULES.get(name, "edge.types")), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
