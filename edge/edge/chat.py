@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edge import arguments
 from edge.abstaining import NOT_TOLD, abstains, may_abstain
 from edge.citations import cite, find_evidence
 from edge.errors import ContextOverflow, UsageError
+from edge.log import logger
 from edge.model import Model
+from edge.process_bound import ProcessBound
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
 from edge.reading import PATIENCE, affordable, find, parts
 from edge.requests import checked_messages, checked_sampling
-from edge.scheduler import Scheduler
+from edge.scheduler import Scheduler, Stream
+from edge.structured import schema_of
+from edge.structured_answer import cite_values, parsed
 from edge.thinking import opened_by
 from edge.types import (
     Answer,
@@ -36,6 +40,8 @@ from edge.types import (
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
+_log = logger("chat")
+
 CERTAINTY = 0.5
 """The probability, by the retriever or by the model, below which the documents do not tell."""
 
@@ -55,6 +61,7 @@ class _Asked:
     passages: list[Passage]
     evidence: tuple[Evidence, ...]
     pointed: tuple[Evidence, ...]
+    response_format: Any = None
     told: float | None = None
     read: Prefill | None = None
     seconds: float = 0.0
@@ -71,7 +78,7 @@ class _Asked:
         )
 
 
-class Chat:
+class Chat(ProcessBound):
     """One conversation. Safe to share between threads: one question after the other, in the order of asking, so that
     the history stays in order, too; an answer that nobody goes on reading is completed when the next question comes.
 
@@ -85,7 +92,8 @@ class Chat:
     (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered. With `think` a model
     that can do without thinking thinks before it answers; it may be changed between questions. What is thought is no
     part of the answer: it is not checked, no later question reads it, and where it is sure to come it has a
-    `THINKING_BUDGET` beside the sampling's `max_tokens`.
+    `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and `response_format` (a JSON schema or a pydantic
+    class, see `Model.stream`) hold for every question that does not bring its own.
     """
 
     def __init__(
@@ -100,6 +108,8 @@ class Chat:
         patience: float = PATIENCE,
         certainty: float = CERTAINTY,
         think: bool = False,
+        sampling: Sampling | None = None,
+        response_format: Any = None,
     ) -> None:
         self._model = model
         self.knowledge = knowledge
@@ -110,6 +120,8 @@ class Chat:
         self.patience = patience
         self.certainty = certainty
         self.think = think
+        self.sampling = checked_sampling(sampling)
+        self.response_format = response_format
         self.history: list[Message] = []
         """Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid; answers
         without what was thought before them, as chat templates want it."""
@@ -117,6 +129,11 @@ class Chat:
         """What the last question was sent as, system text first; known before its answer's first word."""
         self._sent_from = 0
         self._questions = Scheduler("this conversation")
+
+    def __repr__(self) -> str:
+        model = f"{self._model.name!r}" if isinstance(self._model, Model) else "a model that is loaded beside"
+        knowledge = f", knowledge={type(self.knowledge).__name__}" if self.knowledge is not None else ""
+        return f"Chat({model}, turns={len(self.history) // 2}{knowledge})"
 
     @property
     def model(self) -> Model:
@@ -159,30 +176,34 @@ class Chat:
         turns = [*self._system(), *self.history[self._sent_from :], Message("user", "?")]
         return self.model.keep(self.model.render(turns, think=self.think))
 
-    def ask(self, question: str, *, sampling: Sampling | None = None) -> Answer:
+    def ask(self, question: str, *, sampling: Sampling | None = None, response_format: Any = None) -> Answer:
         """The whole answer: the end of `stream`."""
         answer = None
-        for delta in self.stream(question, sampling=sampling):
+        for delta in self.stream(question, sampling=sampling, response_format=response_format):
             answer = delta.answer
         assert answer is not None, "a stream that is not closed ends with its answer"
         return answer
 
-    def stream(self, question: str, *, sampling: Sampling | None = None) -> Generator[Delta, None, None]:
+    def stream(self, question: str, *, sampling: Sampling | None = None, response_format: Any = None) -> Stream[Delta]:
         """Yield evidence, progress, text and at the end the answer; close the iterator, or drop it, to cancel.
 
-        What was said before a cancel stays in `history`. Raises UsageError for an empty question and
-        ContextOverflow, with the numbers, for one that cannot fit.
+        `sampling` and `response_format` take the place of the conversation's own, for this question. What was said
+        before a cancel stays in `history`. Raises UsageError for an empty question and ContextOverflow, with the
+        numbers, for one that cannot fit.
         """
         question = arguments.text("question", question).strip()
         if not question:
             raise UsageError("the question is empty; ask something")
-        sampling = checked_sampling(sampling)
-        return self._questions.stream(lambda: self._stream(question, sampling))
+        chosen = checked_sampling(sampling or self.sampling)
+        form = self.response_format if response_format is None else response_format
+        if form is not None:
+            schema_of(form)  # refused now, and not after the documents were searched
+        return self._questions.stream(lambda: self._stream(question, chosen, form))
 
-    def _stream(self, question: str, sampling: Sampling) -> Iterator[Delta]:
+    def _stream(self, question: str, sampling: Sampling, response_format: Any) -> Iterator[Delta]:
         passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)
         evidence = find_evidence(self.knowledge, question, passages)
-        asked = _Asked(question, sampling, passages, evidence, evidence)
+        asked = _Asked(question, sampling, passages, evidence, evidence, response_format)
         if self.knowledge is not None:
             yield Delta(evidence=asked.evidence)
             asked.told = self._likely(question, passages)
@@ -237,7 +258,14 @@ class Chat:
         finish: Finish = "cancelled"
         usage = Usage()
         began = perf_counter()
-        stream = self.model.stream(prompt, adapter=self.adapter, sampling=sampling, shared=shared, think=self.think)
+        stream = self.model.stream(
+            prompt,
+            adapter=self.adapter,
+            sampling=sampling,
+            response_format=asked.response_format,
+            shared=shared,
+            think=self.think,
+        )
         try:
             for delta in stream:
                 if delta.prefill is not None:
@@ -267,9 +295,16 @@ class Chat:
             if text and not held:
                 self.history += [prompt[-1], Message("assistant", text)]
         usage = asked.cost(usage)
-        citations, unsupported = cite(text, asked.passages, asked.question)
+        structured = asked.response_format is not None or sampling.schema is not None
+        citations, unsupported = (cite_values if structured else cite)(text, asked.passages, asked.question)
+        value = parsed(text, asked.response_format) if structured else None
         answer = Answer(
-            text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told, thinking
+            text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told, thinking, value
+        )
+        _log.info(
+            "answered from %d of %d passages in %.1f s: %d tokens read, %d of them cached, %d written",
+            *(len(read), len(asked.passages), usage.prompt_seconds + usage.completion_seconds),
+            *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
         )
         yield Delta(finish=finish, usage=usage, answer=answer)
         return True
@@ -318,6 +353,7 @@ class Chat:
         return told is not None and told < self.certainty
 
     def _not_told(self, asked: _Asked) -> Iterator[Delta]:
+        _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.told)
         self.prompt = (*self._system(), Message("user", asked.question))
         self.history += [self.prompt[-1], Message("assistant", NOT_TOLD)]
         ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
@@ -371,5 +407,11 @@ class Chat:
         spent_history = sum(model.count(message.content) for message in history)
         # The template's own tokens are booked with the system text.
         spent_system = needed - reserved - spent_history - spent_passages - spent_question
+        if dropped:
+            turns_left = sum(one.what.endswith("turns") for one in dropped)
+            _log.info(
+                "the context of %d tokens was full: the history was cut %d times and %d passages were left out",
+                *(limit, turns_left, len(dropped) - turns_left),
+            )
         ledger = Ledger(limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped))
         return prompt, read, ledger

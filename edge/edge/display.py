@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Sequence
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,8 @@ def _numbered(answer: Answer) -> tuple[str, list[tuple[int, Citation]]]:
             numbers[where] = len(numbers) + 1
             sources.append((numbers[where], citation))
         behind.setdefault(citation.claim.end, []).append(numbers[where])
-    return _inserted(answer.text, behind), sources
+    # JSON stays JSON.
+    return answer.text if answer.parsed is not None else _inserted(answer.text, behind), sources
 
 
 def _inserted(text: str, behind: dict[int, list[int]]) -> str:
@@ -64,11 +64,8 @@ def _inserted(text: str, behind: dict[int, list[int]]) -> str:
     for end, marks in sorted(behind.items()):
         pieces += [text[at:end].rstrip(), *(f" [{mark}]" for mark in dict.fromkeys(marks))]
         at = end
-    return "".join([*pieces, _spaced(text[at:], pieces)])
-
-
-def _spaced(rest: str, pieces: Sequence[str]) -> str:
-    return rest if not pieces or not rest or rest[0].isspace() else f" {rest}"
+    rest = text[at:]
+    return "".join([*pieces, " " if pieces and rest and not rest[0].isspace() else "", rest])
 
 
 def answer_repr(answer: Answer) -> str:

@@ -14,8 +14,10 @@ from edge import arguments
 from edge.engines.base import Engine, Interrupted, Token
 from edge.errors import AdapterError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
+from edge.log import logger
+from edge.process_bound import ProcessBound
 from edge.requests import Prompt, checked_messages, checked_prompt, checked_sampling
-from edge.scheduler import Scheduler
+from edge.scheduler import Scheduler, Stream
 from edge.structured import check, schema_of
 from edge.thinking import closing, engine_limit, separate
 from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Sampling, Usage
@@ -36,6 +38,7 @@ def load(
     kv_budget: float = 2.0,
     force: bool = False,
     queue_timeout: float | None = None,
+    progress: Callable[[float], object] | None = None,
 ) -> Model:
     """Load a model by path or by its name in the library; nothing is downloaded.
 
@@ -45,7 +48,8 @@ def load(
     (guess tokens that repeat the prompt: a faster decode where a batch costs little more than a step, for a slower
     prefill), `kv_budget` (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For
     ONNX: `provider` ("cpu", "cuda", "dml").
-    A model that does not fit into free memory is refused unless `force`. `queue_timeout`: see `Model`.
+    A model that does not fit into free memory is refused unless `force`. `queue_timeout`: see `Model`. `progress` is
+    told how much is done, 0 to 1, the last time 1; what it raises ends the loading and comes out here.
 
     Raises UsageError, ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
     """
@@ -59,6 +63,9 @@ def load(
         arguments.whole("gpu_layers", gpu_layers, 0)
     arguments.number("kv_budget", kv_budget, 0)
     path = find_model(wanted, engine=None if engine == "auto" else engine)
+    report = _rising(progress)
+    report(0.0)
+    began = perf_counter()
     if not path.is_dir():
         from edge.engines.llamacpp import LlamaCppEngine
 
@@ -71,15 +78,38 @@ def load(
             lookup=lookup,
             kv_budget=int(kv_budget * 1e9),
             force=force,
+            progress=report,
         )
-        return Model(made, name=path.stem, path=path, queue_timeout=queue_timeout)
-    from edge.engines.onnx import OnnxEngine
+    else:
+        from edge.engines.onnx import OnnxEngine
 
-    made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
-    return Model(made, name=path.name, path=path, queue_timeout=queue_timeout)
+        made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
+    loaded = Model(made, name=path.name if path.is_dir() else path.stem, path=path, queue_timeout=queue_timeout)
+    try:
+        report(1.0)
+    except BaseException:
+        loaded.close()
+        raise
+    logger("model").info(
+        "%s loaded in %.1f s: %s, context %d", loaded.name, perf_counter() - began, made.device, made.context
+    )
+    return loaded
 
 
-class Model:
+def _rising(progress: Callable[[float], object] | None) -> Callable[[float], None]:
+    """Tells `progress` only what is more than before."""
+    told = -1.0
+
+    def report(share: float) -> None:
+        nonlocal told
+        if progress is not None and share > told:
+            told = share
+            progress(share)
+
+    return report
+
+
+class Model(ProcessBound):
     """A model that speaks. Safe to share between threads: one reply after the other, in the order of asking.
 
     A reply begins when its stream is first asked for something. One that nobody goes on reading holds nobody up: who is
@@ -97,6 +127,12 @@ class Model:
         self._engine = engine
         self._scheduler = Scheduler(name, queue_timeout)
         self._adapters: dict[str, Adapter] = {}
+
+    def __repr__(self) -> str:
+        if self._scheduler.closed:
+            return f"Model({self.name!r}, closed)"
+        adapters = f", adapters={list(self._adapters)}" if self._adapters else ""
+        return f"Model({self.name!r}, context={self._engine.context}, device={self._engine.device!r}{adapters})"
 
     def __enter__(self) -> Model:
         return self
@@ -136,8 +172,9 @@ class Model:
         response_format: Mapping[str, Any] | None = None,
         shared: Sequence[str] = (),
         think: bool = False,
-    ) -> Generator[Delta, None, None]:
+    ) -> Stream[Delta]:
         """Yield the reply as it comes into being; close the iterator, from any thread, or drop it to cancel.
+        `async for` works, too: every step is then computed in a thread.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
         that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that

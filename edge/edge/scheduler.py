@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from time import monotonic
 from types import TracebackType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from edge.errors import ModelBusy, ModelError
+from edge.process_bound import Home
 
 T = TypeVar("T")
 
@@ -74,6 +75,17 @@ class Stream(Generator[T, None, None]):
     def __del__(self) -> None:
         self._scheduler.abandon(self._request)
 
+    async def __aiter__(self) -> AsyncIterator[T]:
+        """For asyncio: every step is computed in a thread, so that the loop goes on meanwhile."""
+        import asyncio
+
+        end = object()
+        try:
+            while (result := await asyncio.to_thread(next, self, end)) is not end:
+                yield cast(T, result)
+        finally:
+            self.close()
+
 
 class Scheduler:
     """The queue for what is called `name`. Safe to use from several threads.
@@ -90,8 +102,9 @@ class Scheduler:
         """The thread that runs a step of the first request, which stays the first one meanwhile."""
         self._readers = 0
         self._idle = threading.Condition(self._lock)
-        self._closed = False
+        self.closed = False
         self._freed = False
+        self._home = Home()
 
     def stream(self, start: Callable[[], Iterator[T]]) -> Stream[T]:
         """What the iterator that `start` makes yields; it gets its place in the queue when it is first asked for
@@ -116,6 +129,7 @@ class Scheduler:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """For what may run beside a step, and not after `close`."""
+        self.check_open()
         with self._lock:
             self.check_open()
             self._readers += 1
@@ -127,14 +141,17 @@ class Scheduler:
                 self._idle.notify_all()
 
     def check_open(self) -> None:
-        if self._closed:
+        self._home.check(self.name, ModelError)
+        if self.closed:
             raise ModelError(f"{self.name} is closed; load it again")
 
     def close(self, free: Callable[[], None]) -> None:
         """End everybody's requests and call `free`, once. A step that runs is waited for, no whole reply is."""
+        if not self._home.is_here():
+            return  # a forked child: the locks and the memory are its parent's
         self._refuse_nesting()
         with self._lock:
-            self._closed = True
+            self.closed = True
             self._end_all(f"{self.name} was closed before this reply was complete")
             while self._readers:
                 self._idle.wait()
@@ -164,6 +181,8 @@ class Scheduler:
 
     def cancel(self, request: _Request[T]) -> None:
         request.cancelled = True
+        if not self._home.is_here():
+            return
         with self._lock:
             request.results.clear()
             request.wake.notify_all()
@@ -173,7 +192,7 @@ class Scheduler:
         """As `cancel`, for the garbage collector, which may come anywhere and must not wait: where another thread has
         the lock, that one finds out."""
         request.cancelled = True
-        if self._lock.acquire(blocking=False):
+        if self._home.is_here() and self._lock.acquire(blocking=False):
             try:
                 self._pass_on()
             finally:
@@ -287,5 +306,6 @@ class Scheduler:
             self._drop(request)
 
     def _refuse_nesting(self) -> None:
+        self._home.check(self.name, ModelError)
         if self._at_work == threading.get_ident():
             raise ModelError(f"{self.name} is at work in this very call; ask when it is done")

@@ -208,6 +208,8 @@ class Answer:
     of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
     `passages` are the ones the model was given. `told` is the probability, as far as it was judged, that the documents
     tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is read again.
+    Where a `response_format` was given, `text` is JSON, `parsed` its value (an object of the pydantic class that was
+    given), and the claims are the texts in it; None where the documents do not tell.
     """
 
     text: str
@@ -220,6 +222,7 @@ class Answer:
     finish: Finish = "stop"
     told: float | None = None
     thinking: str = ""
+    parsed: Any = field(default=None, hash=False)
 
     def __str__(self) -> str:
         """The text with the numbers of its sources, and below it these with their quotes."""

@@ -16,6 +16,7 @@ from edge.machine import physical_cores
 from edge.model_folder import is_inside
 from edge.offline import silence_native
 from edge.paths import cache_dir
+from edge.process_bound import Home, ProcessBound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +36,7 @@ _READY = ("onnx/model_int8.onnx", "onnx/model.onnx", "model.onnx")
 _WINDOW = 1024
 
 
-class Encoder:
+class Encoder(ProcessBound):
     """A text encoder that stays loaded. Safe to use from several threads."""
 
     name: str
@@ -66,6 +67,7 @@ class Encoder:
 
     def __init__(self, directory: Path, layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> None:
         silence_native()
+        self._home = Home()
         self.name = directory.resolve().name
         self.max_tokens = layout.max_tokens
         self._pooling = layout.pooling
@@ -108,6 +110,10 @@ class Encoder:
         self._workers.shutdown()
         self._session = None
 
+    def __repr__(self) -> str:
+        closed = ", closed" if self._session is None else ""
+        return f"Encoder({self.name!r}, dim={self.dim}, max_tokens={self.max_tokens}{closed})"
+
     def __enter__(self) -> Encoder:
         return self
 
@@ -119,6 +125,7 @@ class Encoder:
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         import numpy as np
 
+        self._home.check(f"the encoder {self.name}", EncoderError)
         if self._session is None:
             raise EncoderError(f"the encoder {self.name} has been closed; open it again")
         vectors = np.zeros((len(texts), self.dim), np.float32)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from time import perf_counter
 from types import TracebackType
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from edge.errors import EncoderError, KnowledgeError, UsageError
+from edge.log import logger
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
+from edge.process_bound import HomeLock, ProcessBound
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding
@@ -30,6 +33,8 @@ from edge_index.store import Store, StoredPassage
 
 T = TypeVar("T")
 
+_log = logger("index")
+
 _CANDIDATES = 30
 """Passages that the vectors, and as many that the words bring up for ranking."""
 
@@ -43,7 +48,7 @@ WAIT = 10.0
 """Seconds that a writer waits for another one."""
 
 
-class Index:
+class Index(ProcessBound):
     """A folder with an index in it. Safe to use from several threads.
 
     Make one with `Index.open`. Searching sees what other processes have added meanwhile.
@@ -58,7 +63,7 @@ class Index:
         self._nearest = Nearest(path, store)
         self._writer = WriterLock(path)
         self._last_question: tuple[str, int, Question] | None = None
-        self._lock = threading.RLock()
+        self._lock = HomeLock(f"the index at {path}", KnowledgeError)
         self._encoder_lock = threading.Lock()
 
     @classmethod
@@ -82,6 +87,9 @@ class Index:
             ensure_dir(folder)
         return cls(folder, Store(folder / "index.sqlite", create=create), encoder, reranker)
 
+    def __repr__(self) -> str:
+        return f"Index({str(self.path)!r})"
+
     def __enter__(self) -> Index:
         return self
 
@@ -91,6 +99,8 @@ class Index:
         self.close()
 
     def close(self) -> None:
+        if not self._lock.home.is_here():
+            return  # a forked child: what is open belongs to its parent
         with self._lock:
             self._nearest.close()
             self._store.close()
@@ -163,7 +173,12 @@ class Index:
             adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress, metadata)
             report = adding.run(list(paths), choice, again=again)
             self._nearest.refresh()
-            return report
+        _log.info(
+            "%s: %d documents added, %d updated, %d unchanged, %d removed, %d failed; %d passages encoded",
+            *(self.path, len(report.added), len(report.updated), len(report.unchanged), len(report.removed)),
+            *(len(report.failed), report.embedded),
+        )
+        return report
 
     def add_text(
         self, text: str, *, name: str, metadata: Mapping[str, Any] | None = None, wait: float = WAIT
@@ -229,8 +244,11 @@ class Index:
 
         `where` looks only at documents whose metadata has all of these values: {"department": "sales"}.
         """
+        began = perf_counter()
         with self._lock:
-            return self._settled(lambda: self._search(query, k, where))
+            found = self._settled(lambda: self._search(query, k, where))
+        _log.debug("%s: %d passages found in %.3f s", self.path, len(found), perf_counter() - began)
+        return found
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
         """The sentences of `passages` that answer best, literally, best first."""

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import EncoderError
+from edge.process_bound import ProcessBound
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,7 @@ _LONGEST = 512
 """Tokens of a pair, where the directory does not say."""
 
 
-class Reranker:
+class Reranker(ProcessBound):
     """Any cross-encoder that was exported to a folder with model.onnx, with one logit, and tokenizer.json.
 
     Make one with `Reranker.open`. Safe to use from several threads.
@@ -98,6 +99,9 @@ class Reranker:
     def close(self) -> None:
         """Free the model's memory."""
         self._session = None
+
+    def __repr__(self) -> str:
+        return f"Reranker({str(self.path)!r}{', closed' if self._session is None else ''})"
 
     def __enter__(self) -> Reranker:
         return self

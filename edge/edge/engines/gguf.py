@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -39,8 +40,17 @@ def bindings() -> ModuleType:
     return _bindings
 
 
-def load_model(path: Path, *, gpu_layers: int | None = None, vocab_only: bool = False) -> Any:
-    """A model pointer, memory-mapped. Raises ModelNotFound or ModelError with the reason."""
+def load_model(
+    path: Path,
+    *,
+    gpu_layers: int | None = None,
+    vocab_only: bool = False,
+    progress: Callable[[float], object] | None = None,
+) -> Any:
+    """A model pointer, memory-mapped. Raises ModelNotFound or ModelError with the reason.
+
+    `progress` is told the share of the weights that is read, 0 to 1; what it raises ends the loading and comes out.
+    """
     check_gguf(path, vocab_only=vocab_only)
     lib = bindings()
     params = lib.llama_model_default_params()
@@ -50,11 +60,33 @@ def load_model(path: Path, *, gpu_layers: int | None = None, vocab_only: bool = 
     params.use_extra_bufts = b"AMX_INT8 = 1" not in lib.llama_print_system_info()
     offload = lib.llama_supports_gpu_offload() and not vocab_only
     params.n_gpu_layers = (-1 if offload else 0) if gpu_layers is None else gpu_layers
+    raised: list[BaseException] = []
+    if progress is not None:
+        params.progress_callback = lib.llama_progress_callback(_until_it_raises(progress, raised))
     forget_errors()
     model = lib.llama_model_load_from_file(str(path).encode(), params)
+    if raised:
+        if model:
+            lib.llama_model_free(model)
+        raise raised[0]
     if not model:
         raise ModelError(_explain_load_failure(path, "".join(_log)))
     return model
+
+
+def _until_it_raises(
+    progress: Callable[[float], object], raised: list[BaseException]
+) -> Callable[[float, object], bool]:
+    """What llama.cpp calls: False ends the loading. No exception may pass through it."""
+
+    def report(share: float, _data: object) -> bool:
+        try:
+            progress(share)
+        except BaseException as error:  # whatever it was, it is raised again where the model was asked for
+            raised.append(error)
+        return not raised
+
+    return report
 
 
 def _explain_load_failure(path: Path, log: str) -> str:

@@ -79,6 +79,7 @@ class LlamaCppEngine:
         lookup: bool = False,
         kv_budget: int = 0,
         force: bool = False,
+        progress: Callable[[float], object] | None = None,
     ) -> None:
         if kv_type not in KV_TYPES:
             raise UsageError(f"there is no KV type {kv_type!r}; choose f16, q8_0 or q4_0")
@@ -96,7 +97,7 @@ class LlamaCppEngine:
         if not force:
             on_gpu = "all" if layers < 0 else layers
             check_fit(path, context=context or DEFAULT_CONTEXT, kv_type=kv_type, gpu_layers=on_gpu)
-        self._model = load_model(path, gpu_layers=layers)
+        self._model = load_model(path, gpu_layers=layers, progress=progress)
         self._vocabulary = GgufVocabulary(self._model)
         self._vocab = self._vocabulary.pointer
         self.parameters: int | None = int(lib.llama_model_n_params(self._model))
