@@ -12,10 +12,11 @@ import edge
 
 PUBLIC = {
     "edge": """
-        Adapter AdapterError Answer Chat Citation Claim ContextOverflow ConversionError DataError Delta DocumentError
-        DownloadError Dropped EdgeError EncoderError Evidence EvidenceRetriever FormatError JudgingRetriever
-        KnowledgeError Ledger Message MissingExtra Model ModelBusy ModelError ModelNotFound ModelTooLarge ParityError
-        Passage Prefill Reply Retriever Sampling StorageError TuningError TuningStopped Usage UsageError load
+        Adapter AdapterError Answer Chat Citation Claim ContextOverflow ConversionError DataError Delta
+        DocumentError DownloadError Dropped EdgeError EncoderError Evidence EvidenceRetriever FileReplaced
+        FormatError JudgingRetriever KnowledgeError Ledger Message MissingExtra Model ModelBusy ModelError
+        ModelNotFound ModelTooLarge ParityError Passage Prefill Reply Retriever Sampling StorageError
+        TuningError TuningStopped Usage UsageError load
     """,
     "edge_index": "AddProgress AddReport Document Encoder Failure Index Outdated Reranker TextEncoder",
     "edge_converters": """
