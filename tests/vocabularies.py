@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ CONTROL, USER_DEFINED, UNUSED = 3, 4, 5
 TEMPLATE = "{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}<|end|>\n{% endfor %}"
 
 
-def write_sentencepiece(gguf_file: Path, out: Path) -> None:
-    """tokenizer.model with scores and kinds, and the added tokens where transformers 4 wrote them."""
+def write_sentencepiece(gguf_file: Path, out: Path, *, stripping: Collection[int] = ()) -> None:
+    """tokenizer.model with scores and kinds, and the added tokens where transformers 4 wrote them; those of `stripping`
+    swallow the white space behind them.
+    """
     from sentencepiece import sentencepiece_model_pb2
 
     fields = _fields(gguf_file)
@@ -33,7 +36,16 @@ def write_sentencepiece(gguf_file: Path, out: Path) -> None:
     model.trainer_spec.model_type = 2
     model.trainer_spec.byte_fallback = True
     (out / "tokenizer.model").write_bytes(model.SerializeToString())
-    special = {token: {"content": text, "special": rows[token][2] == CONTROL} for token, text in added.items()}
+    special = {
+        token: {
+            **_WHOLE,
+            "content": text,
+            "special": rows[token][2] == CONTROL,
+            "rstrip": token in stripping,
+            "normalized": False,
+        }
+        for token, text in added.items()
+    }
     settings = {
         "added_tokens_decoder": {str(token): entry for token, entry in special.items()},
         "bos_token": "<s>",
@@ -49,15 +61,30 @@ def write_sentencepiece(gguf_file: Path, out: Path) -> None:
     (out / "added_tokens.json").write_text(json.dumps(later), encoding="utf-8")
 
 
-def write_byte_level(gguf_file: Path, out: Path, *, begin: str | None = None) -> None:
-    """tokenizer.json of a byte-level model; `begin` is a token that it puts in front."""
+def write_byte_level(
+    gguf_file: Path,
+    out: Path,
+    *,
+    begin: str | None = None,
+    special: Mapping[int, str] | None = None,
+    words: Mapping[int, str] | None = None,
+    normalizer: str | None = None,
+) -> None:
+    """tokenizer.json of a byte-level model; `begin` is a token that it puts in front. `special` tokens and added
+    `words`, by id, replace those of the file, which has none of what a model's maker added later.
+    """
     fields = _fields(gguf_file)
     kinds = fields["token_type"]
     tokens = {text: token for token, text in enumerate(fields["tokens"]) if kinds[token] != UNUSED}
+    if special is None:
+        special = {token: text for text, token in tokens.items() if kinds[token] == CONTROL}
+        words = {token: text for text, token in tokens.items() if kinds[token] == USER_DEFINED}
+    else:
+        tokens = {text: token for text, token in tokens.items() if kinds[token] not in (CONTROL, USER_DEFINED)}
+        tokens |= {text: token for token, text in {**special, **(words or {})}.items()}
     added = [
-        {"id": token, "content": text, "special": kinds[token] == CONTROL, "normalized": False, **_WHOLE}
-        for text, token in tokens.items()
-        if kinds[token] in (CONTROL, USER_DEFINED)
+        {"id": token, "content": text, "special": token in special, "normalized": False, **_WHOLE}
+        for token, text in sorted({**special, **(words or {})}.items())
     ]
     names = {entry["content"] for entry in added}
     split = {"type": "Split", "pattern": {"Regex": SPLITS[fields["pre"]]}, "behavior": "Isolated", "invert": False}
@@ -66,7 +93,7 @@ def write_byte_level(gguf_file: Path, out: Path, *, begin: str | None = None) ->
         "truncation": None,
         "padding": None,
         "added_tokens": added,
-        "normalizer": None,
+        "normalizer": {"type": normalizer} if normalizer else None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, {**_BYTES, "use_regex": False}]},
         "post_processor": _template(begin, tokens) if begin else _BYTES,
         "decoder": _BYTES,
@@ -152,6 +179,7 @@ def write_merges(sentencepiece: Path, out: Path) -> None:
     tokenizer.decoder = decoders.Sequence(steps)
     settings = json.loads((sentencepiece.parent / "tokenizer_config.json").read_text(encoding="utf-8"))
     for entry in settings["added_tokens_decoder"].values():
-        tokenizer.add_tokens([AddedToken(entry["content"], special=entry["special"], normalized=False)])
+        flags = {name: entry[name] for name in ("special", "rstrip")}
+        tokenizer.add_tokens([AddedToken(entry["content"], normalized=False, **flags)])
     tokenizer.save(str(out / "tokenizer.json"))
     (out / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")

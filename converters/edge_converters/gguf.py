@@ -20,8 +20,8 @@ from edge_converters.gguf_file import Tensor, add_tensor_infos, encoded, kind_of
 from edge_converters.gguf_importance import Importance, check_importance, read_importance
 from edge_converters.gguf_model import Model, Planned, read_model
 from edge_converters.gguf_quantise import BITS, Choice, quantise
-from edge_converters.gguf_tokenizer import add_tokenizer
-from edge_converters.merge import Merged, open_weights
+from edge_converters.gguf_tokenizer import TokenizerFiles, add_tokenizer, read_vocabulary
+from edge_converters.merge import Merged, end_tokens, open_weights
 from edge_converters.merge_deltas import block_rows
 from edge_converters.pieces import Piece
 from edge_converters.publish import AdapterSource, Export, Progress, published, weights_sha256, write_manifest
@@ -122,13 +122,15 @@ class GGUFPlan:
             check_importance(importance, {tensor.name: tensor.shape for tensor in self._tensors})
         self._writer: gguf.GGUFWriter = gguf.GGUFWriter(None, self._model.architecture.name)
         add_tensor_infos(self._writer, self._tensors)
-        add_metadata(self._writer, weights.directory, gguf.GGUFType.MODEL)
+        directory = weights.tokenizer if isinstance(weights, Merged) else weights.directory
+        tokenizer = TokenizerFiles(directory, weights.config)
+        vocabulary = read_vocabulary(tokenizer, self._model.lengths["vocab"], self._model.architecture.name)
+        add_metadata(self._writer, weights.directory, gguf.GGUFType.MODEL, vocabulary.fitting_name)
         self._model.architecture.parameters(self._model, self._writer)
         kind = "ALL" if precision == "f32" else "MOSTLY"
         self._writer.add_file_type(gguf.LlamaFileType[f"{kind}_{precision.upper()}"])
         self._writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-        tokenizer = weights.tokenizer if isinstance(weights, Merged) else weights.directory
-        add_tokenizer(self._writer, tokenizer, weights.config, self._model.lengths["vocab"])
+        add_tokenizer(self._writer, tokenizer, vocabulary, end_tokens(weights))
 
     def write(self, path: Path, progress: Any) -> str:
         """Write the file, once; its SHA-256. A file or two of a few megabytes may be left beside it."""
@@ -265,8 +267,13 @@ def interleaved(block: torch.Tensor, head: int) -> torch.Tensor:
     return parted.transpose(1, 2).reshape(block.shape)
 
 
-def add_metadata(writer: gguf.GGUFWriter, directory: Path, kind: str) -> None:
-    """Name, size, licence and recommended sampling, from the model card, config.json and generation_config.json."""
+def add_metadata(
+    writer: gguf.GGUFWriter, directory: Path, kind: str, fitting: Callable[[str], str] = lambda name: name
+) -> None:
+    """Name, size, licence and recommended sampling, from the model card, config.json and generation_config.json.
+
+    `fitting` is what becomes of a name that the engine would draw wrong conclusions from.
+    """
     import gguf
 
     total, shared, expert, count = writer.get_total_parameter_count()
@@ -277,7 +284,7 @@ def add_metadata(writer: gguf.GGUFWriter, directory: Path, kind: str) -> None:
         metadata, settings = gguf.Metadata(), {}
     if metadata.sampling_penalty_repeat is None:
         metadata.sampling_penalty_repeat = settings.get("repetition_penalty")
-    metadata.name = metadata.name or directory.resolve().name
+    metadata.name = fitting(metadata.name or directory.resolve().name)
     if total > 0:
         metadata.size_label = metadata.size_label or gguf.size_label(total, shared, expert, count)
     writer.add_type(kind)

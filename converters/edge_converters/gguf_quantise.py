@@ -48,8 +48,8 @@ def quantise(
             progress(min(out.stat().st_size, total - 1), total)
 
     failed = _in_thread(lambda: _quantise(source, out, precision, importance), tell)
-    reason = last_error()
-    if failed or not _is_whole(out):
+    reason = last_error() if failed else _damage(out)
+    if reason:
         if shutil.disk_usage(out.parent).free < _BUFFER:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(out))
         raise ConversionError(f"llama.cpp could not quantise {out.name} to {precision}: {reason}")
@@ -108,13 +108,14 @@ def _in_thread(call: Callable[[], int], meanwhile: Callable[[], None]) -> int:
     return result[0] if result else 1
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether llama.cpp finds all tensors within the file; it notices no full disk while it quantises."""
+def _damage(path: Path) -> str:
+    """Why llama.cpp does not find all tensors within the file, "" if it does: it notices no full disk while it
+    quantises."""
     try:
         bindings().llama_model_free(load_model(path, vocab_only=True))
-    except ModelError:
-        return False
-    return True
+    except ModelError as error:
+        return str(error)
+    return ""
 
 
 def _entries(lib: Any, importance: Importance) -> Any:

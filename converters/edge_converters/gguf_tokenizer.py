@@ -8,7 +8,7 @@ own converter, so that a model behaves the same whoever converted it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from edge.errors import ConversionError
 from edge_converters.checkpoint import read_json
 from edge_converters.gguf_pretokenizers import pretokenizer
 from edge_converters.gguf_sentencepiece import Kind, read_pieces, scores_of_merges
+from edge_converters.gguf_token_rules import ENDS, SPECIAL_BY_TEXT, fitting_name
 
 if TYPE_CHECKING:
     import gguf
@@ -27,12 +28,19 @@ _PADDING_SCORE = -10000.0
 _BYTE = re.compile("<0x[0-9A-Fa-f]{2}>")
 # Tokens that some models forgot to mark as special.
 _LOOKS_SPECIAL = re.compile(r"<\|.*\|>|<｜.*｜>|<unused.*>|<pad>|<mask>|<2mass>|\[@BOS@\]", re.DOTALL)
+# What byte-level BPE writes for a space.
+_SPACE = "\u0120"
+# The kinds that llama.cpp looks for before it cuts a text into words.
+_FOUND_FIRST = (Kind.CONTROL, Kind.USER_DEFINED, Kind.UNKNOWN)
 _SPECIAL = ("bos", "eos", "unk", "sep", "pad", "mask")
 
 
 @dataclass(slots=True)
 class Vocabulary:
-    """`model` is llama.cpp's name of the algorithm; scores are for SentencePiece, merges for byte-level BPE."""
+    """`model` is llama.cpp's name of the algorithm; scores are for SentencePiece, merges for byte-level BPE.
+
+    `stripping` are the tokens that swallow the white space behind them.
+    """
 
     model: str
     pre: str
@@ -40,15 +48,20 @@ class Vocabulary:
     kinds: list[Kind]
     scores: list[float] = field(default_factory=list)
     merges: list[str] = field(default_factory=list)
+    stripping: set[int] = field(default_factory=set)
+
+    def fitting_name(self, name: str) -> str:
+        """`name` as a model with this vocabulary may be called, by which llama.cpp decides who swallows white space."""
+        special = [
+            text
+            for text, kind in zip(self.tokens, self.kinds, strict=True)
+            if kind in _FOUND_FIRST or text in SPECIAL_BY_TEXT
+        ]
+        return fitting_name(name, special, {self.tokens[token] for token in self.stripping}, set(self.tokens))
 
 
-def add_tokenizer(writer: gguf.GGUFWriter, directory: Path, config: Mapping[str, Any], vocab_size: int) -> None:
-    """Write everything about the tokeniser of `directory`, padded to `vocab_size` tokens; `config` is the model's.
-
-    Raises ConversionError when there is none, or one that llama.cpp does not know.
-    """
-    files = _Files(directory, config)
-    vocabulary = _vocabulary(files, vocab_size, writer.arch)
+def add_tokenizer(writer: gguf.GGUFWriter, files: TokenizerFiles, vocabulary: Vocabulary, ends: Sequence[int]) -> None:
+    """Write everything about a tokeniser; `ends` are the ids at which the model ends its replies."""
     writer.add_tokenizer_model(vocabulary.model)
     writer.add_tokenizer_pre(vocabulary.pre)
     writer.add_token_list([token.encode("utf-8") for token in vocabulary.tokens])
@@ -57,7 +70,7 @@ def add_tokenizer(writer: gguf.GGUFWriter, directory: Path, config: Mapping[str,
     writer.add_token_types([int(kind) for kind in vocabulary.kinds])
     if vocabulary.merges:
         writer.add_token_merges(vocabulary.merges)
-    _add_special(writer, files, vocab_size)
+    _add_special(writer, files, vocabulary, ends)
     template = _chat_template(files)
     if template:
         writer.add_chat_template(template)
@@ -66,8 +79,10 @@ def add_tokenizer(writer: gguf.GGUFWriter, directory: Path, config: Mapping[str,
         writer.add_add_space_prefix(prefix)
 
 
-class _Files:
-    """The files of a tokeniser; one that is absent is empty. `settings` is tokenizer_config.json."""
+class TokenizerFiles:
+    """The files of a tokeniser, with the model's `config`; one that is absent is empty. `settings` is
+    tokenizer_config.json.
+    """
 
     def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
         self.directory = directory
@@ -82,17 +97,31 @@ class _Files:
         path = self.directory / name
         return read_json(path) if path.is_file() else {}
 
-    def added_tokens(self) -> Iterator[tuple[int, str, bool]]:
-        """Id, text and whether it is special of every added token; of two with one id the later counts."""
+    def added_tokens(self) -> Iterator[Added]:
+        """Of two with one id the later counts."""
         for text, token in self.added.items():
-            yield token, text, False
+            yield Added(token, text)
         decoder = self.settings.get("added_tokens_decoder", {})
         listed = [{"id": token, **entry} for token, entry in decoder.items()]
         for entry in [*listed, *self.json.get("added_tokens", [])]:
-            yield int(entry["id"]), entry["content"], bool(entry.get("special"))
+            yield Added(int(entry["id"]), entry["content"], bool(entry.get("special")), bool(entry.get("rstrip")))
 
 
-def _vocabulary(files: _Files, vocab_size: int, architecture: str) -> Vocabulary:
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A token that is found in a text as a whole; `strips`: with the white space behind it."""
+
+    token: int
+    text: str
+    special: bool = False
+    strips: bool = False
+
+
+def read_vocabulary(files: TokenizerFiles, vocab_size: int, architecture: str) -> Vocabulary:
+    """The vocabulary of `files`, padded to `vocab_size` tokens, for llama.cpp's `architecture`.
+
+    Raises ConversionError when there is none, or one that llama.cpp does not know.
+    """
     model = files.json.get("model", {})
     byte_level = model.get("type") == "BPE" and not model.get("byte_fallback")
     # Llama 3 publishes a tokenizer.model that is no SentencePiece model, beside a byte-level tokenizer.json.
@@ -116,7 +145,7 @@ def _vocabulary(files: _Files, vocab_size: int, architecture: str) -> Vocabulary
     return vocabulary
 
 
-def _sentencepiece(files: _Files, pieces: list[tuple[str, float, Kind]], vocab_size: int) -> Vocabulary:
+def _sentencepiece(files: TokenizerFiles, pieces: list[tuple[str, float, Kind]], vocab_size: int) -> Vocabulary:
     pieces = pieces[:vocab_size]
     padding = range(len(pieces), vocab_size)
     # llama.cpp's converter counts pieces that somebody defined as normal ones.
@@ -130,14 +159,16 @@ def _sentencepiece(files: _Files, pieces: list[tuple[str, float, Kind]], vocab_s
     )
 
 
-def _add_tokens(vocabulary: Vocabulary, files: _Files, *, looks: bool) -> None:
-    for token, text, special in files.added_tokens():
+def _add_tokens(vocabulary: Vocabulary, files: TokenizerFiles, *, looks: bool) -> None:
+    for added in files.added_tokens():
+        token, text = added.token, added.text
         if token >= len(vocabulary.tokens):
             continue
-        control = special or (looks and _LOOKS_SPECIAL.fullmatch(text) is not None)
+        control = added.special or (looks and _LOOKS_SPECIAL.fullmatch(text) is not None)
         vocabulary.kinds[token] = Kind.CONTROL if control else Kind.USER_DEFINED
         vocabulary.tokens[token] = text.replace("\u2581", " ") if looks and not control else text
         vocabulary.scores[token] = _ADDED_SCORE
+        (vocabulary.stripping.add if added.strips else vocabulary.stripping.discard)(token)
 
 
 def _pieces_of_json(model: Mapping[str, Any]) -> list[tuple[str, float, Kind]]:
@@ -151,7 +182,7 @@ def _pieces_of_json(model: Mapping[str, Any]) -> list[tuple[str, float, Kind]]:
     return pieces
 
 
-def _byte_level(files: _Files, vocab_size: int) -> Vocabulary:
+def _byte_level(files: TokenizerFiles, vocab_size: int) -> Vocabulary:
     from tokenizers import Tokenizer
 
     try:
@@ -169,6 +200,7 @@ def _byte_level(files: _Files, vocab_size: int) -> Vocabulary:
         )
     tokens = [f"[PAD{token}]" for token in range(vocab_size)]
     kinds = [Kind.UNUSED] * vocab_size
+    stripping: set[int] = set()
     for text, token in vocab.items():
         tokens[token], kinds[token] = text, Kind.NORMAL
     for token, added in tokenizer.get_added_tokens_decoder().items():
@@ -176,7 +208,28 @@ def _byte_level(files: _Files, vocab_size: int) -> Vocabulary:
         control = added.special or _LOOKS_SPECIAL.fullmatch(text) is not None
         kinds[token] = Kind.CONTROL if control else Kind.USER_DEFINED
         tokens[token] = text if control else text.replace("\u2581", " ")
-    return Vocabulary("gpt2", pretokenizer(files.json_path, tokenizer, files.json), tokens, kinds, merges=merges)
+        if added.rstrip:
+            stripping.add(token)
+    _hide_unreachable(tokenizer, tokens, kinds)
+    pre = pretokenizer(files.json_path, tokenizer, files.json)
+    return Vocabulary("gpt2", pre, tokens, kinds, merges=merges, stripping=stripping)
+
+
+def _hide_unreachable(tokenizer: Tokenizer, tokens: list[str], kinds: Sequence[Kind]) -> None:
+    """Write ordinary tokens that no text yields, and that llama.cpp would take for special ones by their text, with a
+    space behind: Qwen has an ordinary `</s>` and cuts that text into three, llama.cpp would end a reply at it.
+    """
+    known = set(tokens)
+    for token, text in enumerate(tokens):
+        if kinds[token] is not Kind.NORMAL or text not in SPECIAL_BY_TEXT:
+            continue
+        contexts = (text, f" {text} ", f"a{text}a", f"{text}{text}\n")
+        if any(token in tokenizer.encode(context, add_special_tokens=False).ids for context in contexts):
+            continue
+        hidden = text + _SPACE
+        while hidden in known:
+            hidden += _SPACE
+        tokens[token] = hidden
 
 
 def _round_trip(tokenizer: Tokenizer, text: str) -> str:
@@ -185,36 +238,55 @@ def _round_trip(tokenizer: Tokenizer, text: str) -> str:
     return str(tokenizer.decode(ids, skip_special_tokens=False))
 
 
-def _merges(files: _Files) -> list[str]:
+def _merges(files: TokenizerFiles) -> list[str]:
     """Pairs with one space between; a space within a part is written as byte-level BPE writes it."""
     merges = files.json["model"]["merges"]
     return [
-        merge if isinstance(merge, str) else " ".join(part.replace(" ", chr(ord(" ") + 256)) for part in merge)
-        for merge in merges
+        merge if isinstance(merge, str) else " ".join(part.replace(" ", _SPACE) for part in merge) for merge in merges
     ]
 
 
-def _add_special(writer: gguf.GGUFWriter, files: _Files, vocab_size: int) -> None:
+def _add_special(writer: gguf.GGUFWriter, files: TokenizerFiles, vocabulary: Vocabulary, ends: Sequence[int]) -> None:
     names = {kind: _text(files.settings.get(f"{kind}_token")) for kind in _SPECIAL}
     flags = _flags(files, names)
     ids = {entry["content"]: entry["id"] for entry in reversed(files.json.get("added_tokens", []))}
+    written: dict[str, int] = {}
     for kind in (*_SPECIAL, "eot"):
         token = ids.get(names.get(kind) or "")
         if token is None:
             token = files.config.get(f"{kind}_token_id")
-        if isinstance(token, int) and 0 <= token < vocab_size:
-            getattr(writer, f"add_{kind}_token_id")(token)
+        if isinstance(token, int) and 0 <= token < len(vocabulary.tokens):
+            written[kind] = token
+    if "eos" not in written and ends[:1] and ends[0] < len(vocabulary.tokens):
+        # Without one llama.cpp takes an ordinary token for it: 11 in byte-level vocabularies.
+        written["eos"] = ends[0]
+    written |= _more_ends(vocabulary, ends, written)
+    for kind, token in written.items():
+        getattr(writer, f"add_{kind}_token_id")(token)
     for kind in ("bos", "eos"):
         stated = files.settings.get(f"add_{kind}_token")
         flag = flags.get(kind, stated)
-        if kind == "bos" and writer.arch == "llama" and vocab_size == 49152:
+        if kind == "bos" and writer.arch == "llama" and len(vocabulary.tokens) == 49152:
             # Granite and SmolLM: their tokenisers add none, whatever their files say.
             flag = False
         if isinstance(flag, bool):
             getattr(writer, f"add_add_{kind}_token")(flag)
 
 
-def _flags(files: _Files, names: dict[str, str | None]) -> dict[str, bool]:
+def _more_ends(vocabulary: Vocabulary, ends: Sequence[int], written: Mapping[str, int]) -> dict[str, int]:
+    """What is left of `ends` under the keys that are free: llama.cpp knows an end by a key or by its text, and nobody
+    needs the end of a message ("eom") or of a turn ("eot") to be more than that."""
+    named = {token for kind, token in written.items() if kind in ("eos", "eot")}
+    left = [
+        token
+        for token in ends
+        if token < len(vocabulary.tokens) and token not in named and vocabulary.tokens[token] not in ENDS
+    ]
+    free = [kind for kind in ("eom", "eot") if kind not in written]
+    return dict(zip(free, left, strict=False))
+
+
+def _flags(files: TokenizerFiles, names: dict[str, str | None]) -> dict[str, bool]:
     """Whether the tokeniser puts its first and last token around a text. Completes `names` by what it puts there."""
     flags: dict[str, bool] = {}
     outer = files.json.get("post_processor") or {}
@@ -242,7 +314,7 @@ def _text(token: Any) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def _chat_template(files: _Files) -> str | list[dict[str, str]] | None:
+def _chat_template(files: TokenizerFiles) -> str | list[dict[str, str]] | None:
     """One template, or several with names; llama.cpp's keys for both are the writer's business."""
     template = files.settings.get("chat_template")
     alone = files.directory / "chat_template.jinja"

@@ -98,6 +98,14 @@ def open_weights(base: Path, adapters: Sequence[AdapterSource] = ()) -> Checkpoi
     return Merged(checkpoint, adapters) if adapters else checkpoint
 
 
+def end_tokens(weights: Checkpoint | Merged) -> list[int]:
+    """The ids at which a model ends its replies, as its generation settings name them, else its config."""
+    settings = weights.json("generation_config.json") or {}
+    named = settings.get("eos_token_id", weights.config.get("eos_token_id"))
+    found = named if isinstance(named, list) else [named]
+    return list(dict.fromkeys(int(token) for token in found if token is not None))
+
+
 def merge(base: Path, adapters: Sequence[AdapterSource], out: Path, *, progress: Progress | None = None) -> Export:
     """Write base + adapters as a Hugging Face directory: shards as the base has them, in its types, with its
     tokenizer and settings.

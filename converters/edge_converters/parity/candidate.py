@@ -26,6 +26,8 @@ class Candidate(Protocol):
     """An exported model in the engine that will run it. Tokens are ids; nothing is added to them."""
 
     vocabulary: int
+    special_by_text: frozenset[str]
+    """Tokens that the engine takes for special ones by their text, whatever the export says of them."""
 
     def tokens(self, text: str) -> list[int]:
         """Ids of `text`, special tokens parsed as what they are, none added in front or behind."""
@@ -38,6 +40,9 @@ class Candidate(Protocol):
 
     def end_token(self) -> int:
         """The id that the export itself names as its end of sequence; -1 where it names none."""
+
+    def could_name_an_end(self) -> bool:
+        """Whether the export's format has room for one more end token than this export names."""
 
     def replies(self, prompts: Sequence[Sequence[int]], most: int, advance: Callable[[int], None]) -> list[Generated]:
         """At most `most` greedy tokens after every prompt; `advance(done)` counts the prompts."""

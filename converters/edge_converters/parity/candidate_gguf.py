@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
+from edge.engines.gguf_header import read_gguf_header
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import AdapterError, ModelError
 from edge.machine import physical_cores
 from edge.types import Message, Role
+from edge_converters.gguf_token_rules import SPECIAL_BY_TEXT
 from edge_converters.parity.candidate import Generated, Turn
 
 if TYPE_CHECKING:
@@ -63,6 +65,8 @@ class GgufCandidate:
                 self.close()
                 raise AdapterError(f"llama.cpp cannot use {adapter} with {path.name}: {reason}")
 
+    special_by_text = SPECIAL_BY_TEXT
+
     def tokens(self, text: str) -> list[int]:
         raw = text.encode("utf-8")
         buffer = (self._lib.llama_token * (len(raw) + 8))()
@@ -86,6 +90,10 @@ class GgufCandidate:
 
     def end_token(self) -> int:
         return int(self._lib.llama_vocab_eos(self._vocab))
+
+    def could_name_an_end(self) -> bool:
+        settings = read_gguf_header(self._path).settings
+        return any(f"tokenizer.ggml.{kind}_token_id" not in settings for kind in ("eot", "eom"))
 
     def replies(self, prompts: Sequence[Sequence[int]], most: int, advance: Callable[[int], None]) -> list[Generated]:
         found: list[Generated] = []

@@ -52,6 +52,8 @@ class OnnxCandidate:
             except RuntimeError as error:
                 raise AdapterError(f"onnxruntime-genai cannot use {adapter} with {folder.name}: {error}") from error
 
+    special_by_text: frozenset[str] = frozenset()
+
     def tokens(self, text: str) -> list[int]:
         return [int(token) for token in self._tokenizer.encode(text)] if text else []
 
@@ -67,6 +69,9 @@ class OnnxCandidate:
 
     def end_token(self) -> int:
         return self._ends[0]
+
+    def could_name_an_end(self) -> bool:
+        return True
 
     def replies(self, prompts: Sequence[Sequence[int]], most: int, advance: Callable[[int], None]) -> list[Generated]:
         found: list[Generated] = []

@@ -173,39 +173,60 @@ def stops(
 ) -> Check:
     """Where the reference ends its reply, the engine really stops, and the export knows the base's end tokens."""
     unknown = [token for token in ends if not candidate.ends(token)]
-    named = candidate.end_token()
+    named, tie = candidate.end_token(), limits.tie if limits else 0
     expected = stopped = ran_on = 0
+    missed: set[int] = set()
     for i, reply in enumerate(generated):
         own = figures.where(figures.probe == i)
-        for at, (token, sure) in enumerate(
-            zip(own.best_expected, own.gap > (limits.tie if limits else 0), strict=True)
-        ):
+        for at, (token, sure) in enumerate(zip(own.best_expected, own.gap > tie, strict=True)):
             if token in ends and sure:
                 expected += 1
                 stopped += reply.stopped and at == len(reply.tokens) - 1
+                missed.update({int(token)} & set(unknown))
         ran_on += sum(token in ends for token in reply.tokens[:-1])
         ran_on += not reply.stopped and reply.tokens[-1] in ends
     complete = figures.where(_array([probes[i].group == "end" for i in figures.probe]).astype(bool))
     for best, right, gap in zip(complete.best, complete.best_expected, complete.gap, strict=True):
-        if right in ends and gap > (limits.tie if limits else 0):
+        if right in ends and gap > tie:
             expected += 1
             stopped += candidate.ends(int(best))
+            missed.update({int(right)} & set(unknown))
     reasons = []
-    if unknown:
-        reasons.append(f"the engine does not stop at token {unknown[0]}, where the base does")
+    if unknown and (missed or candidate.could_name_an_end()):
+        reasons.append(f"the engine does not stop at token {min(missed or unknown)}, where the base does")
     if named not in ends:
-        reasons.append(f"the export names {named} as its end token and the base {', '.join(map(str, ends))}")
+        reasons.append(f"the export names {named} as its end token and the base {_listed(ends)}")
     if ran_on:
         reasons.append(f"{ran_on} replies went on after an end token")
     if limits and stopped < expected:
         reasons.append("a reply goes on where the reference ends it")
-    named_ends = ", ".join(map(str, ends))
-    fine = (
-        f"replies that stop where the reference stops; the base ends at {named_ends}"
-        if expected
-        else f"the engine stops at the base's end tokens ({named_ends}); no reply of the reference came to its end here"
+    return Check(
+        "stop token",
+        not reasons,
+        stopped,
+        expected,
+        "; ".join(reasons) or _stops_fine(expected, ends, unknown, generated),
     )
-    return Check("stop token", not reasons, stopped, expected, "; ".join(reasons) or fine)
+
+
+def _stops_fine(expected: int, ends: Sequence[int], unknown: Sequence[int], generated: Sequence[Generated]) -> str:
+    known = [token for token in ends if token not in unknown]
+    fine = (
+        f"replies that stop where the reference stops; the base ends at {_listed(ends)}"
+        if expected
+        else f"the engine stops at the base's end tokens ({_listed(known)}); no reply of the reference came to its "
+        "end here"
+    )
+    if unknown:
+        fine += f"; the file format has no place for {_listed(unknown)} too, with which no reply ended here"
+    early = sorted({reply.tokens[-1] for reply in generated if reply.stopped and reply.tokens[-1] not in ends})
+    if early:
+        fine += f"; the engine also ends a reply at {_listed(early)}, by the token's text, where the base goes on"
+    return fine
+
+
+def _listed(tokens: Sequence[int]) -> str:
+    return ", ".join(map(str, tokens))
 
 
 def adapter_effect(figures: Figures, base: Figures | None) -> list[Check]:

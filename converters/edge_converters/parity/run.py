@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge.errors import StorageError
 from edge.own_process import in_own_process
 from edge_converters.checkpoint import Checkpoint
-from edge_converters.merge import Merged, open_weights
+from edge_converters.merge import Merged, end_tokens, open_weights
 from edge_converters.parity import judge, probes
 from edge_converters.parity.candidate import Candidate, Generated
 from edge_converters.parity.engines import Engines
@@ -136,9 +135,9 @@ class _Proof:
 
     def _check_text(self, candidate: Candidate, conversations: Sequence[Conversation]) -> None:
         rendered = [self._original.renderings(conversation.messages)[0] for conversation in conversations]
-        self.checks.append(check_tokens(self._original, candidate, rendered))
-        self.checks.append(check_template(self._original, candidate))
-        self.notes.extend(rare_note(self._original, candidate))
+        check, notes = check_tokens(self._original, candidate, rendered)
+        self.checks.extend([check, check_template(self._original, candidate)])
+        self.notes.extend([*notes, *rare_note(self._original, candidate)])
 
     def _references(self, asked: list[Probe]) -> _Measured:
         self._progress("reference", 0, 2)
@@ -172,7 +171,7 @@ class _Proof:
         limits, base_figures, untouched = self._limits, None, None
         if limits is None:
             base_figures, untouched = self._calibrate(asked, measured)
-        self.checks.append(judge.stops(asked, generated, figures, candidate, self._ends(), limits))
+        self.checks.append(judge.stops(asked, generated, figures, candidate, end_tokens(self._weights), limits))
         if limits:
             self.checks.extend(judge.divergence(figures, limits))
             self.checks.append(judge.greedy(asked, generated, figures, limits))
@@ -198,13 +197,6 @@ class _Proof:
             pairs.append((measured.expected, measured.plain))
         alone, *adapted = compare(asked, pairs, untouched, advance)
         return alone, adapted[0] if adapted else None
-
-    def _ends(self) -> list[int]:
-        """The base's end tokens: of its generation settings, else of its config, and of its tokenizer."""
-        settings = self._weights.json("generation_config.json") or {}
-        named: Any = settings.get("eos_token_id", self._weights.config.get("eos_token_id"))
-        found = list(named) if isinstance(named, list) else [named]
-        return sorted({int(token) for token in found if token is not None})
 
     def _judge_long(self, candidate: Candidate, measured: _Measured, short: float) -> None:
         asked = probes.long(self._original, self._reach, self._lengths)

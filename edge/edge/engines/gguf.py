@@ -13,8 +13,10 @@ from typing import Any
 from edge.engines.gguf_check import check_gguf
 from edge.errors import MissingExtra, ModelError
 
-_log: deque[str] = deque(maxlen=60)
-_LOG_WARN = 3
+_log: deque[tuple[int, str]] = deque(maxlen=60)
+_WARNING, _ERROR, _CONTINUED = 3, 4, 5
+_FUNCTION = re.compile(r"^[\w:~]+: ")
+_NO_CAUSE = "failed to load model"
 
 _bindings: ModuleType | None = None
 _log_callback: Any = None
@@ -31,13 +33,24 @@ def bindings() -> ModuleType:
             import llama_cpp
         except ImportError as error:
             raise MissingExtra("llama-cpp-python", "gguf") from error
-        _log_callback = llama_cpp.llama_log_callback(
-            lambda level, text, _data: _log.append(text.decode("utf-8", "replace")) if level >= _LOG_WARN else None
-        )
+        _log_callback = llama_cpp.llama_log_callback(_record())
         llama_cpp.llama_log_set(_log_callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         _bindings = llama_cpp
     return _bindings
+
+
+def _record() -> Callable[[int, bytes, Any], None]:
+    """A log that keeps warnings and errors; what continues a message has the level of what it continues."""
+    current = 0
+
+    def record(level: int, text: bytes, _data: Any) -> None:
+        nonlocal current
+        current = current if level == _CONTINUED else level
+        if current >= _WARNING:
+            _log.append((current, text.decode("utf-8", "replace")))
+
+    return record
 
 
 def load_model(
@@ -70,7 +83,7 @@ def load_model(
             lib.llama_model_free(model)
         raise raised[0]
     if not model:
-        raise ModelError(_explain_load_failure(path, "".join(_log)))
+        raise ModelError(_explain_load_failure(path, last_error()))
     return model
 
 
@@ -89,16 +102,17 @@ def _until_it_raises(
     return report
 
 
-def _explain_load_failure(path: Path, log: str) -> str:
-    unknown = re.search(r"unknown model architecture: '([^']*)'", log)
-    if unknown:
-        return (
-            f"{path} is of the architecture {unknown[1]!r}, which this llama.cpp does not know; "
-            "update llama-cpp-python or take another model"
-        )
-    if re.search(r"not within (the )?file bounds|corrupted or incomplete|failed to read|unexpected(ly)? end", log):
-        return f"{path} is truncated or damaged ({path.stat().st_size:,} bytes); download or convert it again"
-    return f"{path} cannot be loaded: {last_error()}; check the file with its SHA-256 or fetch it again"
+def _explain_load_failure(path: Path, reason: str) -> str:
+    if re.search(r"unknown (model architecture|pre-tokenizer type|tokenizer)\b", reason):
+        advice = "this llama.cpp does not know it: update llama-cpp-python or take another model"
+    elif "unordered_map::at" in reason:
+        advice = "by its name llama.cpp expects Phi-3's tokens, which it lacks: convert it again under another name"
+    elif re.search(r"not within (the )?file bounds|corrupted or incomplete|failed to read|unexpected(ly)? end", reason):
+        size = path.stat().st_size
+        advice = f"the file is truncated or damaged ({size:,} bytes): download or convert it again"
+    else:
+        advice = "check the file with its SHA-256 or fetch it again"
+    return f"{path} cannot be loaded; llama.cpp says: {reason}; {advice}"
 
 
 def forget_errors() -> None:
@@ -107,6 +121,14 @@ def forget_errors() -> None:
 
 
 def last_error() -> str:
-    """The last warning or error of llama.cpp."""
-    lines = [line.strip() for line in "".join(_log).splitlines() if line.strip()]
-    return lines[-1] if lines else "llama.cpp gave no reason"
+    """llama.cpp's own last words: its errors, of which the first is the cause, or its last warning if it had none."""
+    errors = [line for line in _lines(_ERROR) if line != _NO_CAUSE]
+    said = errors[-3:] or _lines(_ERROR)[-1:] or _lines(_WARNING)[-1:]
+    return "; ".join(said) or "llama.cpp gave no reason"
+
+
+def _lines(level: int) -> list[str]:
+    """What was said at a level, each line once and without the function's name."""
+    text = "".join(text for known, text in _log if known == level)
+    lines = (_FUNCTION.sub("", line).strip(" ;") for line in text.splitlines())
+    return list(dict.fromkeys(line for line in lines if line.strip("=")))
