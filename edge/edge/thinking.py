@@ -101,8 +101,8 @@ def values(source: str, think: bool | None) -> dict[str, Any]:
     told["thinking_mode"] = "enabled" if think else "disabled"
     known = [word for word in _EFFORTS if f'"{word}"' in source or f"'{word}'" in source]
     if not think:
-        told |= {"thinking_budget": 0, "reasoning_effort": known[0] if known else "low"}
-    elif "no_think" in known:  # it is the default there
+        told |= {"thinking_budget": 0, "reasoning_effort": next(iter(known), "low")}
+    elif known[:1] in (["none"], ["no_think"]) and "high" in source:  # none may be the default there
         told["reasoning_effort"] = "high"
     return told
 
@@ -192,6 +192,7 @@ class Separator:
         return self._marks is not None
 
     def feed(self, text: str) -> tuple[str, str]:
+        """What is certain by now, with one more piece of the reply."""
         self._held += text
         answer = thinking = ""
         while True:

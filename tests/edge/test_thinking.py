@@ -80,6 +80,14 @@ def test_thinking_can_be_asked_for(name: str) -> None:
         assert thinking == transformers_render(name, messages, **on)
 
 
+def test_a_template_that_refuses_what_it_is_told_is_left_to_its_default() -> None:
+    source = (
+        "{% if reasoning_effort is defined and reasoning_effort not in ['high', 'max'] %}"
+        "{{ raise_exception('high or max') }}{% endif %}{{ messages[0].content }}"
+    )
+    assert ChatTemplate(source, "", "").render([Message("user", "Why?")]) == "Why?"
+
+
 def test_none_leaves_a_template_to_its_default() -> None:
     pytest.importorskip("transformers")
     assert template("qwen3").render(TURNS, think=None) == transformers_render("qwen3", TURNS)

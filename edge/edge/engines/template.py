@@ -117,6 +117,8 @@ class ChatTemplate:
         except Stopped as error:
             raise ModelError(_stopped(error)) from error
         except Exception as error:  # a template is code: its mistakes raise whatever Python has for them
+            if think is not None:  # it may be what it was told of thinking that it refuses
+                return self._fill(messages, reply, think=None)
             raise _Refusal(f"the model's chat template refuses these messages: {_reason(error)}") from error
 
     def _defuse(self, content: str) -> str:

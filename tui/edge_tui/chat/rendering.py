@@ -98,8 +98,10 @@ def notes(answer: Answer, *, mark_own: bool = True) -> tuple[str, ...]:
     if answer.finish == "length" and answer.thinking and not answer.text:
         out.append(
             f"Still thinking after {answer.usage.completion_tokens} tokens, and cut off before an answer came; "
-            "let it think for longer (thinking_budget) or not at all, or take a larger context"
+            "`edge config set thinking_budget 4096` or a larger --context lets it think for longer"
         )
+    elif answer.thinking and not answer.text:
+        out.append("The model thought and gave no answer; ask once more")
     elif answer.finish == "length":
         out.append(f"Cut off after {answer.usage.completion_tokens} tokens; ask it to go on, or /sampling max_tokens=…")
     if answer.finish == "cancelled":
