@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -35,7 +36,7 @@ class Checksums:
         if digest is None:
             stamp, digest = _stamp(path), sha256_of(path)
             entries = self._entries() | {str(path.resolve()): [*stamp, digest]}
-            beside = self._book.with_name(f"{self._book.name}.{os.getpid()}.part")
+            beside = self._book.with_name(f"{self._book.name}.{os.getpid()}-{threading.get_ident()}.part")
             with suppress(OSError):  # then it is read again the next time
                 self._book.parent.mkdir(parents=True, exist_ok=True)
                 beside.write_text(json.dumps(entries), encoding="utf-8")

@@ -5,8 +5,10 @@ A line is found again by a hash of everything that its answer depends on; what h
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -36,7 +38,8 @@ class Kept:
             return
         ensure_dir(file.parent)
         try:
-            self._file = file.open("a+b")
+            # Without a buffer a line is one write at the end of the file: two comparisons may keep theirs in one file.
+            self._file = file.open("a+b", buffering=0)
             self._file.seek(0)
             lines = self._file.read().split(b"\n")
         except OSError as error:
@@ -74,10 +77,11 @@ class Kept:
         self._known[key] = asdict(found)
         if self._file is None:
             return
-        line = json.dumps({"key": key, "kept": self._known[key]}, ensure_ascii=False)
+        line = json.dumps({"key": key, "kept": self._known[key]}, ensure_ascii=False) + "\n"
+        data = line.encode("utf-8", "surrogatepass")
         try:
-            self._file.write(line.encode("utf-8", "surrogatepass") + b"\n")
-            self._file.flush()
+            if self._file.write(data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
             raise StorageError(
                 f"{self._path} cannot be written: {error.strerror}; free some space and run it again, it goes on"

@@ -173,14 +173,14 @@ class Nearest:
         count = self._store.count()
         if count < SMALLEST:
             self._parts = []
-            return state if state.file is None else replace(state, file=None, tail=_nothing(state.dim), live=0)
+            return _without_file(state)
         record = self._cache.record(state.encoder, state.dim)
         if state.file is not None and state.file.record == record:
             return state
         file = self._cache.open(record, state.file) or self._cache.make(state.encoder, state.dim)
         if file is None:
             self._parts = []
-            return state if state.file is None else replace(state, file=None, tail=_nothing(state.dim), live=0)
+            return _without_file(state)
         if count - file.record.live > _BULK:
             file = self._cache.extend(file)
         return replace(state, file=file, tail=_nothing(state.dim), alive=None, live=file.record.count)
@@ -309,6 +309,11 @@ def _found_among(
     if state.file is not None:
         found += state.file.scan(query, k, slice(0, state.file.record.count), meant)
     return sorted(found, key=lambda one: -one[1])[:k]
+
+
+def _without_file(state: _State) -> _State:
+    """What was known of the rows of the file, and of what is gone of them, is forgotten with it."""
+    return state if state.file is None else replace(state, file=None, tail=_nothing(state.dim), alive=None, live=0)
 
 
 def _nothing(dim: int) -> ExactScan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -56,6 +57,22 @@ def again(tmp_path: Path, identity: bytes = b"weights", budget: int = BUDGET) ->
 
 def files(folder: Path) -> list[Path]:
     return sorted(folder.rglob("*.kv"))
+
+
+def test_what_another_process_is_writing_is_not_thrown_away_for_room(tmp_path: Path) -> None:
+    budget = 5_000
+    one, two = again(tmp_path, budget=budget), again(tmp_path, b"other", budget)
+    assert one.put([1, 2], b"x" * 3_000)
+    writing = files(tmp_path)[0].with_name(".half.part")
+    writing.write_bytes(b"y" * 3_000)
+    abandoned = writing.with_name(".older.part")
+    abandoned.write_bytes(b"y" * 3_000)
+    os.utime(abandoned, (0, 0))
+    (tmp_path / "no folder").write_text("")
+    assert two.put([3, 4], b"z" * 3_000)
+    assert writing.exists()
+    assert not abandoned.exists()
+    assert len(files(tmp_path)) == 1
 
 
 def test_the_longest_beginning_is_found_by_anyone(tmp_path: Path, states: States) -> None:

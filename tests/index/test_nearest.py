@@ -244,6 +244,18 @@ def test_part_that_lost_many_is_built_again_alone(library: Library) -> None:
     library.agrees(searched)
 
 
+def test_index_that_becomes_small_again_after_its_latest_passages_left(library: Library) -> None:
+    ids = library.add(120, seed=1)
+    searched = library.nearest()
+    library.agrees(searched)
+    library.remove(ids[:5])
+    library.agrees(searched)
+    library.remove(ids[-40:])
+    library.agrees(searched)
+    library.add(60, seed=2)
+    library.agrees(searched)
+
+
 def test_passages_with_smaller_ids_than_were_seen(library: Library) -> None:
     """A switch-over may bring passages that were written, unseen, before others that were seen."""
     ids = library.add(150, 1)

@@ -13,6 +13,7 @@ import re
 import struct
 import tempfile
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -24,6 +25,12 @@ _HEAD = struct.Struct("<8s32sQQ")
 
 _NAME = re.compile(r"(\d+)-[0-9a-f]{32}\.kv")
 """How many tokens, and a hash of them."""
+
+_PART = ".part"
+"""What a file ends with until it is whole."""
+
+_ABANDONED = 3600.0
+"""Seconds after which whoever writes a file is taken for dead."""
 
 MEMORY = 256 << 20
 """Bytes of states that stay in memory, beside the one in use."""
@@ -86,7 +93,7 @@ class States:
         partial = None
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            descriptor, partial = tempfile.mkstemp(prefix=".", suffix=".part", dir=self._folder)
+            descriptor, partial = tempfile.mkstemp(prefix=".", suffix=_PART, dir=self._folder)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(_HEAD.pack(_MAGIC, self._digest(tokens, state), len(tokens), len(state)))
                 file.write(_packed(tokens))
@@ -168,13 +175,7 @@ class States:
 
     def _make_room(self, size: int) -> bool:
         """Throw away what was not used for the longest time, until `size` bytes fit into the budget."""
-        files = []
-        try:
-            for folder in os.scandir(self._root):
-                if folder.is_dir():
-                    files += [(entry.stat(), entry.path) for entry in os.scandir(folder.path)]
-        except OSError:  # what was seen so far counts
-            pass
+        files = list(self._files())
         used = sum(stat.st_size for stat, _ in files)
         for stat, path in sorted(files, key=lambda file: file[0].st_mtime_ns):
             if used + size <= self._budget:
@@ -183,6 +184,23 @@ class States:
                 os.unlink(path)
                 used -= stat.st_size
         return used + size <= self._budget
+
+    def _files(self) -> Iterator[tuple[os.stat_result, str]]:
+        """Of all identities; not those that another process is writing just now, or has just thrown away."""
+        for folder in _entries(self._root):
+            for entry in _entries(folder.path):
+                with suppress(OSError):
+                    state = entry.stat()
+                    if not entry.name.endswith(_PART) or time.time() - state.st_mtime > _ABANDONED:
+                        yield state, entry.path
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:  # it is a file, or gone
+        return []
 
 
 def _packed(tokens: Sequence[int]) -> bytes:

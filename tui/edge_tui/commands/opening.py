@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -144,15 +143,16 @@ def open_index(
 @contextmanager
 def filling(path: Path, settings: Settings) -> Iterator[Index]:
     """An index to add documents to; one that was made for this and stayed empty is removed again."""
+    from edge_index.discard import discard_empty
+
     fresh = not path.exists()
     index = open_index(path, settings, create=True, later=True)
     try:
         yield index
     finally:
-        empty = fresh and not index.documents()
         index.close()
-        if empty:
-            shutil.rmtree(path, ignore_errors=True)
+        if fresh:
+            discard_empty(path)
 
 
 def open_encoder(settings: Settings) -> Encoder:
