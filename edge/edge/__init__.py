@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from edge import models
     from edge.chat import Chat
     from edge.errors import (
         AdapterError,
@@ -98,6 +99,7 @@ __all__ = [
     "Usage",
     "UsageError",
     "load",
+    "models",
 ]
 
 _MODULES = {"Chat": "edge.chat", "Model": "edge.model", "load": "edge.model"}
@@ -109,7 +111,9 @@ def __getattr__(name: str) -> object:
     from importlib import import_module, metadata
 
     value: object
-    if name == "__version__":
+    if name == "models":
+        value = import_module("edge.models")
+    elif name == "__version__":
         value = metadata.version("edge-expert")
     elif name in _MODULES:
         value = getattr(import_module(_MODULES[name]), name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -44,6 +45,12 @@ def in_own_process(function: Callable[P, R]) -> Callable[P, R]:
     return call
 
 
+def call_by_name(name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """Call the function "package.module:name" as one that is decorated with `in_own_process`: in a host's process its
+    module is never imported. Result and arguments must not be of its module's own classes."""
+    return pkgutil.resolve_name(name)(*args, **kwargs) if is_ours() else _run(name, args, kwargs)
+
+
 class _Callback:
     """Stands in a child for a function of the caller's."""
 
@@ -51,7 +58,7 @@ class _Callback:
         self.number = number
 
 
-def _run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _run(function: Callable[..., Any] | str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     callbacks: list[Callable[..., Any]] = []
 
     def sent(value: Any) -> Any:
@@ -82,7 +89,8 @@ def _run(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
                 log.seek(0)
                 last = log.read().decode(errors="replace").strip().splitlines()[-1:]
                 how = f"was killed by signal {-status}, for want of memory perhaps" if status < 0 else "ended"
-                raise EdgeError(f"the process that ran {function.__name__} {how}; {''.join(last)}") from error
+                name = function if isinstance(function, str) else function.__name__
+                raise EdgeError(f"the process that ran {name} {how}; {''.join(last)}") from error
             finally:
                 process.kill()
 
@@ -108,6 +116,8 @@ def _serve() -> NoReturn:
     os.dup2(2, 1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     function, args, kwargs = pickle.load(requests)
+    if isinstance(function, str):
+        function = pkgutil.resolve_name(function)
     returned: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(requests, returned), daemon=True).start()
     talking = threading.Lock()

@@ -16,7 +16,7 @@ PUBLIC = {
         DocumentError DownloadError Dropped EdgeError EncoderError Evidence EvidenceRetriever FileReplaced
         FormatError JudgingRetriever KnowledgeError Ledger Message MissingExtra Model ModelBusy ModelError
         ModelNotFound ModelTooLarge ParityError Passage Prefill Reply Retriever Sampling StorageError
-        TuningError TuningStopped Usage UsageError load
+        TuningError TuningStopped Usage UsageError load models
     """,
     "edge_index": "AddProgress AddReport Document Encoder Failure Index Outdated Reranker TextEncoder",
     "edge_converters": """

@@ -21,7 +21,8 @@ import huggingface_hub
 import pytest
 from click.testing import CliRunner, Result
 
-from edge import library
+from edge import library, offline
+from edge import models as public
 from edge.errors import DownloadError, MissingExtra, StorageError, UsageError
 from edge_tui import hub, hub_client
 from edge_tui.commands.main import cli
@@ -100,6 +101,40 @@ def test_the_server_speaks_as_the_hub_does(server: LocalHub, tmp_path: Path, mon
         )
         assert Path(got).read_bytes() == server.repos["owner/tiny-GGUF"].files[file]
     huggingface_hub.close_session()
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_program_pulls_a_model_by_name(
+    server: LocalHub, models: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], ours: bool
+) -> None:
+    """Also in a host's process, which stays what it was: there a child does it."""
+    monkeypatch.setattr(offline, "_ours", ours)
+    for name in offline.ENVIRONMENT if not ours else ():
+        monkeypatch.delenv(name)
+    before, told = dict(os.environ), []
+    path = public.pull("owner/tiny-GGUF", quantisation="q8_0", progress=lambda *now: told.append(now))
+    assert path.read_bytes() == BIG + b"8"
+    assert [entry.path for entry in public.list()] == [str(path)]
+    assert ("downloading", "tiny-q8_0.gguf", len(BIG) + 1, len(BIG) + 1) in told
+    assert dict(os.environ) == before
+    with pytest.raises(UsageError, match="neither OWNER/NAME"):
+        public.pull("no such name")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_progress_that_raises_ends_a_pull_which_goes_on_later(
+    server: LocalHub, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(offline, "_ours", False)
+
+    def stop(stage: str, _name: str, done: int, total: int) -> None:
+        if stage == "downloading" and 0 < done < total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        public.pull("owner/tiny-GGUF", progress=stop)
+    assert public.list() == []
+    assert public.pull("owner/tiny-GGUF").read_bytes() == BIG
 
 
 def test_a_gguf_file_arrives_whole_and_is_listed(server: LocalHub, models: Path) -> None:
