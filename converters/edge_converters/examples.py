@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edge import arguments
 from edge.errors import DataError, UsageError
 from edge_converters.examples_files import Record, read_records
 from edge_converters.examples_formats import FORMATS, Refused, detect, parse
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
 __all__ = ["DataFile", "Example", "Examples", "Finding", "read_examples", "turn_findings", "walk_examples"]
 
 
-def read_examples(
-    paths: Sequence[str | os.PathLike[str]], *, format: str | None = None, template: ChatTemplate | None = None
-) -> Examples:
+AnyPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One file or several."""
+
+
+def read_examples(paths: AnyPaths, *, format: str | None = None, template: ChatTemplate | None = None) -> Examples:
     """Everything in those files, in their order.
 
     The format of each file is that of its first readable record (see examples_formats.py) unless `format` names one.
@@ -35,7 +38,7 @@ def read_examples(
     examples: list[Example] = []
     files: list[DataFile] = []
     findings: list[Finding] = []
-    for path in (os.fspath(path) for path in paths):
+    for path in map(str, arguments.paths("paths", paths)):
         before = len(examples)
         for found in walk_examples(path, format=format, template=template):
             if isinstance(found, Example):

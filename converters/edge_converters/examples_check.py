@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_converters.examples import read_examples, turn_findings
+from edge import arguments
+from edge_converters.examples import AnyPaths, read_examples, turn_findings
 from edge_converters.examples_alike import find_alike, normal
 from edge_converters.examples_private import masked, private_strings
 from edge_converters.examples_records import DataFile, Example, Examples, Finding, Severity
@@ -41,9 +42,9 @@ class Check:
 
 
 def check_examples(
-    paths: Sequence[Path],
+    paths: AnyPaths,
     *,
-    test: Sequence[Path] = (),
+    test: AnyPaths = (),
     format: str | None = None,
     base: Base | None = None,
     context: int | None = None,
@@ -58,6 +59,7 @@ def check_examples(
     base was trained for) are named, its template is tried on each, and the cost is estimated. `progress` is called
     with (stage, done, total). Raises as `read_examples` does.
     """
+    paths, test = arguments.paths("paths", paths), arguments.paths("test", test)
     template = base.template if base is not None else None
     show = progress or (lambda _stage, _done, _total: None)
     show("reading", 0, len(paths) + len(test))

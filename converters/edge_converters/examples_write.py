@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edge import arguments
 from edge.errors import DataError, StorageError, UsageError
 from edge.types import Message
-from edge_converters.examples import read_examples, turn_findings, walk_examples
+from edge_converters.examples import AnyPaths, read_examples, turn_findings, walk_examples
 from edge_converters.examples_alike import find_alike, normal
 from edge_converters.examples_check import question, spoken
 from edge_converters.examples_records import DataFile, Example, Finding
@@ -51,7 +52,7 @@ class Split:
 
 
 def convert_examples(
-    paths: Sequence[Path],
+    paths: AnyPaths,
     out: Path,
     *,
     to: str = "chat",
@@ -72,7 +73,7 @@ def convert_examples(
     left: list[Finding] = []
     count = 0
     with published(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for path in map(str, paths):
+        for path in map(str, arguments.paths("paths", paths)):
             before, form = count, ""
             for found in walk_examples(path, format=format, template=template):
                 if isinstance(found, str):
@@ -91,7 +92,7 @@ def convert_examples(
 
 
 def split_examples(
-    paths: Sequence[Path],
+    paths: AnyPaths,
     out: Path,
     *,
     test: float = 0.1,

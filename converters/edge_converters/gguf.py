@@ -6,7 +6,7 @@ import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,15 @@ from edge_converters.gguf_tokenizer import TokenizerFiles, add_tokenizer, read_v
 from edge_converters.merge import Merged, end_tokens, open_weights
 from edge_converters.merge_deltas import block_rows
 from edge_converters.pieces import Piece
-from edge_converters.publish import AdapterSource, Export, Progress, published, weights_sha256, write_manifest
+from edge_converters.publish import (
+    Adapters,
+    Export,
+    Progress,
+    adapter_sources,
+    published,
+    weights_sha256,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     import gguf
@@ -47,7 +55,7 @@ def to_gguf(
     base: Path,
     out: Path,
     *,
-    adapters: Sequence[AdapterSource] = (),
+    adapters: Adapters = (),
     precision: str = "f16",
     imatrix: Path | None = None,
     converter: Path | None = None,
@@ -63,6 +71,7 @@ def to_gguf(
     Raises ConversionError, AdapterError, StorageError, UsageError, MissingExtra; `out` appears whole or not at all.
     """
     started = time.monotonic()
+    adapters = adapter_sources(adapters)
     base, out, report = Path(base), Path(out), progress or (lambda stage, done, total: None)
     _check_arguments(out, precision, imatrix)
     weights = open_weights(base, adapters)

@@ -19,7 +19,15 @@ from edge_converters.checkpoint import INDEX, SINGLE, Checkpoint, TensorInfo
 from edge_converters.lora import Lora
 from edge_converters.merge_plan import Applied, AppliedAdapter, Plan
 from edge_converters.pieces import Piece, bytes_of, computed, is_finite
-from edge_converters.publish import AdapterSource, Export, Progress, published, write_manifest
+from edge_converters.publish import (
+    Adapters,
+    AdapterSource,
+    Export,
+    Progress,
+    adapter_sources,
+    published,
+    write_manifest,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -106,7 +114,7 @@ def end_tokens(weights: Checkpoint | Merged) -> list[int]:
     return list(dict.fromkeys(int(token) for token in found if token is not None))
 
 
-def merge(base: Path, adapters: Sequence[AdapterSource], out: Path, *, progress: Progress | None = None) -> Export:
+def merge(base: Path, adapters: Adapters, out: Path, *, progress: Progress | None = None) -> Export:
     """Write base + adapters as a Hugging Face directory: shards as the base has them, in its types, with its
     tokenizer and settings.
 
@@ -114,6 +122,7 @@ def merge(base: Path, adapters: Sequence[AdapterSource], out: Path, *, progress:
     `out` appears whole or not at all.
     """
     started = time.monotonic()
+    base, out, adapters = Path(base), Path(out), adapter_sources(adapters)
     if not adapters:
         raise ConversionError(f"nothing to merge into {base}; name at least one adapter")
     weights = Merged(Checkpoint(base), adapters)

@@ -18,7 +18,15 @@ from edge.errors import ConversionError, EdgeError, MissingExtra
 from edge.offline import child_environment
 from edge_converters.merge import open_weights
 from edge_converters.onnx_weights import DATA
-from edge_converters.publish import AdapterSource, Export, Progress, published, write_manifest
+from edge_converters.publish import (
+    Adapters,
+    AdapterSource,
+    Export,
+    Progress,
+    adapter_sources,
+    published,
+    write_manifest,
+)
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
 Provider = Literal["cpu", "cuda", "dml"]
@@ -54,7 +62,7 @@ def to_onnx(
     base: Path,
     out: Path,
     *,
-    adapters: Sequence[AdapterSource] = (),
+    adapters: Adapters = (),
     precision: Precision = "int4",
     provider: Provider = "cpu",
     recipe: Mapping[str, str] | None = None,
@@ -71,7 +79,7 @@ def to_onnx(
     does not fit, StorageError, and MissingExtra.
     """
     options = {"precision": precision, "provider": provider, "recipe": recipe_of(precision, recipe)}
-    return build(base, out, adapters=adapters, options=options, slots=False, progress=progress)
+    return build(base, out, adapters=adapter_sources(adapters), options=options, slots=False, progress=progress)
 
 
 def build(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +15,7 @@ from edge_converters.gguf_quantise import BITS as QUANTISED_BITS
 from edge_converters.lora import Lora
 from edge_converters.merge import Merged, open_weights
 from edge_converters.pieces import bytes_of, computed
-from edge_converters.publish import AdapterSource
+from edge_converters.publish import Adapters, adapter_sources
 
 if TYPE_CHECKING:
     from edge_converters.checkpoint import Checkpoint
@@ -60,15 +59,14 @@ class Plan:
     seconds: float
 
 
-def plan(
-    kind: str, base: Path, out: Path, *, adapters: Sequence[AdapterSource] = (), precision: str | None = None
-) -> Plan:
+def plan(kind: str, base: Path, out: Path, *, adapters: Adapters = (), precision: str | None = None) -> Plan:
     """What `kind` ("merge", "gguf", "onnx", "adapter") of that base will take, the preflight of the adapters included.
 
     Raises ConversionError and AdapterError as the conversion itself would, UsageError for an unknown precision.
     """
     import psutil
 
+    adapters = adapter_sources(adapters)
     weights = open_weights(base, adapters)
     parameters = sum(info.elements for info in weights.tensors.values())
     stored = sum(info.nbytes for info in weights.tensors.values())

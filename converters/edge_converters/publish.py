@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from edge import arguments
 from edge.checksum import sha256_of
 from edge.errors import StorageError
 from edge_converters.checkpoint import read_json
@@ -35,6 +36,19 @@ class AdapterSource:
 
     path: Path
     weight: float = 1.0
+
+
+def adapter_sources(adapters: Adapters) -> list[AdapterSource]:
+    """Adapters as records; a path stands for itself at full weight. Raises UsageError."""
+    if isinstance(adapters, AdapterSource | str | os.PathLike):
+        adapters = [adapters]
+    if not isinstance(adapters, Sequence):
+        arguments.refuse("adapters", adapters, "the folders of LoRAs, as paths or AdapterSources")
+    return [a if isinstance(a, AdapterSource) else AdapterSource(arguments.path("an adapter", a)) for a in adapters]
+
+
+Adapters = AdapterSource | str | os.PathLike[str] | Sequence[AdapterSource | str | os.PathLike[str]]
+"""One adapter or several, each a PEFT folder by its path or with a weight."""
 
 
 @dataclass(frozen=True, slots=True)

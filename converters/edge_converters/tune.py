@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge import arguments
 from edge.checksum import sha256_of
 from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
 from edge.own_process import in_own_process
@@ -331,7 +332,7 @@ def _check_out(out: Path) -> None:
 
 
 def _paths(given: Sequence[Path] | Path) -> tuple[Path, ...]:
-    return (Path(given),) if isinstance(given, str | Path) else tuple(map(Path, given))
+    return tuple(arguments.paths("the training data", given))
 
 
 def _advance(progress: Callable[[TuneProgress], None] | None, total: int) -> Callable[[int, int], None] | None:

@@ -17,6 +17,7 @@ from edge.process_bound import ProcessBound
 from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
 from edge.reading import PATIENCE, affordable, find, parts
 from edge.requests import checked_messages, checked_sampling
+from edge.retrievers import answerable, check_retriever
 from edge.scheduler import Scheduler, Stream
 from edge.structured import schema_of
 from edge.structured_answer import cite_values, parsed
@@ -111,11 +112,13 @@ class Chat(ProcessBound):
         sampling: Sampling | None = None,
         response_format: Any = None,
     ) -> None:
+        if not isinstance(model, Model) and not hasattr(model, "result"):
+            arguments.refuse("model", model, "a Model, as edge.load returns it, or a Future of one")
         self._model = model
         self.knowledge = knowledge
         self.system = system
         self.adapter = adapter
-        self.k = k
+        self.k = arguments.whole("k", k, 1)
         self.prompt_passages = prompt_passages
         self.patience = patience
         self.certainty = certainty
@@ -145,6 +148,15 @@ class Chat(ProcessBound):
         """From the next question on another one answers: it reads the whole history, as far as it has room for it."""
         self._model = model
         self._sent_from = 0
+
+    @property
+    def knowledge(self) -> Retriever | None:
+        return self._knowledge
+
+    @knowledge.setter
+    def knowledge(self, knowledge: Retriever | None) -> None:
+        check_retriever(knowledge)
+        self._knowledge = knowledge
 
     def clear(self) -> None:
         """Begin again, with the same model and knowledge."""
@@ -317,7 +329,7 @@ class Chat(ProcessBound):
         """By what was found; None where that is not judged."""
         if not passages:
             return 0.0
-        return self.knowledge.answerable(question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
+        return answerable(self.knowledge, question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
     def _judged(
         self, prompt: Sequence[Message], shared: Sequence[str], asked: _Asked

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from edge import retrievers
 from edge.sentences import sentence_spans
 from edge.types import Citation, Claim, Evidence, EvidenceRetriever, Passage, Retriever
 from edge.words import content_words, required_words
@@ -64,7 +65,7 @@ def cite(
 def find_evidence(knowledge: Retriever | None, question: str, passages: Sequence[Passage]) -> tuple[Evidence, ...]:
     """The sentences that answer best: by the retriever where it finds them, else by their words."""
     if isinstance(knowledge, EvidenceRetriever):
-        return tuple(knowledge.evidence(question, passages))
+        return retrievers.evidence(knowledge, question, passages)
     return lexical_evidence(question, passages)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 from typing import NoReturn
 
 
@@ -36,20 +35,3 @@ class Home:
                 f"{name} was opened before this process was forked, and its threads stayed behind; open it in the "
                 "child, or start processes by spawn (multiprocessing.get_context('spawn'))"
             )
-
-
-class HomeLock:
-    """A reentrant lock that raises `error` in a forked child, where nobody might ever give it back."""
-
-    def __init__(self, name: str, error: type[Exception]) -> None:
-        self.home = Home()
-        self._name = name
-        self._error = error
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self.home.check(self._name, self._error)
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()

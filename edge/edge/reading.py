@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 
+from edge.retrievers import search
 from edge.types import Passage, Retriever
 from edge.words import content_words
 
@@ -40,8 +41,8 @@ def find(knowledge: Retriever, question: str, k: int, *, several: bool = True) -
     Where `several` may be read, each part of a question that joins some is searched for by itself: first comes what
     each of them is worth, in turn, then what the whole question finds.
     """
-    whole = knowledge.search(question, k)
-    each = [knowledge.search(part, k) for part in parts(question)] if several else []
+    whole = search(knowledge, question, k)
+    each = [search(knowledge, part, k) for part in parts(question)] if several else []
     if not each:
         return whole, worth_reading(question, whole)
     worth = _in_turn([found[: worth_reading("", found)] for found in each])[: min(k, MOST)]

@@ -152,7 +152,7 @@ class Scheduler:
         self._refuse_nesting()
         with self._lock:
             self.closed = True
-            self._end_all(f"{self.name} was closed before this reply was complete")
+            self._end_all(f"{self.name} was closed before this was complete")
             while self._readers:
                 self._idle.wait()
             if not self._freed:

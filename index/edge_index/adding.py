@@ -107,11 +107,8 @@ class Adding:
         self._done.unchanged += [str(path) for path in paths if str(path) in texts and not Path(path).exists()]
         found = find_files([path for path in paths if str(path) not in self._done.unchanged], choice)
         gone = self._gone(found)
-        if not (found.files or found.failed or gone or self._done.unchanged):
-            raise KnowledgeError(
-                f"{', '.join(map(str, found.roots)) or 'the list of paths'} holds no file that edge can read; "
-                f"it reads {FORMATS_FOR_PEOPLE}"
-            )
+        if not (found.files or gone or self._done.unchanged):
+            raise KnowledgeError(_nothing_to_read(found))
         self._again = again
         self._done.failed += found.failed
         for left in gone:
@@ -262,3 +259,11 @@ class Adding:
         if self._metadata is not None:
             attributes.put_on(self._store, [*self._done.unchanged, *self._done.moved], self._metadata)
         return removed
+
+
+def _nothing_to_read(found: Found) -> str:
+    """Why: what was named is not there, or what is there is not read."""
+    if found.failed and not found.roots:
+        return "; ".join(failure.reason for failure in found.failed)
+    roots = ", ".join(map(str, found.roots)) or "the list of paths"
+    return f"{roots} holds no file that edge can read; it reads {FORMATS_FOR_PEOPLE}"

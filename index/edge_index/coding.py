@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from inspect import iscoroutine, signature
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
+from edge import arguments
+from edge.errors import EdgeError, EncoderError
 from edge_index.database import translated
 from edge_index.loaders import Extracted
 from edge_index.passages import Span, split
@@ -30,6 +34,93 @@ class TextEncoder(Protocol):
     """
 
     def encode(self, texts: list[str], /) -> NDArray[np.float32]: ...
+
+
+AnyEncoder: TypeAlias = TextEncoder | Callable[[], TextEncoder]
+"""An encoder, or a function that loads one."""
+
+
+def check_encoder(encoder: object) -> None:
+    """Raise UsageError for what can be neither an encoder nor a function that loads one."""
+    if encoder is None or _is_encoder(encoder):
+        return
+    needed = "an object with encode(texts), or a function without arguments that loads one"
+    if not callable(encoder):
+        arguments.refuse("encoder", encoder, needed)
+    with suppress(TypeError, ValueError):  # what is written in C may not tell
+        wanted = signature(encoder).parameters.values()
+        if any(p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in wanted):
+            arguments.refuse("encoder", encoder, f"{needed}; for a function of texts, an object with it as `encode`")
+
+
+def load_encoder(given: AnyEncoder) -> TextEncoder:
+    """The encoder itself, or the one that the function loads. Raises EncoderError."""
+    if _is_encoder(given):  # before it is called: a SentenceTransformer can be, too
+        return given
+    try:
+        loaded = cast("Callable[[], object]", given)()
+    except EdgeError:
+        raise
+    except Exception as error:
+        raise EncoderError(f"the encoder could not be loaded by {given!r}: {_reason(error)}") from error
+    if not _is_encoder(loaded):
+        raise EncoderError(f"{given!r} loaded a {type(loaded).__name__}, which has no encode(texts) and is no encoder")
+    return loaded
+
+
+def _is_encoder(given: object) -> TypeGuard[TextEncoder]:
+    """A str has an `encode`, too, and a class loads one when it is called."""
+    return hasattr(given, "encode") and not isinstance(given, str | type)
+
+
+def encoded(encoder: TextEncoder, texts: list[str]) -> NDArray[np.float32]:
+    """Unit vectors [n, dim] of `texts`. Raises EncoderError, which names the encoder, for anything else."""
+    with _named_where_it_fails(encoder, len(texts)):
+        found = encoder.encode(texts)
+    return unit(_checked(encoder, found, len(texts)))
+
+
+@contextmanager
+def _named_where_it_fails(encoder: TextEncoder, count: int) -> Iterator[None]:
+    try:
+        yield
+    except EdgeError:
+        raise
+    except Exception as error:
+        raise EncoderError(f"{_named(encoder)} failed on {count} texts: {_reason(error)}") from error
+
+
+def _checked(encoder: TextEncoder, found: Any, count: int) -> NDArray[np.float32]:
+    import numpy as np
+
+    if iscoroutine(found):
+        found.close()
+        raise EncoderError(f"{_named(encoder)} has an async encode; give one whose encode is a plain function")
+    try:
+        vectors = np.asarray(found, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise EncoderError(f"{_named(encoder)} gave a {type(found).__name__} and no vectors [{count}, dim]") from error
+    if vectors.ndim != 2 or len(vectors) != count or not vectors.shape[1]:
+        raise EncoderError(f"{_named(encoder)} gave numbers of the shape {list(vectors.shape)}, not [{count}, dim]")
+    if not np.isfinite(vectors).all():
+        raise EncoderError(f"{_named(encoder)} gave numbers that are no numbers (NaN or infinite); nothing is kept")
+    return vectors
+
+
+def _not_zero(encoder: TextEncoder, vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+    """A passage whose vector is zero would be found by nothing."""
+    for vector, text in zip(vectors, texts, strict=True):
+        if not vector.any():
+            raise EncoderError(f"{_named(encoder)} gave a vector of zeros for {text[:40]!r}; nothing is kept")
+    return vectors
+
+
+def _named(encoder: TextEncoder) -> str:
+    return f"the encoder {getattr(encoder, 'name', None) or type(encoder).__name__}"
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def fingerprint(encoder: TextEncoder) -> str:
@@ -102,14 +193,17 @@ def encode(encoder: TextEncoder, pairs: Sequence[tuple[str, Span]]) -> list[Code
     texts = [text[span.start : span.end] for text, span in pairs]
     with_spans = getattr(encoder, "encode_with_spans", None)
     if with_spans is not None:
-        vectors, parts = with_spans(texts, [relative(span) for _, span in pairs])
-        return list(zip(vectors, parts, strict=True))
-    flat = unit(encoder.encode([text[a:b] for text, span in pairs for a, b in span.sentences]))
+        spans = [relative(span) for _, span in pairs]
+        with _named_where_it_fails(encoder, len(texts)):
+            vectors, parts = with_spans(texts, spans)
+        checked = [_checked(encoder, part, len(own)) if own else part for part, own in zip(parts, spans, strict=True)]
+        return list(zip(_not_zero(encoder, _checked(encoder, vectors, len(texts)), texts), checked, strict=True))
+    flat = encoded(encoder, [text[a:b] for text, span in pairs for a, b in span.sentences])
     parts, at = [], 0
     for _, span in pairs:
         parts.append(flat[at : at + len(span.sentences)])
         at += len(span.sentences)
-    return list(zip(unit(encoder.encode(texts)), parts, strict=True))
+    return list(zip(_not_zero(encoder, encoded(encoder, texts), texts), parts, strict=True))
 
 
 def _counter(encoder: TextEncoder) -> Callable[[str], int]:

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from edge import arguments
 from edge.checksum import sha256_of
 from edge.errors import ConversionError, EncoderError
 from edge.machine import physical_cores
 from edge.model_folder import is_inside
 from edge.offline import silence_native
 from edge.paths import cache_dir
-from edge.process_bound import Home, ProcessBound
+from edge_index.closable import Closable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,9 +37,10 @@ _READY = ("onnx/model_int8.onnx", "onnx/model.onnx", "model.onnx")
 _WINDOW = 1024
 
 
-class Encoder(ProcessBound):
-    """A text encoder that stays loaded. Safe to use from several threads."""
+class Encoder(Closable):
+    """A text encoder that stays loaded. Safe to use from several threads; after `close` all is an EncoderError."""
 
+    closed_error = EncoderError
     name: str
     dim: int
     max_tokens: int
@@ -67,7 +69,6 @@ class Encoder(ProcessBound):
 
     def __init__(self, directory: Path, layout: _Layout, variant: Variant, threads: int | None, cache: Path) -> None:
         silence_native()
-        self._home = Home()
         self.name = directory.resolve().name
         self.max_tokens = layout.max_tokens
         self._pooling = layout.pooling
@@ -101,33 +102,27 @@ class Encoder(ProcessBound):
 
     def count(self, text: str) -> int:
         """How many tokens `text` has, the special ones included and nothing cut off."""
-        encoding = self._tokenize([text], offsets=False)[0]
+        encoding = self._tokenize([arguments.text("text", text)], offsets=False)[0]
         special: int = self._tokenizer.num_special_tokens_to_add(False)
         return len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)
 
-    def close(self) -> None:
-        """Free the model's memory; encoding afterwards is an EncoderError."""
+    def _name(self) -> str:
+        return f"the encoder {self.name}"
+
+    def _free(self) -> None:
         self._workers.shutdown()
-        self._session = None
+        self._session = self._tokenizer = None
 
     def __repr__(self) -> str:
-        closed = ", closed" if self._session is None else ""
+        closed = ", closed" if self.closed else ""
         return f"Encoder({self.name!r}, dim={self.dim}, max_tokens={self.max_tokens}{closed})"
-
-    def __enter__(self) -> Encoder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _encode(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]] | None
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         import numpy as np
 
-        self._home.check(f"the encoder {self.name}", EncoderError)
-        if self._session is None:
-            raise EncoderError(f"the encoder {self.name} has been closed; open it again")
+        texts = arguments.texts("texts", texts)
         vectors = np.zeros((len(texts), self.dim), np.float32)
         parts = [vectors[:0]] * len(texts)
         for start in range(0, len(texts), _WINDOW):

@@ -6,19 +6,26 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeVar
 
+from edge import arguments
 from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge.log import logger
 from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
-from edge.process_bound import HomeLock, ProcessBound
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
 from edge.words import content_terms, content_words
 from edge_index.adding import Adding
 from edge_index.answerable import answerable
 from edge_index.attributes import passages_where
-from edge_index.coding import TextEncoder, fingerprint, unit
+from edge_index.closable import Closable
+from edge_index.coding import (
+    AnyEncoder,
+    TextEncoder,
+    check_encoder,
+    encoded,
+    fingerprint,
+    load_encoder,
+)
 from edge_index.database import sound
 from edge_index.files import Choice, absolute
 from edge_index.lock import WriterLock
@@ -42,14 +49,12 @@ _EVIDENCE_SPREAD = 0.5
 """A sentence below this share of the best one's score is no evidence."""
 
 
-AnyEncoder: TypeAlias = TextEncoder | Callable[[], TextEncoder]
-
 WAIT = 10.0
 """Seconds that a writer waits for another one."""
 
 
-class Index(ProcessBound):
-    """A folder with an index in it. Safe to use from several threads.
+class Index(Closable):
+    """A folder with an index in it. Safe to use from several threads. After `close` everything is a KnowledgeError.
 
     Make one with `Index.open`. Searching sees what other processes have added meanwhile.
     """
@@ -63,7 +68,7 @@ class Index(ProcessBound):
         self._nearest = Nearest(path, store)
         self._writer = WriterLock(path)
         self._last_question: tuple[str, int, Question] | None = None
-        self._lock = HomeLock(f"the index at {path}", KnowledgeError)
+        self._lock = threading.RLock()
         self._encoder_lock = threading.Lock()
 
     @classmethod
@@ -82,28 +87,21 @@ class Index(ProcessBound):
         Raises KnowledgeError for a damaged index or, without `create`, for none; StorageError for a folder
         that cannot be written.
         """
-        folder = Path(path).expanduser()
+        folder = arguments.path("path", path).expanduser()
+        check_encoder(encoder)
         if create and not (folder / "index.sqlite").is_file():
             ensure_dir(folder)
         return cls(folder, Store(folder / "index.sqlite", create=create), encoder, reranker)
 
     def __repr__(self) -> str:
-        return f"Index({str(self.path)!r})"
+        return f"Index({str(self.path)!r}{', closed' if self.closed else ''})"
 
-    def __enter__(self) -> Index:
-        return self
+    def _name(self) -> str:
+        return f"the index at {self.path}"
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if not self._lock.home.is_here():
-            return  # a forked child: what is open belongs to its parent
-        with self._lock:
-            self._nearest.close()
-            self._store.close()
+    def _free(self) -> None:
+        self._nearest.close()
+        self._store.close()
 
     def __len__(self) -> int:
         """Passages."""
@@ -148,17 +146,17 @@ class Index(ProcessBound):
 
     def add(
         self,
-        paths: Iterable[Path | str],
+        paths: Path | str | Iterable[Path | str],
         *,
         progress: Callable[[AddProgress], None] | None = None,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
+        include: str | Sequence[str] = (),
+        exclude: str | Sequence[str] = (),
         ignore: bool = True,
         again: bool = False,
         metadata: Mapping[str, Any] | None = None,
         wait: float = WAIT,
     ) -> AddReport:
-        """Read files and folders into the index; what did not change is not read again, nor encoded again.
+        """Read files and folders, or one, into the index; what did not change is not read again, nor encoded again.
 
         Of folders the files are taken that fit one of `include`, if there are any, and none of `exclude`
         (patterns as .gitignore has them); with `ignore` the .gitignore files count. `again` reads every file.
@@ -168,10 +166,12 @@ class Index(ProcessBound):
         Raises KnowledgeError when there is nothing to read at all, or when another process writes into the
         index for longer than `wait` seconds, and EncoderError when the index was made with another encoder.
         """
-        choice = Choice(tuple(include), tuple(exclude), ignore)
+        wanted = arguments.paths("paths", paths)
+        include, exclude = arguments.text_or_texts("include", include), arguments.text_or_texts("exclude", exclude)
+        choice = Choice(include, exclude, ignore)
         with self._lock, self._writer.held(wait):
             adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress, metadata)
-            report = adding.run(list(paths), choice, again=again)
+            report = adding.run(wanted, choice, again=again)
             self._nearest.refresh()
         _log.info(
             "%s: %d documents added, %d updated, %d unchanged, %d removed, %d failed; %d passages encoded",
@@ -202,7 +202,7 @@ class Index(ProcessBound):
 
     def remove(self, path: Path | str, *, wait: float = WAIT) -> int:
         """Forget a file, or all files of a folder; the number of documents that left."""
-        wanted = absolute(path)
+        wanted = absolute(arguments.path("path", path))
         with self._lock, self._writer.held(wait):
             leaving = [p for p in self._store.paths() if p == str(path) or Path(p).is_relative_to(wanted)]
             self._store.forget(leaving)
@@ -237,13 +237,15 @@ class Index(ProcessBound):
         """Of `documents` (paths; None: all) those whose file is no longer what was read."""
         with self._lock:
             states = self._store.states()
-        return stale(states, states if documents is None else [path for path in documents if path in states])
+        wanted = states if documents is None else arguments.text_or_texts("documents", documents)
+        return stale(states, [path for path in wanted if path in states])
 
     def search(self, query: str, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Passage]:
         """The best `k` passages, best first; none where nothing reaches the floor.
 
         `where` looks only at documents whose metadata has all of these values: {"department": "sales"}.
         """
+        arguments.text("query", query), arguments.whole("k", k, 1)
         began = perf_counter()
         with self._lock:
             found = self._settled(lambda: self._search(query, k, where))
@@ -320,9 +322,7 @@ class Index(ProcessBound):
         """The encoder, whether it is the index's own or not. May be called from any thread."""
         with self._encoder_lock:
             if self._encoder is None:
-                given = self._given or _starter_encoder
-                # A SentenceTransformer can be called, too.
-                self._encoder = given if hasattr(given, "encode") else given()
+                self._encoder = load_encoder(self._given or _starter_encoder)
             return self._encoder
 
     def _search(self, query: str, k: int, where: Mapping[str, Any] | None = None) -> list[Passage]:
@@ -353,7 +353,7 @@ class Index(ProcessBound):
         generation = self._store.generation()
         if self._last_question is None or self._last_question[:2] != (query, generation):
             words = content_words(query)
-            vector = unit(self.encoder.encode([query]))[0]
+            vector = encoded(self.encoder, [query])[0]
             question = Question(vector, words, self._store.frequencies(words), self._store.count(), query)
             self._last_question = (query, generation, question)
         return self._last_question[2]

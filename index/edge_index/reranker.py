@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from edge import arguments
 from edge.errors import EncoderError
-from edge.process_bound import ProcessBound
+from edge_index.closable import Closable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,11 +22,13 @@ _LONGEST = 512
 """Tokens of a pair, where the directory does not say."""
 
 
-class Reranker(ProcessBound):
+class Reranker(Closable):
     """Any cross-encoder that was exported to a folder with model.onnx, with one logit, and tokenizer.json.
 
-    Make one with `Reranker.open`. Safe to use from several threads.
+    Make one with `Reranker.open`. Safe to use from several threads. After `close` everything is an EncoderError.
     """
+
+    closed_error = EncoderError
 
     def __init__(self, path: Path, session: Any, tokenizer: Any, padding: int) -> None:
         self.path = path
@@ -69,6 +71,7 @@ class Reranker(ProcessBound):
         """The logit of every pair, float32 [n]; higher is better. A long text is cut at its end."""
         import numpy as np
 
+        query, texts = arguments.text("query", query), arguments.texts("texts", texts)
         if not texts:
             return np.empty(0, np.float32)
         try:
@@ -96,20 +99,14 @@ class Reranker(ProcessBound):
         logits: NDArray[np.float32] = self._session.run(None, feed)[0]
         return logits.astype(np.float32).reshape(len(pairs))
 
-    def close(self) -> None:
-        """Free the model's memory."""
-        self._session = None
+    def _name(self) -> str:
+        return f"the reranker at {self.path}"
 
     def __repr__(self) -> str:
-        return f"Reranker({str(self.path)!r}{', closed' if self._session is None else ''})"
+        return f"Reranker({str(self.path)!r}{', closed' if self.closed else ''})"
 
-    def __enter__(self) -> Reranker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def _free(self) -> None:
+        self._session = self._tokenizer = None
 
 
 def _longest(folder: Path) -> int:

@@ -48,6 +48,14 @@ def vectors_crc(vector: bytes, spans: bytes, sentences: bytes) -> int:
     return zlib.crc32(sentences, zlib.crc32(spans, zlib.crc32(vector)))
 
 
+def is_direction(vector: bytes) -> bool:
+    """Whether a float32 vector has a length, and one that is finite."""
+    import numpy as np
+
+    values = np.frombuffer(vector, np.float32)
+    return bool(np.isfinite(values).all() and values.any())
+
+
 class Shelf:
     """Writes passages. Call it inside a transaction of the store; SQLite's errors come out as they are.
 

@@ -14,7 +14,7 @@ from edge.types import Document
 from edge.words import is_gram
 from edge_index import attributes
 from edge_index.database import Database, sound, translated
-from edge_index.shelf import text_crc, vectors_crc
+from edge_index.shelf import is_direction, text_crc, vectors_crc
 
 if TYPE_CHECKING:
     import numpy as np
@@ -261,10 +261,15 @@ class Store(Database):
             for path, text, crc in texts:
                 if text_crc(text) != crc:
                     found.append(f"{path}: its text is damaged; {again}")
-        vectors = "SELECT passage, vector, spans, sentences, crc FROM vectors"
+        vectors = "SELECT vector, spans, sentences, crc FROM vectors"
         with sound(self.path), closing(self._each(vectors)) as rows:
-            whole = all(vectors_crc(*blobs) == crc for _, *blobs, crc in rows)
-        if not whole:
+            states = {_state(blobs, crc) for *blobs, crc in rows}
+        if "empty" in states:
+            found.append(
+                f"{self.path}: some vectors are no numbers (NaN) or zero, and their passages are not found; repair the "
+                "encoder, then make them afresh with `edge index redo --anyway`"
+            )
+        if "damaged" in states:
             found.append(f"{self.path}: some vectors are damaged; make them afresh with `edge index redo --anyway`")
         if self.read("SELECT 1 FROM passages WHERE id NOT IN (SELECT passage FROM vectors) LIMIT 1"):
             found.append(f"{self.path}: some passages have no vector; make them afresh: `edge index redo --anyway`")
@@ -297,3 +302,9 @@ class Store(Database):
 
 def _passage(row: Sequence[Any]) -> StoredPassage:
     return StoredPassage(*[*row[:8], attributes.from_json(row[8])])
+
+
+def _state(blobs: Sequence[bytes], crc: int) -> str:
+    if vectors_crc(*blobs) != crc:
+        return "damaged"
+    return "whole" if is_direction(blobs[0]) else "empty"

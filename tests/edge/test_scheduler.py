@@ -219,7 +219,7 @@ def test_an_error_in_the_step_of_another_one_reaches_its_own_reader() -> None:
 def test_a_model_closes_with_a_held_stream_and_the_stream_says_so() -> None:
     with scripted(LONG) as model:
         stream = begun(model.stream("x"))
-    with pytest.raises(ModelError, match="was closed before this reply was complete"):
+    with pytest.raises(ModelError, match="was closed before this was complete"):
         list(stream)
 
 

@@ -25,7 +25,7 @@ from edge_converters.parity.tensors import BRAIN_FLOOR, FLOOR, check_tensors
 from edge_converters.parity.tensors_gguf import gguf_tensors
 from edge_converters.parity.tensors_onnx import onnx_tensors
 from edge_converters.parity.tokens import Original, check_template, check_tokens, rare_note
-from edge_converters.publish import AdapterSource, Progress, weights_sha256
+from edge_converters.publish import Adapters, AdapterSource, Progress, adapter_sources, weights_sha256
 
 
 @in_own_process
@@ -33,7 +33,7 @@ def check_parity(
     export: Path,
     *,
     base: Path,
-    adapters: Sequence[AdapterSource] = (),
+    adapters: Adapters = (),
     prompts: Path | None = None,
     engine_base: Path | None = None,
     lengths: Sequence[int] = probes.LENGTHS,
@@ -52,6 +52,7 @@ def check_parity(
     proof cannot be made: bad input, another model's export, a damaged file.
     """
     started = time.monotonic()
+    base, adapters = Path(base), adapter_sources(adapters)
     exported = inspect(Path(export))
     weights = open_weights(base, adapters)
     exported.check_base(base, weights.config)
