@@ -36,7 +36,7 @@ ARGUMENTS: dict[type, dict[str, tuple[Any, ...]]] = {
         "add_adapter": (__file__,),
         "remove_adapter": ("lora",),
     },
-    edge.Chat: {"ask": ("Who?",), "stream": ("Who?",), "warm": (PASSAGE,), "clear": (), "restore": ([],)},
+    edge.Chat: {"ask": ("Who?",), "stream": ("Who?",), "warm": (PASSAGE,), "keep": (), "clear": (), "restore": ([],)},
     Index: {
         "documents": (),
         "text": ("tower.md",),
