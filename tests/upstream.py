@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,14 +148,22 @@ class _Reader:
         return self.number(_FORMATS[kind])
 
 
-def assert_same(ours: Path, theirs: Path) -> None:
-    """Tensor names, types, shapes and bytes equal, and metadata but for `NAMES`."""
+def assert_same(ours: Path, theirs: Path, *, more: Mapping[str, Any] | None = None, hidden: Sequence[int] = ()) -> None:
+    """Tensor names, types, shapes and bytes equal, and metadata but for `NAMES`; `more` stands in ours alone, and the
+    tokens `hidden` have a space behind there.
+    """
     (keys, tensors), (other_keys, other_tensors) = read_gguf(ours), read_gguf(theirs)
     assert tensors.keys() == other_tensors.keys()
     for name, tensor in tensors.items():
         other = other_tensors[name]
         assert (tensor.kind, tensor.shape) == (other.kind, other.shape), name
         assert tensor.data == other.data, f"{name} has other bytes"
+    for key, value in (more or {}).items():
+        assert (keys.pop(key), other_keys.get(key)) == (value, None), key
+    for token in hidden:
+        tokens = keys["tokenizer.ggml.tokens"]
+        assert tokens[token] == other_keys["tokenizer.ggml.tokens"][token] + "\u0120"
+        tokens[token] = tokens[token][:-1]
     # No causal language model has a separator, and llama.cpp reads an absent key as False.
     if not other_keys.get("tokenizer.ggml.add_sep_token"):
         other_keys.pop("tokenizer.ggml.add_sep_token", None)
