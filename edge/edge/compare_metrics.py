@@ -100,7 +100,7 @@ def keeps_form(reply: str, form: str | dict[str, object]) -> float:
     if isinstance(form, str):
         return float(re.fullmatch(form, reply.strip()) is not None)
     try:
-        check(reply, json.dumps(form), cut=False)
+        check(reply, json.dumps(form))
     except FormatError:
         return 0.0
     return 1.0

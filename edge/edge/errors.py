@@ -91,11 +91,13 @@ class ModelBusy(ModelError):
 
 
 class FormatError(ModelError):
-    """A reply that is no JSON of the schema that was asked for; `text` is what there is of it."""
+    """A reply that is no JSON of the schema that was asked for; `text` is what there is of it, `finish` why it ended:
+    "length" where it was cut at its token limit."""
 
-    def __init__(self, message: str, *, text: str) -> None:
+    def __init__(self, message: str, *, text: str, finish: str = "stop") -> None:
         super().__init__(message)
         self.text = text
+        self.finish = finish
 
 
 class ContextOverflow(ModelError):

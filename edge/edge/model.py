@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from edge import arguments
 from edge.engines.base import Engine, Interrupted, Token
@@ -18,7 +18,7 @@ from edge.log import logger
 from edge.process_bound import ProcessBound
 from edge.requests import Prompt, checked_messages, checked_prompt, checked_sampling
 from edge.scheduler import Scheduler, Stream
-from edge.structured import check, schema_of
+from edge.structured import ResponseFormat, check, followable_schema
 from edge.thinking import closing, engine_limit, separate
 from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Sampling, Usage
 
@@ -169,7 +169,7 @@ class Model(ProcessBound):
         adapter: str | None = None,
         scale: float | None = None,
         sampling: Sampling | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: ResponseFormat | None = None,
         shared: Sequence[str] = (),
         think: bool = False,
     ) -> Stream[Delta]:
@@ -177,8 +177,8 @@ class Model(ProcessBound):
         `async for` works, too: every step is then computed in a thread.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
-        that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema that
-        the reply keeps to. `shared` are beginnings of the last message, shorter ones first, with which other prompts
+        that was added, `scale` another factor on its effect for this reply. `response_format` is what
+        `edge.structured.schema_of` takes: the reply keeps to it. `shared` are beginnings of the last message, shorter ones first, with which other prompts
         begin, too: the KV cache of the longest is kept beyond this prompt. `think` lets a model think first that can do
         without; what it, or one that cannot, thinks comes as `Delta.thinking`. A reply in a `response_format` comes
         without. Raises ContextOverflow for a prompt that
@@ -187,7 +187,7 @@ class Model(ProcessBound):
         """
         sampling = checked_sampling(sampling)
         if response_format is not None:
-            sampling = replace(sampling, schema=schema_of(response_format))
+            sampling = replace(sampling, schema=followable_schema(response_format))
         prompt, beginnings = checked_prompt(prompt), arguments.texts("shared", shared)
         chosen = self._adapter(adapter, scale)
         return self._scheduler.stream(lambda: self._deltas(prompt, sampling, chosen, beginnings, think))
@@ -199,7 +199,7 @@ class Model(ProcessBound):
         adapter: str | None = None,
         scale: float | None = None,
         sampling: Sampling | None = None,
-        response_format: Mapping[str, Any] | None = None,
+        response_format: ResponseFormat | None = None,
         think: bool = False,
     ) -> Reply:
         """The whole reply: a join over `stream`."""
@@ -361,7 +361,7 @@ def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
     for delta in deltas:
         text += delta.text
         if delta.finish is not None:
-            check(text, schema, cut=delta.finish == "length")
+            check(text, schema, finish=delta.finish)
         yield delta
 
 

@@ -6,12 +6,15 @@ The oracle is the line that the model has learnt, or the same model loaded afres
 
 from __future__ import annotations
 
+import datetime
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import pydantic
 import pytest
 
 import edge
@@ -66,6 +69,41 @@ def learned(fresh: Model, engine: str, files: Files) -> Model:
 
 def say(model: Model, question: str, sampling: Sampling = PLAIN, *, adapter: str | None = None) -> str:
     return model.generate(asked(question), sampling=sampling, adapter=adapter).text
+
+
+class Visit(pydantic.BaseModel):
+    day: datetime.date
+    arrived: datetime.datetime
+    number: uuid.UUID
+    stairs: tuple[bool, Annotated[int, pydantic.Field(ge=1, le=30)]]
+    seen: set[Literal["lamp", "sea"]]
+    by: Annotated[Keeper | Guest, pydantic.Field(discriminator="kind")]
+
+
+class Keeper(pydantic.BaseModel):
+    kind: Literal["keeper"] = "keeper"
+    mail: Annotated[str, pydantic.Field(json_schema_extra={"format": "email"}, max_length=24)]
+
+
+class Guest(pydantic.BaseModel):
+    kind: Literal["guest"] = "guest"
+    name: Annotated[str, pydantic.Field(pattern="^[A-Z][a-z]{1,6}$")]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_what_is_said_under_a_schema_is_of_its_types(engine: str, models: dict[str, Model], seed: int) -> None:
+    """Of a model that has never seen JSON, at a temperature at which it speaks nonsense."""
+    sampling = replace(WILD, seed=seed, max_tokens=600)
+    reply = models[engine].generate(asked(LAMP), sampling=sampling, response_format=Visit)
+    assert reply.finish == "stop"
+    assert Visit.model_validate_json(reply.text).stairs[1] <= 30
+    assert say(models[engine], LAMP) == LINES[LAMP]
+
+
+def test_a_schema_that_no_reply_can_be_held_to_is_refused_before_a_word(model: Model) -> None:
+    with pytest.raises(UsageError, match="'dependentRequired'"):
+        model.stream(asked(LAMP), response_format={"dependentRequired": {"a": ["b"]}})
+    assert say(model, LAMP) == LINES[LAMP]
 
 
 @pytest.mark.parametrize("question", LINES)

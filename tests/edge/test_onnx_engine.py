@@ -95,21 +95,8 @@ def test_a_reply_keeps_to_its_schema(model: Model, sampling: Sampling) -> None:
 def test_a_schema_holds_under_an_adapter_and_over_multi_byte_text(model: Model, engine_files: Files) -> None:
     model.add_adapter(engine_files.lora("onnx"), name="lora")
     for adapter in ("lora", None):
-        reply = model.generate(asked(LAMP), adapter=adapter, response_format={"const": "چھوٹا ماڈل, é"})
-        assert json.loads(reply.text) == "چھوٹا ماڈل, é"
-
-
-def test_a_grammar_that_onnxruntime_genai_itself_cannot_follow(model: Model) -> None:
-    """Version 0.18 loses its way in prescribed text where a character lies on three tokens."""
-    with pytest.raises(ModelError, match="could not go on with the reply"):
-        model.generate(asked(LAMP), response_format={"const": "🚢"})
-    assert model.generate(asked(LAMP), sampling=PLAIN).text == LINES[LAMP]
-
-
-def test_a_schema_that_the_grammar_does_not_know(model: Model) -> None:
-    with pytest.raises(ModelError, match=r"cannot keep to this JSON schema.*not"):
-        model.generate(asked(LAMP), response_format={"type": "object", "not": {"required": ["a"]}})
-    assert model.generate(asked(LAMP), sampling=PLAIN).text == LINES[LAMP]
+        reply = model.generate(asked(LAMP), adapter=adapter, response_format={"const": "چھوٹا ماڈل, é 🚢"})
+        assert json.loads(reply.text) == "چھوٹا ماڈل, é 🚢"
 
 
 @pytest.mark.parametrize(

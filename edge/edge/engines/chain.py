@@ -1,31 +1,52 @@
-"""llama.cpp's sampler chain for one reply: penalties, grammar, and how a token is drawn."""
+"""llama.cpp's sampler chain for one reply, behind what a schema leaves over: penalties, and how a token is drawn."""
 
 from __future__ import annotations
 
 from types import ModuleType
 from typing import Any
 
-from edge.engines.grammar import grammar_of
-from edge.errors import UsageError
+from edge.engines.guidance import Guidance
 from edge.types import Sampling
 
 
-def sampler_chain(lib: ModuleType, vocab: Any, sampling: Sampling) -> Any:
-    """A chain that the caller frees. Raises UsageError for a schema that no grammar expresses."""
-    grammar = None
-    if sampling.schema is not None:
-        grammar = lib.llama_sampler_init_grammar(vocab, grammar_of(sampling.schema).encode(), b"root")
-        if not grammar:
-            raise UsageError("llama.cpp cannot follow the grammar of this response_format; simplify the schema")
+class SamplerChain:
+    """Chooses token after token of one reply; `close` frees it."""
+
+    def __init__(self, lib: ModuleType, vocab: Any, sampling: Sampling, guidance: Guidance | None) -> None:
+        self._lib = lib
+        self._size = int(lib.llama_vocab_n_tokens(vocab))
+        self._guidance = guidance
+        self._chain = _chain(lib, self._size, sampling)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the schema lets nothing follow."""
+        return self._guidance is not None and self._guidance.complete
+
+    def sample(self, context: Any, row: int) -> int:
+        """The token after row `row` of what `context` computed last."""
+        if self._guidance is None:
+            return int(self._lib.llama_sampler_sample(self._chain, context, row))
+        import numpy as np
+
+        # llama.cpp's own array: what stands in it is what its samplers see.
+        logits = self._lib.llama_get_logits_ith(context, row)
+        self._guidance.restrict(np.ctypeslib.as_array(logits, (self._size,)))
+        token = int(self._lib.llama_sampler_sample(self._chain, context, row))
+        self._guidance.accept(token)
+        return token
+
+    def close(self) -> None:
+        self._lib.llama_sampler_free(self._chain)
+
+
+def _chain(lib: ModuleType, vocabulary: int, sampling: Sampling) -> Any:
     chain = lib.llama_sampler_chain_init(lib.llama_sampler_chain_default_params())
 
     def add(sampler: Any) -> None:
         lib.llama_sampler_chain_add(chain, sampler)
 
-    if grammar is not None:
-        add(grammar)
     if sampling.repeat_penalty != 1.0:
-        vocabulary = lib.llama_vocab_n_tokens(vocab)
         add(lib.llama_sampler_init_penalties(vocabulary, sampling.repeat_last, sampling.repeat_penalty, 0.0, 0.0))
     if sampling.temperature <= 0:
         add(lib.llama_sampler_init_greedy())

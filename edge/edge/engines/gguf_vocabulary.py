@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from edge.engines.gguf import bindings
+from edge.engines.guidance import GuidedVocabulary
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
 from edge.thinking import is_mark
@@ -42,6 +43,13 @@ class GgufVocabulary:
                 n = self._lib.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, marks)
             piece = self._pieces[token] = buffer.raw[:n]
         return piece
+
+    @cached_property
+    def guided(self) -> GuidedVocabulary:
+        """What a schema chooses from."""
+        every = range(self._lib.llama_vocab_n_tokens(self.pointer))
+        ends = [token for token in every if self._lib.llama_vocab_is_eog(self.pointer, token)]
+        return GuidedVocabulary([b"" if token in ends else self.piece(token) for token in every], ends, self.tokens)
 
     @cached_property
     def template(self) -> ChatTemplate:

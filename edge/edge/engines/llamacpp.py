@@ -15,11 +15,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.engines.base import Interrupted, Token, check_length, closed
-from edge.engines.chain import sampler_chain
+from edge.engines.chain import SamplerChain
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.gguf import bindings, forget_errors, last_error, load_model
 from edge.engines.gguf_vocabulary import GgufVocabulary
 from edge.engines.gpu import offloaded
+from edge.engines.guidance import Guidance
 from edge.engines.keeper import Keeper
 from edge.engines.lookup import LONGEST, Drafter, Pace
 from edge.engines.sampling import log_probability
@@ -377,7 +378,8 @@ class LlamaCppEngine:
             yield Token("", "length")
             return
         lib = self._lib
-        sampler = sampler_chain(lib, self._vocab, sampling)
+        guidance = None if sampling.schema is None else Guidance(self._vocabulary.guided, sampling.schema)
+        sampler = SamplerChain(lib, self._vocab, sampling, guidance)
         try:
             for left, token in zip(range(room - 1, -1, -1), self._choose(sampler, room), strict=False):
                 if lib.llama_vocab_is_eog(self._vocab, token):
@@ -387,19 +389,22 @@ class LlamaCppEngine:
                     yield Token(decoder.decode(self._vocabulary.piece(token), True), "length")
                     return
                 yield Token(decoder.decode(self._vocabulary.piece(token)))
+                if sampler.complete:
+                    yield Token("", "stop")
+                    return
         finally:
-            lib.llama_sampler_free(sampler)
+            sampler.close()
 
-    def _choose(self, sampler: Any, room: int) -> Iterator[int]:
+    def _choose(self, sampler: SamplerChain, room: int) -> Iterator[int]:
         """The tokens of a reply, without end; the KV holds only tokens that were chosen, and never the newest."""
         drafter = Drafter(self._tokens, self._pace) if self._lookup else None
-        token = self._lib.llama_sampler_sample(sampler, self._ctx, -1)
+        token = sampler.sample(self._ctx, -1)
         while True:
             yield token
             room -= 1
             if drafter is None:
                 self._compute([token])
-                token = self._lib.llama_sampler_sample(sampler, self._ctx, -1)
+                token = sampler.sample(self._ctx, -1)
                 continue
             drafter.spoke(token)
             guesses = drafter.draft(min(room, self._largest_batch()) - 1)
@@ -409,7 +414,7 @@ class LlamaCppEngine:
                 yield known
                 room -= 1
 
-    def _verify(self, sampler: Any, tokens: list[int]) -> list[int]:
+    def _verify(self, sampler: SamplerChain, tokens: list[int]) -> list[int]:
         """Compute a token and the guesses after it in one batch; return what the sampler chooses after each, as far as
         the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
 
@@ -430,7 +435,7 @@ class LlamaCppEngine:
             if expected:
                 self._compute([token])
                 self._exact[kind] &= self._logits(-1) == expected[row]
-            chosen.append(lib.llama_sampler_sample(sampler, self._ctx, -1 if expected else row))
+            chosen.append(sampler.sample(self._ctx, -1 if expected else row))
             if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
                 break
         self._go_back(start + len(chosen))

@@ -4,15 +4,16 @@ penalty, and choosing a token from its logits costs nothing beside computing the
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from edge.engines.base import Token, check_length, closed
 from edge.engines.fit import DEFAULT_CONTEXT, check_fit
 from edge.engines.genai import bindings, load_model, providers, read_configuration, reason
+from edge.engines.guidance import Guidance, GuidedVocabulary
 from edge.engines.sampling import Sampler, log_probability
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import AdapterError, ModelError
@@ -23,8 +24,8 @@ BATCH = 64
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between and for the logits
 of all of them, which the model computes for every token of a step."""
 
-_Key = tuple[str | None, float, str | None]
-"""What KV depends on beside its tokens: the adapter's name and scale; and the schema, which a generator keeps."""
+_Key = tuple[str | None, float]
+"""What KV depends on beside its tokens: the adapter's name and scale."""
 
 
 class OnnxEngine:
@@ -62,7 +63,7 @@ class OnnxEngine:
         self.device = f"CPU, {threads} threads" if device == "CPU" else device
         self._adapters = _Adapters(self._og, self._model)
         self._generator: Any = None
-        self._key: _Key = (None, 0.0, None)
+        self._key: _Key = (None, 0.0)
         self._tokens: list[int] = []
         self._long = False
 
@@ -80,7 +81,7 @@ class OnnxEngine:
         self._forget()
         self._adapters.add(adapter)
         try:
-            self._start((adapter.name, 1.0, None), length=2)
+            self._start((adapter.name, 1.0), length=2)
             self._generator.append_tokens([next(iter(self._ends), 0)])
         except (RuntimeError, ModelError, ValueError) as error:  # ValueError: a damaged name in what it reports
             self._forget()
@@ -101,18 +102,16 @@ class OnnxEngine:
     ) -> Iterator[Prefill | Token]:
         tokens = self._tokenizer.prompt(prompt)
         check_length(len(tokens), self.context)
-        name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
-        yield from self._prefill(tokens, (name, scale, sampling.schema))
+        yield from self._prefill(tokens, _key(adapter))
         yield from self._decode(sampling)
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
         tokens = self._tokenizer.prompt(prompt)
-        name, scale = (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
         scores = []
         for continuation in continuations:
             spoken = self._tokenizer.tokens(continuation)
             check_length(len(tokens) + len(spoken), self.context)
-            for _ in self._prefill(tokens, (name, scale, None)):
+            for _ in self._prefill(tokens, _key(adapter)):
                 pass
             score = 0.0
             for number, token in enumerate(spoken):
@@ -155,22 +154,18 @@ class OnnxEngine:
         return wanted
 
     def _start(self, key: _Key, *, length: int | None = None) -> None:
-        """A new generator with an empty KV cache: one that has an adapter or a schema cannot be rid of it."""
+        """A new generator with an empty KV cache: one that has an adapter cannot be rid of it."""
         self._forget()
-        name, scale, schema = key
+        name, scale = key
         params = self._og.GeneratorParams(self._model)
         params.set_search_options(max_length=length or self.context, do_sample=False, batch_size=1, num_beams=1)
-        if schema is not None:
-            params.set_guidance("json_schema", _compact(schema))
         try:
             generator = self._og.Generator(self._model, params)
         except RuntimeError as error:
-            if schema is None:
-                raise ModelError(
-                    f"a context of {self.context:,} tokens could not be made for {self._path.name}: {reason(error)}; "
-                    "free some memory or ask for a smaller context"
-                ) from error
-            raise ModelError(f"onnxruntime-genai cannot keep to this JSON schema: {reason(error)}") from error
+            raise ModelError(
+                f"a context of {self.context:,} tokens could not be made for {self._path.name}: {reason(error)}; "
+                "free some memory or ask for a smaller context"
+            ) from error
         if name is not None:
             generator.set_active_adapter(*self._adapters.loaded(name, scale))
         self._generator, self._key = generator, key
@@ -235,8 +230,9 @@ class OnnxEngine:
         if room < 1:
             yield Token("", "length")
             return
+        guidance = None if sampling.schema is None else Guidance(self._guided, sampling.schema)
         for left in range(room - 1, -1, -1):
-            token = self._next(sampler)
+            token = self._next(sampler, guidance)
             if token in self._ends:
                 yield Token(decoder.decode(b"", True), "stop")
                 return
@@ -244,35 +240,28 @@ class OnnxEngine:
                 yield Token(decoder.decode(self._tokenizer.piece(token), True), "length")
                 return
             yield Token(decoder.decode(self._tokenizer.piece(token)))
-            if self._key[2] is None:
-                self._compute([token])
+            if guidance is not None and guidance.complete:
+                yield Token("", "stop")
+                return
+            self._compute([token])
 
-    def _next(self, sampler: Sampler) -> int:
-        """Choose a token. Under a schema genai chooses, by our scores among those that its grammar allows, and takes
-        the token into its sequence at once."""
-        try:
-            logits = self._generator.get_logits().reshape(-1)
-            if self._key[2] is None:
-                token = sampler.choose(logits)
-            else:
-                self._generator.set_logits(sampler.scores(logits).reshape(1, 1, -1))
-                self._generator.generate_next_token()
-                token = int(self._generator.get_next_tokens()[0])
-                self._tokens.append(token)
-        except RuntimeError as error:
-            self._forget()
-            raise ModelError(f"onnxruntime-genai could not go on with the reply: {reason(error)}") from error
+    def _next(self, sampler: Sampler, guidance: Guidance | None) -> int:
+        logits = self._generator.get_logits().reshape(-1)
+        if guidance is not None:
+            guidance.restrict(logits)
+        token = sampler.choose(logits)
         sampler.accept(token)
+        if guidance is not None:
+            guidance.accept(token)
         return token
 
+    @cached_property
+    def _guided(self) -> GuidedVocabulary:
+        return self._tokenizer.guided(self._ends)
 
-def _compact(schema: str) -> str:
-    """The schema with blanks after commas and colons only: where any are allowed, small models write nothing else."""
-    wanted = json.loads(schema)
-    if isinstance(wanted, dict):
-        layout = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
-        wanted.setdefault("x-guidance", layout)
-    return json.dumps(wanted)
+
+def _key(adapter: Adapter | None) -> _Key:
+    return (None, 0.0) if adapter is None else (adapter.name, adapter.scale)
 
 
 class _Adapters:

@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_REJECTED = 1e6
-"""Far below every score, and finite: what a grammar leaves over can still be ranked."""
-
 
 def log_probability(logits: NDArray[np.float32], token: int) -> float:
     """The natural logarithm of the probability that `logits` [vocabulary] give a token."""
@@ -41,7 +38,7 @@ class Sampler:
             self._random = np.random.default_rng(sampling.seed if sampling.seed is None else sampling.seed % 2**64)
 
     def choose(self, logits: NDArray[np.float32]) -> int:
-        """The next token, for logits [vocabulary]."""
+        """The next token, for logits [vocabulary]: minus infinity where a token may not follow."""
         return int(self.scores(logits).argmax())
 
     def accept(self, token: int) -> None:
@@ -56,7 +53,7 @@ class Sampler:
         kept = self._kept(logits)
         noise = self._random.gumbel(size=len(kept))
         drawn = logits[kept] / self._sampling.temperature + noise
-        logits -= _REJECTED
+        logits.fill(-math.inf)
         logits[kept] = drawn
         return logits
 

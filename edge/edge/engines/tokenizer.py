@@ -5,11 +5,12 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edge.engines.guidance import GuidedVocabulary
 from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
 from edge.thinking import is_mark
@@ -64,6 +65,12 @@ class HuggingFaceTokenizer:
     def decoder(self) -> codecs.IncrementalDecoder:
         """Bytes of pieces -> whole characters."""
         return codecs.getincrementaldecoder("utf-8")("replace")
+
+    def guided(self, ends: Iterable[int]) -> GuidedVocabulary:
+        """What a schema chooses from, in a model whose replies end at `ends`."""
+        last = sorted(ends)
+        every = range(max(self._tokenizer.get_vocab_size(), *(token + 1 for token in last), 0))
+        return GuidedVocabulary([b"" if token in last else self.piece(token) for token in every], last, self.tokens)
 
     @cached_property
     def ends(self) -> frozenset[int]:
