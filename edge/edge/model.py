@@ -177,13 +177,13 @@ class Model(ProcessBound):
         `async for` works, too: every step is then computed in a thread.
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
-        that was added, `scale` another factor on its effect for this reply. `response_format` is what
-        `edge.structured.schema_of` takes: the reply keeps to it. `shared` are beginnings of the last message, shorter ones first, with which other prompts
-        begin, too: the KV cache of the longest is kept beyond this prompt. `think` lets a model think first that can do
-        without; what it, or one that cannot, thinks comes as `Delta.thinking`. A reply in a `response_format` comes
-        without. Raises ContextOverflow for a prompt that
-        cannot fit, AdapterError for a name that is not loaded, FormatError, at the end, for a reply that was cut before
-        its JSON was complete.
+        that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema, or what
+        stands for one (`edge.structured.schema_of`), that the reply keeps to. `shared` are beginnings of the last
+        message, shorter ones first, with which other prompts begin, too: the KV cache of the longest is kept beyond
+        this prompt. `think` lets a model think first that can do without; what it, or one that cannot, thinks comes as
+        `Delta.thinking`. A reply in a `response_format` comes without. Raises ContextOverflow for a prompt that cannot
+        fit, AdapterError for a name that is not loaded, UsageError for a format that no reply can be held to,
+        FormatError, at the end, for a reply that was cut before its JSON was complete.
         """
         sampling = checked_sampling(sampling)
         if response_format is not None:
