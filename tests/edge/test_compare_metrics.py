@@ -95,6 +95,8 @@ def test_a_form_is_kept_by_the_whole_reply() -> None:
     assert keeps_form('{"hours": 500}', schema) == 1
     assert keeps_form('{"hours": "many"}', schema) == 0
     assert keeps_form("500 hours", schema) == 0
+    assert keeps_form('"ab"', {"pattern": "a(?=b)"}) == 1  # which no reply could be held to
+    assert keeps_form('"ac"', {"pattern": "a(?=b)"}) == 0
 
 
 def test_a_citation_is_right_where_it_touches_the_answer() -> None:

@@ -363,9 +363,20 @@ def test_small_sets_hold_nothing_twice(accepts: Accepts) -> None:
     schema = {"type": "array", "items": {"enum": ["a", "b", "c"]}, "uniqueItems": True, "minItems": 2}
     for text, valid in {'["b", "a"]': True, '["c","b","a"]': True, '["a", "a"]': False, '["a"]': False}.items():
         assert accepts(schema, text) == valid, text
+    with pytest.raises(UsageError):
+        accepts({**schema, "minItems": 4}, "[]")
     many = {"type": "array", "items": {"enum": list(range(10))}, "uniqueItems": True}
     assert accepts(many, json.dumps(list(range(10))))
     assert not accepts(many, json.dumps([*range(10), 1]))
+
+
+def test_a_property_that_tells_apart_must_be_there(accepts: Accepts) -> None:
+    """Its name may hold blanks, and what a discriminator is, no draft says."""
+    parts = [{"properties": {"of kind": {"const": kind}}, "type": "object"} for kind in "ab"]
+    schema = {"oneOf": parts, "discriminator": {"propertyName": "of kind"}}
+    assert accepts(schema, '{"of kind": "b"}')
+    assert not accepts(schema, "{}")
+    assert accepts({"oneOf": [{"type": "null"}, {"type": "boolean"}], "discriminator": "kind"}, "null")
 
 
 def test_names_that_the_schema_does_not_hold_are_not_made_up(accepts: Accepts) -> None:

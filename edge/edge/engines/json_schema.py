@@ -16,6 +16,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import permutations
+from math import perm
 from typing import Any
 
 from edge.engines.string_formats import FREE_FORMATS, INTEGER_FORMATS, StringFormat, string_formats
@@ -24,8 +25,8 @@ from edge.errors import UsageError
 _LARGEST = 10**15 - 1
 """The largest number where the schema sets no bound: a double holds it exactly."""
 
-_MOST_ORDERS = 400
-"""A set of few values is written out in all its orders: of five values there are 326."""
+_MOST_VALUES, _MOST_ORDERS = 20, 400
+"""A set of so many values is written out in all its orders, if they are so few: of five values there are 326."""
 
 _LONGEST_HTTP_URL = 2083
 """The maxLength by which pydantic's HttpUrl can be told from its AnyUrl: its schema does not name the scheme."""
@@ -186,7 +187,7 @@ class _Rewriter:
             return
         least, most = schema.get("minItems", 0), min(schema.get("maxItems", len(values)), len(values))
         sizes = range(int(least), int(most) + 1)
-        if sum(_falling(len(values), size) for size in sizes) <= _MOST_ORDERS:
+        if len(values) <= _MOST_VALUES and sum(perm(len(values), size) for size in sizes) <= _MOST_ORDERS:
             sets = [list(order) for size in sizes for order in permutations(values, size)]
             out.setdefault("allOf", []).append({"enum": sets})
         else:
@@ -221,7 +222,9 @@ class _Rewriter:
     def _parts(self, schema: Mapping[str, Any], tags: list[str], merged: bool) -> Iterator[Any]:
         """The parts of a `oneOf`, those of parts that are a `oneOf` themselves among them, each in full. A property
         by which they are told apart must be there."""
-        tags = [*tags, *((schema.get("discriminator") or {}).get("propertyName", "").split())]
+        discriminator = schema.get("discriminator")
+        if isinstance(discriminator, Mapping) and isinstance(discriminator.get("propertyName"), str):
+            tags = [*tags, discriminator["propertyName"]]
         for part in map(self._resolved, schema["oneOf"]):
             if isinstance(part, Mapping) and part.keys() - _ANNOTATIONS == {"oneOf"}:
                 yield from self._parts(part, tags, merged)
@@ -332,14 +335,6 @@ def _close(out: dict[str, Any]) -> None:
         out["properties"] |= {name: True for name in out.get("required", ()) if name not in out["properties"]}
     if out.get("properties") or out.get("patternProperties"):
         out.setdefault("additionalProperties", False)
-
-
-def _falling(count: int, size: int) -> int:
-    """In how many orders `size` of `count` things can stand."""
-    orders = 1
-    for taken in range(size):
-        orders *= count - taken
-    return orders
 
 
 def _ends(schema: Mapping[str, Any]) -> bool:
