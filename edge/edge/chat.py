@@ -19,7 +19,7 @@ from edge.reading import PATIENCE, affordable, find, parts
 from edge.requests import checked_messages, checked_sampling
 from edge.retrievers import answerable, check_retriever
 from edge.scheduler import Scheduler, Stream
-from edge.structured import schema_of
+from edge.structured import followable_schema
 from edge.structured_answer import cite_values, parsed
 from edge.thinking import opened_by
 from edge.types import (
@@ -209,7 +209,7 @@ class Chat(ProcessBound):
         chosen = checked_sampling(sampling or self.sampling)
         form = self.response_format if response_format is None else response_format
         if form is not None:
-            schema_of(form)  # refused now, and not after the documents were searched
+            followable_schema(form)  # refused now, and not after the documents were searched
         return self._questions.stream(lambda: self._stream(question, chosen, form))
 
     def _stream(self, question: str, sampling: Sampling, response_format: Any) -> Iterator[Delta]:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from edge.citations import cite
+from edge.errors import FormatError
 from edge.types import Citation, Claim, Passage
 
 _TEXT = re.compile(r'("((?:[^"\\]|\\.)*)")(\s*:)?')
@@ -16,10 +17,16 @@ _TEXT = re.compile(r'("((?:[^"\\]|\\.)*)")(\s*:)?')
 
 
 def parsed(text: str, response_format: Any) -> Any:
-    """The value of `text`: of a pydantic class or TypeAdapter its own objects, else what JSON is in Python."""
+    """The value of `text`: of a pydantic class or TypeAdapter its own objects, else what JSON is in Python.
+
+    Raises FormatError where the class has rules that its schema does not say.
+    """
     for validate in ("model_validate_json", "validate_json"):
         if hasattr(response_format, validate):
-            return getattr(response_format, validate)(text)
+            try:
+                return getattr(response_format, validate)(text)
+            except ValueError as error:  # pydantic's own is one
+                raise FormatError(f"the reply does not keep to response_format: {error}", text=text) from error
     return json.loads(text)
 
 

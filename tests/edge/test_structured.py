@@ -11,7 +11,7 @@ from typing import Any
 import pydantic
 import pytest
 
-from edge import Model, Sampling
+from edge import Chat, Model, Sampling
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import FormatError, UsageError
 from edge.structured import check, schema_of
@@ -119,3 +119,24 @@ def test_pydantic_and_llguidance_are_not_imported_before_they_are_needed() -> No
 
 def test_the_schema_is_as_it_was_given() -> None:
     assert json.loads(schema_of(Invoice)) == Invoice.model_json_schema()
+
+
+class Even(pydantic.BaseModel):
+    number: int
+
+    @pydantic.field_validator("number")
+    @classmethod
+    def is_even(cls, number: int) -> int:
+        if number % 2:
+            raise ValueError("odd")
+        return number
+
+
+def test_a_chat_holds_an_answer_to_rules_that_are_no_schema() -> None:
+    chat = Chat(Model(ScriptedEngine(['{"number": 4}', '{"number": 5}'])), response_format=Even)
+    assert chat.ask("How many?").value == Even(number=4)
+    with pytest.raises(FormatError, match="odd") as caught:
+        chat.ask("And now?")
+    assert caught.value.text == '{"number": 5}'
+    with pytest.raises(UsageError, match="'not'"):
+        chat.stream("And now?", response_format={"not": {}})
