@@ -134,7 +134,7 @@ class Even(pydantic.BaseModel):
 
 def test_a_chat_holds_an_answer_to_rules_that_are_no_schema() -> None:
     chat = Chat(Model(ScriptedEngine(['{"number": 4}', '{"number": 5}'])), response_format=Even)
-    assert chat.ask("How many?").value == Even(number=4)
+    assert chat.ask("How many?").parsed == Even(number=4)
     with pytest.raises(FormatError, match="odd") as caught:
         chat.ask("And now?")
     assert caught.value.text == '{"number": 5}'
