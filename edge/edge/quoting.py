@@ -26,7 +26,7 @@ _ORDER = re.compile(
     r"prior|everything)|\b(?:new|system|updated|real) (?:instruction|prompt|message|order|question)s?\s*:"
     r"|\b(?:notes?|message|instructions?|attention|dear|hello)\b.{0,20}\b(?:ai|language|chat) ?"
     r"(?:assistant|model|bot)s?\b"
-    r"|\byou (?:are now|must now|will now)\b|^\s*(?:system|assistant|user|question)\s*:|"
+    r"|\byou (?:are now|must now|will now)\b|^[^\S\n]*(?:system|assistant|user|question)[^\S\n]*:|"
     + _BIDDING
     + r"(?:reply|respond|answer)\b.{0,30}\b(?:only|with|instead|exactly)\b"
     r"|\bend of (?:the )?(?:passage|document)s?\b",

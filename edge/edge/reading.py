@@ -52,7 +52,7 @@ def find(knowledge: Retriever, question: str, k: int, *, several: bool = True) -
 def parts(question: str) -> list[str]:
     """The questions that one joins, of those that have two words of content or more; none where it is only one, and
     none where there are more than can be read for: a whole page was pasted."""
-    pieces = [piece.strip() for piece in _JOINED.split(question)]
+    pieces = [piece.strip() for piece in _JOINED.split(" ".join(question.split()))]
     telling = [piece for piece in pieces if len(content_words(piece)) > 1]
     return telling if 1 < len(telling) <= MOST else []
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+_WINDOW = 4000
+"""Characters that sentencex sees at once: what it does with quotes and brackets grows with the square of their number.
+A sentence that is longer is cut."""
+
 _HEADING_LINE = re.compile(r"^#{1,6} [^\n]*$", re.MULTILINE)
 
 
@@ -13,18 +17,32 @@ def sentence_spans(text: str, language: str = "en") -> list[tuple[int, int]]:
 
     Newlines that end a list item or a paragraph are borders too, and so are Markdown's heading lines.
     """
+    spans = []
+    for start, end in _borders(text, language):
+        piece = text[start:end]
+        start += len(piece) - len(piece.lstrip())
+        end -= len(piece) - len(piece.rstrip())
+        if end > start:
+            spans.append((start, end))
+    return spans
+
+
+def _borders(text: str, language: str) -> Iterator[tuple[int, int]]:
+    """The sentences with the blanks around them, window by window; the next one begins with the last sentence of the
+    one before, which may go on."""
     import sentencex
 
-    spans = []
     for offset, part in _between_headings(text):
-        for boundary in sentencex.get_sentence_boundaries(language, part):
-            start, end = boundary["start_index"], boundary["end_index"]
-            piece = part[start:end]
-            start += offset + len(piece) - len(piece.lstrip())
-            end += offset - (len(piece) - len(piece.rstrip()))
-            if end > start:
-                spans.append((start, end))
-    return spans
+        at = 0
+        while at < len(part):
+            window = part[at : at + _WINDOW]
+            found = [(b["start_index"], b["end_index"]) for b in sentencex.get_sentence_boundaries(language, window)]
+            more = at + len(window) < len(part)
+            if more and len(found) > 1:
+                found.pop()
+            for start, end in found:
+                yield offset + at + start, offset + at + end
+            at += found[-1][1] if found and more else len(window)
 
 
 def _between_headings(text: str) -> Iterator[tuple[int, str]]:

@@ -45,6 +45,9 @@ _log = logger("index")
 _CANDIDATES = 30
 """Passages that the vectors, and as many that the words bring up for ranking."""
 
+_LONGEST_QUERY = 4000
+"""Characters of a question that are looked for."""
+
 _EVIDENCE_SPREAD = 0.5
 """A sentence below this share of the best one's score is no evidence."""
 
@@ -248,12 +251,13 @@ class Index(Closable):
         arguments.text("query", query), arguments.whole("k", k, 1)
         began = perf_counter()
         with self._lock:
-            found = self._settled(lambda: self._search(query, k, where))
+            found = self._settled(lambda: self._search(_shortened(query), k, where))
         _log.debug("%s: %d passages found in %.3f s", self.path, len(found), perf_counter() - began)
         return found
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
         """The sentences of `passages` that answer best, literally, best first."""
+        query = _shortened(query)
         with self._lock:
             question = self._question(query)
             ids = self._store.find_passages((p.document, p.start, p.end) for p in passages)
@@ -365,6 +369,13 @@ class Index(Closable):
         return [
             Candidate(i, rows[i].text, *vectors[i], bm25=bm25.get(i, 0.0)) for i in wanted if i in rows and i in vectors
         ]
+
+
+def _shortened(query: str) -> str:
+    """A question that is no page: of a longer one its beginning and its end, where what is asked stands. No encoder
+    reads more, and full-text search takes a time that grows with the square of the words."""
+    half = _LONGEST_QUERY // 2
+    return query if len(query) <= _LONGEST_QUERY else f"{query[:half]}\n{query[-half:]}"
 
 
 def _starter_encoder() -> TextEncoder:

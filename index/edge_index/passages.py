@@ -290,7 +290,7 @@ def _pack(spans: list[tuple[int, int]], measure: _Measure, overlap: int) -> Iter
             last += 1
         # The sum is an estimate: some tokenizers count a text and its parts differently.
         while last > fresh + 1 and not measure.fits(spans[first][0], spans[last - 1][1]):
-            last -= 1
+            last -= max(1, (last - fresh) // 64)  # thousands of units that count nothing by themselves
         yield _strip(measure.text, spans[first][0], spans[last - 1][1])
         left -= sum(sizes[fresh:last])
         first = _repeat(spans, sizes, fresh, last, overlap, measure)

@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from markdown_it.rules_inline import StateInline
 
 # \[1\] is a citation and no formula. A dollar sign opens one as in pandoc: no space inside, no word outside.
+# None holds the beginning of another one of its kind: a thousand that are never closed are not searched to the end.
 _FORMULA = re.compile(
     r"\$\$(?P<shown>[^$]{1,2000}?)\$\$"
-    r"|\\\[(?!\d+\\\])(?P<block>(?:(?!\\\]).){1,2000}?)\\\]"
-    r"|\\\((?P<inline>(?:(?!\\\)).){1,2000}?)\\\)"
+    r"|\\\[(?!\d+\\\])(?P<block>(?:\\\\(?!\])|(?!\\[\[\]]).){1,2000}?)\\\]"
+    r"|\\\((?P<inline>(?:(?!\\[()]).){1,2000}?)\\\)"
     r"|\\begin\{(?P<name>equation|align|gather|multline|eqnarray)\*?\}(?P<body>.{1,2000}?)\\end\{(?P=name)\*?\}"
     r"|(?<![\w$\\])\$(?=[^\s$])(?P<dollar>[^$\n]{1,300}?)(?<=[^\s\\])\$(?![\w$])",
     re.DOTALL,

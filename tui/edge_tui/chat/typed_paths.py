@@ -22,7 +22,7 @@ _WORD = re.compile(
     re.VERBOSE,
 )
 _ABSOLUTE = re.compile(r"/(?!/)|~/|[A-Za-z]:[\\/]|\\\\")
-_LAST_WORD = re.compile(r"(?:\\.|[^\s\\])*\Z")
+_UNQUOTED = re.compile(r"(?:\\.|[^\s\\])++")
 
 
 def fitting(begun: str, most: int = _MOST) -> list[str]:
@@ -56,8 +56,7 @@ def fitting_last(line: str) -> list[str]:
     whole = fitting(line)
     if whole or " " not in line:
         return whole
-    found = _LAST_WORD.search(line)
-    last = found[0] if found else ""
+    last = next((found[0] for found in _UNQUOTED.finditer(line) if found.end() == len(line)), "")
     head = line[: len(line) - len(last)]
     return [head + re.sub(r"([\s\\'\"])", r"\\\1", each) for each in fitting(re.sub(r"\\(.)", r"\1", last))]
 
@@ -80,8 +79,8 @@ def dropped(text: str) -> tuple[str, ...]:
     if _plain_path(text):
         return (text.strip(),)
     words = []
-    at = 0
-    while at < len(text.rstrip()):
+    at, end = 0, len(text.rstrip())
+    while at < end:
         word = _WORD.match(text, at)
         if word is None:
             return ()

@@ -9,6 +9,8 @@ from edge.words import grams, is_gram
 
 _AROUND = 50
 _WORD = re.compile(r"\w")
+_LONGEST = 50
+"""Letters of a word that are looked for in a line."""
 _STEM = 5
 """Letters that a form of a word has in common with it, at least."""
 
@@ -47,6 +49,7 @@ def excerpt(text: str, wanted: tuple[Term, ...]) -> str:
 
 def _place(text: str, word: str) -> int:
     """Where a word, or a form of it, begins."""
+    word = word[:_LONGEST]
     for length in range(len(word), min(len(word), _STEM) - 1, -1):
         if (at := text.find(word[:length])) >= 0:
             return at
