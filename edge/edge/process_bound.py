@@ -12,8 +12,8 @@ class ProcessBound:
     def __reduce_ex__(self, _protocol: object, /) -> NoReturn:
         kind = type(self).__name__
         raise TypeError(
-            f"a {kind} cannot be pickled or copied: it holds memory, threads and files of this process; send its path "
-            f"and open another {kind} there"
+            f"{kind} cannot be pickled or copied: it holds memory, threads and files of this process; send paths to "
+            "the other process and open them there"
         )
 
 
