@@ -16,9 +16,15 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar, cast
 
 from edge.errors import ModelBusy, ModelError
+from edge.log import logger
 from edge.process_bound import Home
 
 T = TypeVar("T")
+
+_log = logger("queue")
+
+_WORTH_A_WORD = 0.1
+"""Seconds of waiting that the log tells of."""
 
 
 class _Request(Generic[T]):
@@ -202,11 +208,17 @@ class Scheduler:
 
     def _run(self, mine: _Request[T]) -> None:
         """Wait, and compute meanwhile what stands before it, until `mine` has a result or the engine for itself."""
-        deadline = None if self.timeout is None else monotonic() + self.timeout
+        began, at_work = monotonic(), 0.0
+        deadline = None if self.timeout is None else began + self.timeout
         try:
             while (job := self._next_job(mine, deadline)) is not None and job.start is not None:
+                stepped = monotonic()
                 job.step()
+                at_work += monotonic() - stepped
                 self._note(job)
+            waited = monotonic() - began - at_work
+            if waited >= _WORTH_A_WORD:
+                _log.debug("%s: %.1f s were waited for others", self.name, waited)
         except BaseException as error:
             self._give_up(mine, error)
             raise

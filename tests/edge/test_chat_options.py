@@ -148,7 +148,7 @@ def test_nothing_is_printed_unasked(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_loading_tells_how_far_it_is(smollm_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "edge")
+    caplog.set_level(logging.DEBUG, "edge")
     told: list[float] = []
     with edge.load(smollm_path, context=64, kv_budget=0, progress=told.append) as model:
         assert told == sorted(set(told))
@@ -156,6 +156,7 @@ def test_loading_tells_how_far_it_is(smollm_path: Path, caplog: pytest.LogCaptur
         assert len(told) > 5
         assert model.count("a")
     assert "loaded in" in caplog.text
+    assert any(record.name == "edge.llama" and "llama" in record.getMessage() for record in caplog.records)
 
 
 def test_what_progress_raises_ends_the_loading(smollm_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from edge.engines.gguf_check import check_gguf
 from edge.errors import MissingExtra, ModelError
+from edge.log import logger
 
 _log: deque[tuple[int, str]] = deque(maxlen=60)
 _WARNING, _ERROR, _CONTINUED = 3, 4, 5
@@ -41,12 +42,20 @@ def bindings() -> ModuleType:
 
 
 def _record() -> Callable[[int, bytes, Any], None]:
-    """A log that keeps warnings and errors; what continues a message has the level of what it continues."""
-    current = 0
+    """A log that keeps warnings and errors; what continues a message has the level of what it continues.
+
+    Whoever listens to the logger `edge.llama` at DEBUG hears everything, line by line.
+    """
+    current, line = 0, b""
+    heard = logger("llama")
 
     def record(level: int, text: bytes, _data: Any) -> None:
-        nonlocal current
+        nonlocal current, line
         current = current if level == _CONTINUED else level
+        line += text
+        if line.endswith(b"\n"):
+            heard.debug("%s", line.decode("utf-8", "replace").rstrip())
+            line = b""
         if current >= _WARNING:
             _log.append((current, text.decode("utf-8", "replace")))
 
