@@ -1,84 +1,47 @@
-"""The programs in examples/ run, and do what they promise."""
+"""The programs in examples/ do what they say, with the starter models."""
 
 from __future__ import annotations
 
-import asyncio
-import socket
+import os
 import subprocess
 import sys
-import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-WORDS = 20
-
-SERVER = f"""
-import sys
-sys.path[:0] = [{str(EXAMPLES)!r}]
-import uvicorn
-import streaming_server
-from edge import Model
-from edge.engines.scripted import ScriptedEngine
-
-begun = []
-
-def reply(prompt):
-    begun.append(prompt.split()[1])
-    return " ".join(str(n) for n in range({WORDS}))
-
-streaming_server.load = lambda: Model(ScriptedEngine(reply, delay=0.0005))
-streaming_server.app.get("/begun")(lambda: begun)
-queue = lambda: list(streaming_server.app.state.model._scheduler._queue)
-streaming_server.app.get("/entered")(lambda: len(begun) + sum(not request.begun for request in queue()))
-uvicorn.run(streaming_server.app, fd=int(sys.argv[1]), log_level="error")
-"""
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-@pytest.fixture(autouse=True)
-def no_network() -> None:
-    """The server is on this machine, and only its own clients speak to it."""
+def run(home: Path, name: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
+        env={"PATH": os.environ["PATH"], "HOME": str(home), "EDGE_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
 
 
 @pytest.fixture
-def server() -> Iterator[int]:
-    """The port of the example, with a scripted model; nobody but this test can reach it."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        listening.listen(512)
-        port, fd = listening.getsockname()[1], listening.fileno()
-        process = subprocess.Popen([sys.executable, "-c", textwrap.dedent(SERVER), str(fd)], pass_fds=[fd])
-    try:
-        yield port
-    finally:
-        process.terminate()
-        assert process.wait(timeout=60) in (0, -15)
+def home(starter_home: Path, tmp_path: Path) -> Path:
+    (tmp_path / "models").symlink_to(starter_home / "models")
+    return tmp_path
 
 
-async def get(port: int, path: str) -> str:
-    """The body of an HTTP/1.0 answer, which ends with its connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
-    writer.close()
-    assert head.split()[1] == b"200", head
-    return body.decode()
+def test_own_retriever(home: Path) -> None:
+    said = run(home, "own_retriever", "How long does the warranty last?")
+    assert "[1] warranty: “The warranty lasts for three years.”" in said
 
 
-def test_two_hundred_clients_stream_at_once_none_is_refused_and_the_order_is_fair(server: int) -> None:
-    async def clients(first: int, last: int) -> list[str]:
-        return await asyncio.gather(*(get(server, f"/ask?q={n}") for n in range(first, last)))
+def test_own_encoder(home: Path) -> None:
+    assert run(home, "own_encoder") == (
+        "ticket 17 ({'open': True, 'site': 'north'}): The pump loses oil at the lower seal.\n"
+    )
 
-    async def all_of_them() -> tuple[list[str], list[str]]:
-        early = asyncio.create_task(clients(0, 100))
-        while int(await get(server, "/entered")) < 100:
-            pass
-        return await asyncio.gather(early, clients(100, 200))
 
-    early, late = asyncio.run(all_of_them())
-    assert set(early + late) == {" ".join(map(str, range(WORDS)))}
-    begun = [int(text) for text in asyncio.run(get(server, "/begun")).strip('[]"').split('","')]
-    assert sorted(begun) == list(range(200))
-    assert set(begun[:100]) == set(range(100))  # who came earlier begins earlier
+def test_structured(home: Path) -> None:
+    value, *below = run(home, "structured").splitlines()
+    assert {"technician", "seal"} == set(eval(value, {"__builtins__": {}}))
+    assert any("stands in service note" in line for line in below)
