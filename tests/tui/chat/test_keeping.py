@@ -18,6 +18,7 @@ from edge_tui.chat.events import Aside, Event, Finished, Found, Opened, Trouble,
 from edge_tui.chat.keeping import CUT_OFF, LATEST, Keeping, finished
 from edge_tui.chat.session import Session
 from edge_tui.chats import database
+from edge_tui.chats.database import set_aside
 from edge_tui.chats.records import Turn
 from edge_tui.chats.store import Store
 from tui.chat.fakes import MANUAL, SEAL, Shelf, session
@@ -417,6 +418,31 @@ def test_a_file_that_is_damaged_in_the_middle_is_set_aside_and_the_chat_goes_on(
         (entry,) = store.chats()
         assert texts(store.turns(entry.id)) == texts(chat.keeping.turns)
     assert texts(chat.keeping.turns) == [("a", "one two three"), ("b", "four five six"), ("c", "one two three")]
+
+
+@pytest.mark.parametrize("how", ["set aside", "deleted"])
+def test_a_file_that_another_program_takes_away_in_the_middle_takes_nothing_of_the_chat(path: Path, how: str) -> None:
+    chat, _ = begun(path, "one two three", "four five six")
+    asked(chat, "a")
+    events: list[Event] = []
+    taken = False
+    for event in chat.ask("b"):
+        events.append(event)
+        if of(Words, events) and not taken:
+            taken = True
+            if how == "set aside":
+                set_aside(path)
+                with Store(path) as other:
+                    other.create("of the other")
+            else:
+                for file in path.parent.glob("chats.sqlite*"):
+                    file.unlink()
+    assert "removed or replaced by another program" in notes(events)
+    list(chat.close())
+    with Store(path) as store:
+        kept = {entry.title: texts(store.turns(entry.id)) for entry in store.chats()}
+    others: dict[str, list[tuple[str, str]]] = {"of the other": []} if how == "set aside" else {}
+    assert kept == {"a": [("a", "one two three"), ("b", "four five six")], **others}
 
 
 def test_a_chat_that_another_app_removed_is_kept_anew(path: Path) -> None:
