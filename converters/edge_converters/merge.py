@@ -107,11 +107,13 @@ def open_weights(base: Path, adapters: Sequence[AdapterSource] = ()) -> Checkpoi
 
 
 def end_tokens(weights: Checkpoint | Merged) -> list[int]:
-    """The ids at which a model ends its replies, as its generation settings name them, else its config."""
+    """The ids at which a model ends its replies, as its generation settings name them, else its config; some say -1 for
+    none.
+    """
     settings = weights.json("generation_config.json") or {}
     named = settings.get("eos_token_id", weights.config.get("eos_token_id"))
     found = named if isinstance(named, list) else [named]
-    return list(dict.fromkeys(int(token) for token in found if token is not None))
+    return list(dict.fromkeys(int(token) for token in found if token is not None and int(token) >= 0))
 
 
 def merge(base: Path, adapters: Adapters, out: Path, *, progress: Progress | None = None) -> Export:
