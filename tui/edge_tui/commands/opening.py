@@ -17,6 +17,7 @@ import click
 
 from edge import library, paths
 from edge.errors import EncoderError, KnowledgeError, StorageError, UsageError
+from edge.log import logger
 from edge.suggestions import did_you_mean
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from edge_tui.commands.options import Request
 
 DEFAULT_INDEX = "default"
+_logger = logger("cli.opening")
 
 
 def model_loader(request: Request) -> Callable[[], Model]:
@@ -41,6 +43,8 @@ def model_loader(request: Request) -> Callable[[], Model]:
 
     def load() -> Model:
         import edge
+
+        _logger.info("model %s, adapter %s, context %s", path, adapter, wanted.context)
 
         model = edge.load(
             path,
@@ -135,6 +139,7 @@ def open_index(
     """
     from edge_index import Index
 
+    _logger.info("index %s", path)
     if later:
         return Index.open(path, encoder=lambda: open_encoder(settings), create=create)
     return Index.open(path, encoder=open_encoder(settings) if encoder else None, create=create)
@@ -160,6 +165,7 @@ def open_encoder(settings: Settings) -> Encoder:
     from edge_index.encoder import Encoder
 
     directory = library.find_encoder(settings.encoder)
+    _logger.info("text encoder %s", directory)
     return Encoder.open(directory, threads=settings.threads, cache=paths.cache_dir() / "encoders")
 
 
