@@ -52,19 +52,26 @@ def absolute(path: Path | str) -> Path:
 def find_files(paths: Iterable[Path | str], choice: Choice | None = None) -> Found:
     """Absolute paths, each once, in order. Links to folders are not followed, so no loop is possible."""
     found = Found()
-    for given in paths:
-        path = absolute(given)
-        if path.is_dir():
-            found.roots.append(path)
-            _Walk(path, found, choice or Choice()).run()
-        elif not path.exists():
-            found.failed.append(Failure(str(path), f"{path} is not there; check the spelling"))
-        elif not path.is_file():
-            found.failed.append(Failure(str(path), f"{path} is neither a file nor a folder"))
-        else:
-            found.files.append(path)
+    for path in map(absolute, paths):
+        try:
+            _sort_in(path, found, choice or Choice())
+        except OSError as error:  # a folder on the way that is closed, a name that is too long
+            reason = f"{path} cannot be reached: {error.strerror}; correct it, or see to its permissions"
+            found.failed.append(Failure(str(path), reason))
     found.files = list(dict.fromkeys(found.files))
     return found
+
+
+def _sort_in(path: Path, found: Found, choice: Choice) -> None:
+    if path.is_dir():
+        found.roots.append(path)
+        _Walk(path, found, choice).run()
+    elif not path.exists():
+        found.failed.append(Failure(str(path), f"{path} is not there; check the spelling"))
+    elif not path.is_file():
+        found.failed.append(Failure(str(path), f"{path} is neither a file nor a folder"))
+    else:
+        found.files.append(path)
 
 
 class _Walk:

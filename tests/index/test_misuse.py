@@ -39,6 +39,15 @@ def test_one_str_is_one_pattern(index: Index, manuals: Path) -> None:
     assert [Path(path).name for path in index.add(manuals, include="pump.md").added] == ["pump.md"]
 
 
+def test_a_path_that_cannot_be_reached_is_told_and_the_others_go_on(index: Index, manuals: Path) -> None:
+    unreachable = "/" + "x" * 300  # longer than any file system takes
+    report = index.add([unreachable, manuals])
+    assert len(report.added) == 2
+    assert "File name too long" in report.failed[0].reason
+    with pytest.raises(KnowledgeError, match="File name too long"):
+        index.add(unreachable)
+
+
 def test_nothing_there_is_an_error_and_something_missing_beside_something_is_reported(
     index: Index, manuals: Path
 ) -> None:

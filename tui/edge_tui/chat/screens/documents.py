@@ -22,7 +22,7 @@ from edge_tui.chat.events import Staleness
 from edge_tui.chat.screens.add import PathSuggester
 from edge_tui.chat.typed_paths import dropped, look
 from edge_tui.chat.widgets.documents import DocumentTree
-from edge_tui.terminal import printable
+from edge_tui.terminal import printable, visible
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -109,7 +109,7 @@ class DocumentsScreen(Screen[None]):
 
     def _say(self, text: str, *, error: bool = False) -> None:
         self._yes = None
-        self._message.update(Content(printable(text)))
+        self._message.update(Content(visible(text)))
         self._message.set_class(error, "-error")
 
     def on_tree_node_highlighted(self) -> None:

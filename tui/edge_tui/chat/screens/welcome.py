@@ -19,7 +19,7 @@ from edge_tui.chat import events, finding, slash
 from edge_tui.chat.finding import Findings
 from edge_tui.chat.widgets.prompt import Prompt
 from edge_tui.commands.output import size
-from edge_tui.terminal import printable, visible_name
+from edge_tui.terminal import visible, visible_name
 
 if TYPE_CHECKING:
     from edge_tui.chat.app import ChatApp
@@ -95,7 +95,7 @@ class WelcomeScreen(Screen[None]):
             self.action_again()
 
     def _say(self, text: str, *, error: bool = False) -> None:
-        self._message.update(Content(printable(text)))
+        self._message.update(Content(visible(text)))
         self._message.set_class(error, "-error")
 
     async def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from edge.types import AddProgress
 from edge_tui.chat.events import Added
-from edge_tui.terminal import printable, visible_name
+from edge_tui.terminal import printable, visible, visible_name
 
 _LONGEST_QUESTION = 600
 
@@ -73,7 +73,7 @@ class Note(Static):
     """Words of the app itself; `kind` is "" or "error"."""
 
     def __init__(self, text: str, kind: str = "") -> None:
-        super().__init__(Content(printable(text)), classes=f"-{kind}" if kind else "")
+        super().__init__(Content(visible(text)), classes=f"-{kind}" if kind else "")
 
 
 class HelpNote(Static):

@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from edge_tui.chat import events
 from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.terminal import printable
+from edge_tui.terminal import visible
 
 
 class SidePane(Vertical):
@@ -74,7 +74,7 @@ class SidePane(Vertical):
                 self.finished = event
             self._cost.update(cost(event, seconds))
         elif isinstance(event, events.Trouble):
-            await self._answer.fail(printable(event.message))
+            await self._answer.fail(visible(event.message))
             self._cost.update("no answer")
 
     async def flush(self) -> None:
