@@ -290,6 +290,6 @@ def test_a_missing_package_is_named_with_its_pip_line(base: Path, data: Path, mo
 
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else found(name))
-    with pytest.raises(MissingExtra, match=r"bitsandbytes .*edge-expert\[tune\]"):
+    with pytest.raises(MissingExtra, match=r"bitsandbytes is not installed; run: .*install .*'bitsandbytes>=0.50.2'"):
         prepare(base, data, qlora=True)
     assert prepare(base, data).plan.steps > 0

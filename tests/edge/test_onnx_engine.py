@@ -310,7 +310,7 @@ def test_the_choice_among_logits_is_llama_cpp_s() -> None:
             "top_p": float(random.choice([0.0, 0.3, 0.9, 1.0])),
             "min_p": float(random.choice([0.0, 0.05, 0.5, 1.0])),
             "repeat_penalty": float(random.choice([0.8, 1.0, 1.1, 3.0])),
-            "repeat_last": int(random.choice([-1, 0, 3, 64])),
+            "repeat_last": int(random.choice([0, 1, 3, 64])),
             "temperature": float(random.choice([0.3, 1.0, 2.0])),
         }
         logits = random.normal(scale=4.0, size=200).astype(np.float32)

@@ -200,7 +200,7 @@ def test_it_converts_once_and_then_needs_no_converter(tmp_path: Path, monkeypatc
     with monkeypatch.context() as without:
         for package in ("onnx", "safetensors"):
             without.setitem(sys.modules, package, None)
-        with pytest.raises(MissingExtra, match=r"edge-expert\[encoder\]"):
+        with pytest.raises(MissingExtra, match=r"install 'onnx>=1.17' 'safetensors>=0.5'"):
             Encoder.open(tmp_path / "m")
     with Encoder.open(tmp_path / "m") as encoder:
         before = encoder.encode(["some words"])
