@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import shutil
 import subprocess
@@ -326,7 +327,7 @@ def test_an_index_that_could_not_be_opened_is_tried_again() -> None:
 
 
 def test_whoever_else_writes_into_the_index_is_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Index.add.__kwdefaults__, "wait", 0.1)
+    monkeypatch.setitem(inspect.unwrap(Index.add).__kwdefaults__, "wait", 0.1)
     code = (
         "import sys; from pathlib import Path; from edge_index.lock import WriterLock\n"
         f"with WriterLock(Path({str(shelf / 'index')!r})).held(5): print('held', flush=True); sys.stdin.read()"
