@@ -9,7 +9,6 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -125,11 +124,9 @@ def test_several_threads_get_each_their_own(reader: Reader) -> None:
 
 @POSIX
 def test_a_child_that_died_while_idle_is_replaced(reader: Reader) -> None:
-    child = psutil.Process(process(reader))
-    child.kill()
-    while child.status() != psutil.STATUS_ZOMBIE:
-        time.sleep(0.01)
-    assert order(reader, "flood 5").text == "xxxxx"
+    for _ in range(5):  # noticed at once or not
+        psutil.Process(process(reader)).kill()
+        assert order(reader, "flood 5").text == "xxxxx"
 
 
 def test_an_interrupted_read_leaves_no_late_reply(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,25 +72,47 @@ class Reader:
     def read(self, module: str, path: Path, data: bytes) -> Extracted:
         """What `load` of that module makes of the file. Raises DocumentError, also when the child met a limit."""
         with self._lock:
-            if self._child is None or not self._child.usable():
-                self._drop()
-                self._child = _Child(path)
-            finished = False
+            fresh = self._ready(path)
             try:
-                reply = self._child.read(module, path, data, self._limits)
-                finished = self._child.resident() < _GROWN
-            finally:
-                # Also after Ctrl-C: its late reply would be taken for that of the next file.
-                if not finished:
-                    self._drop()
+                reply = self._ask(module, path, data)
+            except _Died:
+                if fresh:
+                    raise
+                # It may have died before it saw this file, which nobody knows until all its threads are gone.
+                self._ready(path)
+                reply = self._ask(module, path, data)
             if isinstance(reply, str):
                 raise DocumentError(reply)
             return reply
+
+    def _ready(self, path: Path) -> bool:
+        """See to it that there is a child; whether it is a new one."""
+        if self._child is not None and self._child.usable():
+            return False
+        self._drop()
+        self._child = _Child(path)
+        return True
+
+    def _ask(self, module: str, path: Path, data: bytes) -> Extracted | str:
+        assert self._child is not None
+        finished = False
+        try:
+            reply = self._child.read(module, path, data, self._limits)
+            finished = self._child.resident() < _GROWN
+        finally:
+            # Also after Ctrl-C: its late reply would be taken for that of the next file.
+            if not finished:
+                self._drop()
+        return reply
 
     def _drop(self) -> None:
         if self._child is not None:
             self._child.end()
             self._child = None
+
+
+class _Died(DocumentError):
+    """The child ended while it read, and met no limit of ours."""
 
 
 class _Child:
@@ -149,7 +171,9 @@ class _Child:
                 self._requests.flush()
                 return self._reply(limits)
         except (EOFError, OSError):
-            raise DocumentError(f"{path} {self._exceeded or self._death()}") from None
+            if self._exceeded:
+                raise DocumentError(f"{path} {self._exceeded}") from None
+            raise _Died(f"{path} {self._death()}") from None
 
     def _reply(self, limits: Limits) -> Extracted | str:
         header_length, length = struct.unpack("<QQ", self._exactly(16))
