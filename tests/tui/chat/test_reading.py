@@ -223,7 +223,7 @@ def test_the_status_line_has_its_numbers_in_any_width(width: int, parts: list[st
 
 
 def test_other_keys_do_their_work_and_are_shown() -> None:
-    chosen = keys.keymap({"send": "ctrl+s", "code": "f4", "quit": "f10", "sources": "f3", "next-source": "x"})
+    chosen = keys.keymap({"send": "ctrl+s", "code": "f4", "quit": "f10", "sources": "f6", "next-source": "x"})
 
     async def main() -> None:
         app = ChatApp(session(f"{SEAL} {MOTOR}\n\n```\nx = 1\n```", knowledge=Shelf(MANUAL)), keymap=chosen)
@@ -240,11 +240,11 @@ def test_other_keys_do_their_work_and_are_shown() -> None:
             assert app.clipboard == ""
             await pilot.press("f4")
             assert app.clipboard == "x = 1"
-            await pilot.press("f3")
+            await pilot.press("f6")
             await until(pilot, lambda: "x previous, next" in rows(app)[-1].replace("← ", ""))
             await pilot.press("x")
             assert marked(app) != SEAL
-            await pilot.press("f3", *"/keys", "ctrl+s")
+            await pilot.press("f6", *"/keys", "ctrl+s")
             await until(pilot, lambda: 'code = "f4"' in screen_text(app))
             await pilot.press(*"/help", "ctrl+s")
             await until(pilot, lambda: "F10" in "\n".join(rows(app)[:-1]))
