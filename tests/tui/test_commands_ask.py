@@ -82,6 +82,7 @@ def test_json_is_the_answer_record_and_every_quote_stands_in_its_file(
         "finish",
         "told",
         "thinking",
+        "parsed",
     }
     assert answer["text"] == SPOKEN
     assert answer["question"] == "How often does the pump need maintenance?"
