@@ -55,10 +55,10 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
         chat.think = settings.think
         done = _Warmed(chat, passages, int(settings.kv_budget * 1e9))
         done.run()
-    if as_json:
-        print_json(done.figures)
-    else:
-        click.echo(done.told())
+        if as_json:
+            print_json(done.figures)
+        else:
+            click.echo(done.told())
     if done.stopped:
         click.get_current_context().exit(130)
 
