@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def close_matches(word: str, known: Iterable[str], *, most: int = 3) -> list[str]:
     """The names of `known` that look like `word`, whatever their case, the likeliest first; at most `most`."""
+    from difflib import get_close_matches  # nobody who types right waits for it
+
     names = {name.lower(): name for name in known}
     return [names[name] for name in get_close_matches(word.lower(), names, n=most, cutoff=0.6)]
 

@@ -5,7 +5,6 @@ What is logged goes through the standard library, to loggers below `edge`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -30,7 +29,7 @@ def _begin_terminal(context: click.Context, _option: click.Parameter, times: int
         context.meta[_TERMINAL] = handler
 
 
-def _begin_file(context: click.Context, _option: click.Parameter, file: Path | None) -> None:
+def _begin_file(context: click.Context, _option: click.Parameter, file: str | None) -> None:
     if file is None:
         return
     import logging
@@ -68,7 +67,7 @@ OPTIONS = (
     ),
     click.Option(
         ["--log"],
-        type=click.Path(path_type=Path),
+        type=click.Path(),
         metavar="FILE",
         expose_value=False,
         callback=_begin_file,
