@@ -72,6 +72,7 @@ def test_the_conversion_example_ends_with_what_the_adapter_learnt(
     assert {"mine.gguf", "mine.manifest.json", "mine.parity.json"} <= set(os.listdir(tmp_path))
 
 
+@pytest.mark.timeout(2400)
 def test_the_way_from_documents_and_examples_to_an_expert(tmp_path: Path, starter_home: Path, stand_in: Path) -> None:
     """Every command of the tutorial, with few examples: what is asked has the form of the examples at the end."""
     home = tmp_path / "home"
