@@ -248,19 +248,19 @@ def test_a_click_on_a_mark_shows_its_source() -> None:
 
 
 def test_words_appear_while_somebody_types_without_a_pause() -> None:
-    words = [f"word{i}" for i in range(200)]
+    words = [f"word{i}" for i in range(10_000)]
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         await send(pilot, "a long story")
         await until(pilot, lambda: "word0" in screen_text(app))
         seen = set()
-        while app.session.state != "ready":
+        while len(seen) <= 5 and app.session.state != "ready":
             await pilot.press("x")
-            seen.add(screen_text(app).count("word"))
+            seen.add(re.findall(r"word\d+", screen_text(app))[-1])
         assert len(seen) > 5, seen
+        await pilot.press("escape")
         await answered(app, pilot)
-        assert "word199" in screen_text(app)
 
     drive(session(engine=ScriptedEngine([" ".join(words)], delay=0.01)), play)
 
