@@ -17,8 +17,8 @@ from typing import Any
 import edge
 from edge.types import Passage
 from edge_index import Index
-from edge_index.encoder import Encoder
-from edge_index.reranker import Reranker
+from edge_index.encoders.encoder import Encoder
+from edge_index.encoders.reranker import Reranker
 from index.fakes import WordEncoder
 
 ASKED = [{"role": "user", "content": "Who keeps the lamp?"}]

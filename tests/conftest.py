@@ -12,10 +12,10 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-import edge.offline
+import edge.system.offline
 import standin
 
-edge.offline.silence()
+edge.system.offline.silence()
 
 # A shell's background job ignores Ctrl-C and so would every process that a test starts; exec resets a handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -24,7 +24,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 @pytest.fixture(scope="session")
 def starter_home() -> Path:
     """A data directory that holds both starter models. Kept between runs (EDGE_TEST_HOME moves it)."""
-    from edge_tui.starter import pull
+    from edge_tui.hub.starter import pull
 
     home = Path(os.environ.get("EDGE_TEST_HOME") or platformdirs.user_cache_dir("edge-tests", appauthor=False))
     pull(home / "models")

@@ -14,8 +14,8 @@ from typing import Any
 import edge
 import standin
 import vocabularies
-from edge.engines import genai
 from edge.engines.gpu import gpus
+from edge.engines.onnx import bindings
 from edge.engines.scripted import ScriptedEngine
 from edge_converters import to_adapter, to_gguf
 
@@ -52,7 +52,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 def real_engines() -> list[str]:
     """Those that compute something; on a GPU, too, where the installed packages find one."""
-    on_gpu = (("gguf on a GPU", bool(gpus())), ("onnx on CUDA", "cuda" in genai.providers(None)))
+    on_gpu = (("gguf on a GPU", bool(gpus())), ("onnx on CUDA", "cuda" in bindings.providers(None)))
     return ["gguf", "onnx", *(engine for engine, there in on_gpu if there)]
 
 

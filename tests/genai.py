@@ -6,12 +6,12 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import edge.offline
+import edge.system.offline
 
 
 def load(folder: Path) -> Any:
     """An onnxruntime_genai.Model on the processor."""
-    edge.offline.silence()
+    edge.system.offline.silence()
     import onnxruntime_genai
 
     config = onnxruntime_genai.Config(str(folder))

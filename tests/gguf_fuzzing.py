@@ -103,15 +103,15 @@ def _serve() -> None:
     import resource
     import traceback
 
-    from edge.engines import gguf, gguf_check
+    from edge.engines.llamacpp import bindings, gguf_check
     from edge.errors import EdgeError
-    from edge_tui.commands import model_facts
+    from edge_tui.cli.reports import model_facts
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what native code prints is no answer
     resource.setrlimit(resource.RLIMIT_AS, (12 << 30, 12 << 30))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    gguf.bindings()
+    bindings.bindings()
     for line in sys.stdin:
         path = Path(line.strip())
         outcome = "ran", ""

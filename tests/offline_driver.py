@@ -14,18 +14,18 @@ from time import monotonic
 
 from textual.pilot import Pilot
 
-import edge_tui.chat.app
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.chat.widgets.prompt import Prompt
-from edge_tui.chat.widgets.sources import SourcesPane
-from edge_tui.commands.main import main
+import edge_tui.app.app
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.app.widgets.sources import SourcesPane
+from edge_tui.cli.main import main
+from edge_tui.session.session import Session
 
 _PATIENCE = 240.0
 
 
 async def _one_turn(session: Session, question: str) -> None:
-    app = edge_tui.chat.app.ChatApp(session)
+    app = edge_tui.app.app.ChatApp(session)
     async with app.run_test(size=(120, 40)) as pilot:
         await _until(pilot, lambda: bool(session.documents))
         app.query_one(Prompt).insert(question)
@@ -49,7 +49,7 @@ def _instead_of_a_terminal(session: Session, **_settings: object) -> None:
 
 
 if __name__ == "__main__":
-    edge_tui.chat.app.run = _instead_of_a_terminal
+    edge_tui.app.app.run = _instead_of_a_terminal
     for stream in (sys.stdin, sys.stderr):
         stream.isatty = lambda: True  # type: ignore[method-assign]  # the command asks before it runs the app
     main(["chat", "--index", sys.argv[1], "--max-tokens", "16"])

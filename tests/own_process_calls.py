@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge.errors import ContextOverflow, MissingExtra
-from edge.own_process import in_own_process
+from edge.system.own_process import in_own_process
 
 
 @in_own_process

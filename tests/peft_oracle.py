@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_converters.merge import Merged
-from edge_converters.publish import AdapterSource
+from edge_converters.lora.merge import Merged
+from edge_converters.output import AdapterSource
 
 Prepare = Callable[[Any], object]
 

@@ -18,12 +18,12 @@ from time import monotonic
 from typing import Any
 
 import edge
-import edge.offline
-from edge.paths import models_dir
+import edge.system.offline
+from edge.system.paths import models_dir
 from edge_index import Index
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.keeping import Keeping
-from edge_tui.chat.session import Session
+from edge_tui.app.app import ChatApp
+from edge_tui.history.chat_history import Keeping
+from edge_tui.session.session import Session
 
 SIZE = (116, 32)
 MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "tui" / "pictures")
     options = parser.parse_args()
-    edge.offline.silence()
+    edge.system.offline.silence()
     options.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

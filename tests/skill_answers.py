@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge.compare_skills import ARITHMETIC, INSTRUCTIONS, KNOWLEDGE
+from edge.evaluation.skills import ARITHMETIC, INSTRUCTIONS, KNOWLEDGE
 
 _KNOWN = """Paris.|The capital of Japan is Tokyo.|Mercury|Mars|William Shakespeare wrote it.|The Pacific Ocean.
 |Carbon dioxide (CO2)|Eight legs.|7|100 degrees|H2O|Africa|The dog.|Green|China|cold|The heart.|Portuguese""".replace(

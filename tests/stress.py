@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge.errors import EdgeError, KnowledgeError, StorageError
-from edge_index import Index, nearest
-from edge_tui.chats.records import ChatMessage, Damaged, Turn, now
-from edge_tui.chats.store import Store
+from edge_index import Index
+from edge_index.vectors import search
+from edge_tui.history.records import ChatMessage, Damaged, Turn, now
+from edge_tui.history.store import Store
 from index.fakes import WordEncoder
 
 CHATS, INDEX, DOCS = "chats.sqlite", "index", "docs"
@@ -32,7 +33,7 @@ CHATS, INDEX, DOCS = "chats.sqlite", "index", "docs"
 
 def small_parts() -> None:
     """Files of vectors and graphs from a few passages on, so that several processes make them beside each other."""
-    nearest.SMALLEST, nearest.TAIL, nearest._UNSAVED, nearest._BULK = 60, 20, 5, 60
+    search.SMALLEST, search.TAIL, search._UNSAVED, search._BULK = 60, 20, 5, 60
 
 
 class Worker:

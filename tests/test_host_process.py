@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import edge.offline
+import edge.system.offline
 import standin
 from edge.errors import ContextOverflow, EdgeError, MissingExtra
 from own_process_calls import fail, work
@@ -70,8 +70,8 @@ def test_converting_and_proving_change_nothing(smollm_path: Path, home: Path, tm
 @pytest.fixture
 def hosted(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process as that of a host, with an environment in which nothing is offline."""
-    monkeypatch.setattr(edge.offline, "_ours", False)
-    for name in edge.offline.ENVIRONMENT:
+    monkeypatch.setattr(edge.system.offline, "_ours", False)
+    for name in edge.system.offline.ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -86,8 +86,8 @@ def test_a_child_is_offline_and_calls_back(capfd: pytest.CaptureFixture[str]) ->
     seen = work("steps", progress=progress, adapters=[1, 2])
     assert (heard, seen["said"], seen["adapters"]) == ([("steps", 3)], "heard", [1, 2])
     assert seen["pid"] != os.getpid()
-    assert edge.offline.ENVIRONMENT.items() <= seen["environment"].items()
-    assert not edge.offline.ENVIRONMENT.keys() & os.environ.keys()
+    assert edge.system.offline.ENVIRONMENT.items() <= seen["environment"].items()
+    assert not edge.system.offline.ENVIRONMENT.keys() & os.environ.keys()
     assert capfd.readouterr() == ("", "")
 
 

@@ -14,14 +14,19 @@ from time import process_time
 
 import pytest
 
-from edge import abstaining, citations, compare_metrics, prompts, quoting, reading, sentences, words
 from edge.errors import DocumentError
+from edge.evaluation import metrics
+from edge.rag import abstention, citations, passage_selection, prompts, sanitize
+from edge.text import sentences, terms
 from edge.types import Passage
-from edge_converters import examples_private
-from edge_index import kinds, passages
+from edge_converters.data import pii
+from edge_index.ingest import chunking
 from edge_index.loaders import Extracted, parse
-from edge_tui.chat import checked, markdown, maths, plain, rendering, typed_paths
-from edge_tui.chats import query
+from edge_index.retrieval import answer_type
+from edge_tui import plain
+from edge_tui.app.input import typed_paths
+from edge_tui.history import query
+from edge_tui.rendering import answer, markdown, math, sentence_marks
 
 _PAIRS = [
     *["don`t ", "''a", "“", "“a”", "a. ", "1.", "...", "!["],
@@ -57,31 +62,31 @@ def _loader(name: str) -> Callable[[str], object]:
 FACTS = _passage("The pump is blue. It was made in 1999.")
 READERS: dict[str, Callable[[str], object]] = {
     "sentences": sentences.sentence_spans,
-    "content words": words.content_words,
-    "required words": words.required_words,
-    "grams": words.grams,
-    "quoting": quoting.harmless,
-    "orders": quoting.orders,
-    "abstains": abstaining.abstains,
-    "parts of a question": reading.parts,
-    "kind of a question": kinds.kind_of,
-    "numbers": lambda text: kinds.teller("how many pumps")(text),
-    "dates": lambda text: kinds.teller("when was it")(text),
-    "normalised": compare_metrics.normalised,
+    "content words": terms.content_words,
+    "required words": terms.required_words,
+    "grams": terms.grams,
+    "quoting": sanitize.harmless,
+    "orders": sanitize.orders,
+    "abstains": abstention.abstains,
+    "parts of a question": passage_selection.parts,
+    "kind of a question": answer_type.kind_of,
+    "numbers": lambda text: answer_type.teller("how many pumps")(text),
+    "dates": lambda text: answer_type.teller("when was it")(text),
+    "normalised": metrics.normalised,
     "evidence": lambda text: citations.lexical_evidence("what is the pump", [_passage(text)]),
     "long question": lambda text: citations.lexical_evidence(text, [FACTS]),
     "prompt": lambda text: prompts.turn("what is the pump", [_passage(text)], [], small=True),
-    "chunks": lambda text: passages.split(Extracted(text), count=_count),
+    "chunks": lambda text: chunking.split(Extracted(text), count=_count),
     "formulas": markdown.formulas,
-    "LaTeX": lambda text: maths.readable(text[:2000]),
-    "fences": rendering._fences,
-    "one row": checked.one_line,
+    "LaTeX": lambda text: math.readable(text[:2000]),
+    "fences": answer._fences,
+    "one row": sentence_marks.one_line,
     "plain sentences": plain._SENTENCE.split,
     "dropped files": lambda text: typed_paths.dropped(f"/{text}"),
     "last path": typed_paths.fitting_last,
     "words looked for": query.terms,
     "excerpt": lambda text: query.excerpt(text, query.terms(f"pump {text[:1000]}")),
-    "private strings": lambda text: list(examples_private.private_strings(text)),
+    "private strings": lambda text: list(pii.private_strings(text)),
     **{name: _loader(name) for name in ("text", "tables", "json", "js", "yaml", "toml", "c", "sh", "sql", "xml")},
 }
 

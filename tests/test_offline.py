@@ -108,7 +108,7 @@ class Person:
 
 def walk_the_whole_path(person: Person, within: Sequence[str | Path]) -> None:
     """Add, ask and chat, each a process of its own inside the command `within`; all three must really answer."""
-    edge: list[str | Path] = [*within, sys.executable, "-m", "edge_tui.commands.main"]
+    edge: list[str | Path] = [*within, sys.executable, "-m", "edge_tui.cli.main"]
     report = json.loads(person.run([*edge, "index", "add", person.documents, "--index", person.index, "--json"]))
     assert len(report["added"]) == len(DOCUMENTS)
 
@@ -197,7 +197,7 @@ def test_conversion_opens_no_socket_and_writes_nothing_outside(
     base = standin.make_tiny(tmp_path / "base", tokenizer=tmp_path, vocab_size=49152)
     lora = standin.make_lora(base, tmp_path / "lora")
     out = tmp_path / "out"
-    convert = [*way, sys.executable, "-m", "edge_tui.commands.main", "convert"]
+    convert = [*way, sys.executable, "-m", "edge_tui.cli.main", "convert"]
     person.run([*convert, "gguf", base, "--adapter", lora, "-q", "f16", "-o", out / "a.gguf"])
     person.run([*convert, "onnx", base, "--adapter", lora, "-p", "int4", "-o", out / "a", "--no-verify"])
     assert (out / "a.parity.json").is_file()
@@ -242,7 +242,7 @@ def test_strace_allows_what_is_allowed(strace: tuple[list[str], Path], tmp_path:
 
 
 def test_strace_sees_the_telemetry_of_onnxruntime(strace: tuple[list[str], Path], tmp_path: Path) -> None:
-    """The real thing that the test above guards against: onnxruntime, imported without `edge.offline`."""
+    """The real thing that the test above guards against: onnxruntime, imported without `edge.system.offline`."""
     way, logs = strace
     person = Person.new(tmp_path / "p", tmp_path)
     person.run([*way, sys.executable, "-c", "import onnxruntime"])

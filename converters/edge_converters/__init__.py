@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_converters.merge import merge
-from edge_converters.tune import tune
+from edge_converters.lora.merge import merge
+from edge_converters.tuning.tune import tune
 
 if TYPE_CHECKING:
     from edge_converters.adapter import to_adapter
-    from edge_converters.encoder import to_encoder
-    from edge_converters.encoder_directory import convert_encoder
-    from edge_converters.examples import read_examples
-    from edge_converters.examples_check import check_examples
-    from edge_converters.examples_write import convert_examples, split_examples
-    from edge_converters.gguf import to_gguf
-    from edge_converters.onnx import to_onnx
+    from edge_converters.data.check import check_examples
+    from edge_converters.data.examples import read_examples
+    from edge_converters.data.write import convert_examples, split_examples
+    from edge_converters.encoder.directory import convert_encoder
+    from edge_converters.encoder.export import to_encoder
+    from edge_converters.gguf.export import to_gguf
+    from edge_converters.onnx.export import to_onnx
+    from edge_converters.output import AdapterSource, Export
     from edge_converters.parity import Parity, check_parity
-    from edge_converters.publish import AdapterSource, Export
-    from edge_converters.tune import Tuned
+    from edge_converters.tuning.tune import Tuned
 
 __all__ = [
     "AdapterSource",
@@ -39,31 +39,31 @@ __all__ = [
     "tune",
 ]
 
-_ROOMS = {
-    "AdapterSource": "publish",
-    "Export": "publish",
+_MODULES = {
+    "AdapterSource": "output",
+    "Export": "output",
     "Parity": "parity",
-    "Tuned": "tune",
-    "check_examples": "examples_check",
+    "Tuned": "tuning.tune",
+    "check_examples": "data.check",
     "check_parity": "parity",
-    "convert_encoder": "encoder_directory",
-    "convert_examples": "examples_write",
-    "read_examples": "examples",
-    "split_examples": "examples_write",
+    "convert_encoder": "encoder.directory",
+    "convert_examples": "data.write",
+    "read_examples": "data.examples",
+    "split_examples": "data.write",
     "to_adapter": "adapter",
-    "to_encoder": "encoder",
-    "to_gguf": "gguf",
-    "to_onnx": "onnx",
+    "to_encoder": "encoder.export",
+    "to_gguf": "gguf.export",
+    "to_onnx": "onnx.export",
 }
 
 
 def __getattr__(name: str) -> object:
     # `merge` and `tune` are not lazy: they have the names of their modules, which would take their places.
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'edge_converters' has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(f"edge_converters.{_ROOMS[name]}"), name)
+    value: object = getattr(import_module(f"edge_converters.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import AdapterError, ConversionError
-from edge_converters.lora import Lora
-from edge_converters.publish import AdapterSource, Export, Progress, weights_sha256
+from edge_converters.lora.peft_adapter import Lora
+from edge_converters.output import AdapterSource, Export, Progress, weights_sha256
 
 # Grows whenever adapters are written in another way.
 _FORMAT = 1
@@ -33,8 +33,8 @@ def adapter_for(adapter: Path, model: Path, *, cache: Path) -> Ready:
     Whether it fits is checked every time; it is converted once and kept in `cache`, by the SHA-256 of its files and
     the shapes of the model. Raises AdapterError, ConversionError, StorageError, MissingExtra.
     """
-    from edge_converters.engine_base import EngineBase
-    from edge_converters.merge import Merged
+    from edge_converters.exported_base import EngineBase
+    from edge_converters.lora.merge import Merged
 
     base = EngineBase(model)
     lora = Lora(adapter)
@@ -51,11 +51,11 @@ def adapter_for(adapter: Path, model: Path, *, cache: Path) -> Ready:
     out = cache / key / f"{adapter.resolve().name}{'.onnx_adapter' if model.is_dir() else '.gguf'}"
     if not out.is_file():
         if model.is_dir():
-            from edge_converters.onnx_adapter import write_adapter
+            from edge_converters.onnx.adapter import write_adapter
 
             write_adapter(adapter, out, base, half=base.half)
         else:
-            from edge_converters.gguf_lora import lora_to_gguf
+            from edge_converters.gguf.lora import lora_to_gguf
 
             lora_to_gguf(adapter, out, base=base)
     return Ready(out, done.modules, done.ranks)
@@ -81,7 +81,7 @@ def to_adapter(
     out = Path(out)
     chosen: dict[str, Any] = {} if precision is None else {"precision": precision}
     if out.suffix == ".onnx_adapter":
-        from edge_converters.onnx_adapter import to_onnx_adapter
+        from edge_converters.onnx.adapter import to_onnx_adapter
 
         return to_onnx_adapter(
             adapter, out, base=base, base_out=base_out, provider=provider, progress=progress, **chosen
@@ -93,6 +93,6 @@ def to_adapter(
             f"{base_out} cannot be written: only an .onnx_adapter has a base of its own, "
             "a GGUF LoRA fits the model that `edge convert gguf` makes"
         )
-    from edge_converters.gguf_lora import lora_to_gguf
+    from edge_converters.gguf.lora import lora_to_gguf
 
     return lora_to_gguf(adapter, out, base=base, progress=progress, **chosen)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge import models
+    from edge.answer import Answer, Delta
     from edge.chat import Chat
     from edge.errors import (
         AdapterError,
@@ -37,10 +38,8 @@ if TYPE_CHECKING:
     from edge.model import Model, load
     from edge.types import (
         Adapter,
-        Answer,
         Citation,
         Claim,
-        Delta,
         Dropped,
         Evidence,
         EvidenceRetriever,
@@ -102,7 +101,13 @@ __all__ = [
     "models",
 ]
 
-_MODULES = {"Chat": "edge.chat", "Model": "edge.model", "load": "edge.model"}
+_MODULES = {
+    "Answer": "edge.answer",
+    "Chat": "edge.chat",
+    "Delta": "edge.answer",
+    "Model": "edge.model",
+    "load": "edge.model",
+}
 
 
 def __getattr__(name: str) -> object:

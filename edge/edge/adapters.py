@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from edge import paths
-from edge.engines.gguf_check import check_gguf
-from edge.engines.gguf_header import GgufHeader
+from edge.engines.llamacpp.gguf_check import check_gguf
+from edge.engines.llamacpp.gguf_header import GgufHeader
 from edge.errors import AdapterError, ModelError
+from edge.system import paths
 from edge.types import Adapter
 
 

@@ -8,23 +8,22 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from edge import arguments
-from edge.abstaining import NOT_TOLD, abstains, may_abstain
-from edge.citations import cite, find_evidence
+from edge.answer import Answer, Delta
 from edge.errors import ContextOverflow, UsageError
 from edge.log import logger
 from edge.model import Model
-from edge.process_bound import ProcessBound
-from edge.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
-from edge.reading import PATIENCE, affordable, find, parts
+from edge.rag.abstention import NOT_TOLD, abstains, may_abstain
+from edge.rag.citations import cite, find_evidence
+from edge.rag.passage_selection import PATIENCE, affordable, find, parts
+from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
+from edge.rag.retriever import answerable, check_retriever
 from edge.requests import checked_messages, checked_sampling
-from edge.retrievers import answerable, check_retriever
 from edge.scheduler import Scheduler, Stream
 from edge.structured import followable_schema
 from edge.structured_answer import cite_values, parsed
+from edge.system.process_bound import ProcessBound
 from edge.thinking import opened_by
 from edge.types import (
-    Answer,
-    Delta,
     Dropped,
     Evidence,
     Finish,
@@ -85,16 +84,16 @@ class Chat(ProcessBound):
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
     Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
-    found the model reads the best `prompt_passages`. None leaves that to the question (`edge.reading`): the best one,
-    those beside it that may as well be the one that tells, and, where what was read does not tell, the next, as far as
-    reading them takes no more than about `patience` seconds. Small models always read one: of 40 questions
-    SmolLM2-135M answers 22 from the best passage and 22 from the best two. A retriever that judges its
-    passages less likely than `certainty` to tell is believed, and the model is not asked; a model that was calibrated
-    (`edge.answerability`) and judges so itself is believed, too. 0 has every question answered. With `think` a model
-    that can do without thinking thinks before it answers; it may be changed between questions. What is thought is no
-    part of the answer: it is not checked, no later question reads it, and where it is sure to come it has a
-    `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and `response_format` (a JSON schema or a pydantic
-    class, see `Model.stream`) hold for every question that does not bring its own.
+    found the model reads the best `prompt_passages`. None leaves that to the question
+    (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that tells, and, where
+    what was read does not tell, the next, as far as reading them takes no more than about `patience` seconds. Small
+    models always read one: of 40 questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A
+    retriever that judges its passages less likely than `certainty` to tell is believed, and the model is not asked; a
+    model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every question
+    answered. With `think` a model that can do without thinking thinks before it answers; it may be changed between
+    questions. What is thought is no part of the answer: it is not checked, no later question reads it, and where it
+    is sure to come it has a `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and `response_format` (a
+    JSON schema or a pydantic class, see `Model.stream`) hold for every question that does not bring its own.
     """
 
     def __init__(
@@ -340,7 +339,7 @@ class Chat(ProcessBound):
         """
         if self.certainty <= 0:
             return None
-        from edge.answerability import calibration_of, log_odds
+        from edge.rag.answerability import calibration_of, log_odds
 
         calibration = calibration_of(self.model, adapter=self.adapter)
         if calibration is None or not calibration.believed:

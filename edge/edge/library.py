@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from edge import paths
 from edge.errors import AdapterError, EncoderError, ModelNotFound, UsageError
-from edge.suggestions import did_you_mean
+from edge.system import paths
+from edge.system.suggestions import did_you_mean
 
 STARTER_MODEL = "SmolLM2-135M-Instruct.Q4_1"
 PULL = "edge models pull starter"

@@ -11,16 +11,17 @@ from types import TracebackType
 from typing import Literal, get_args
 
 from edge import arguments
-from edge.engines.base import Engine, Interrupted, Token
+from edge.answer import Delta
+from edge.engines.contract import Engine, Interrupted, Token
 from edge.errors import AdapterError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
 from edge.log import logger
-from edge.process_bound import ProcessBound
 from edge.requests import Prompt, checked_messages, checked_prompt, checked_sampling
 from edge.scheduler import Scheduler, Stream
 from edge.structured import ResponseFormat, check, followable_schema
+from edge.system.process_bound import ProcessBound
 from edge.thinking import closing, engine_limit, separate
-from edge.types import Adapter, Delta, Finish, Message, Prefill, Reply, Sampling, Usage
+from edge.types import Adapter, Finish, Message, Prefill, Reply, Sampling, Usage
 
 KvType = Literal["f16", "q8_0", "q4_0"]
 
@@ -67,7 +68,7 @@ def load(
     report(0.0)
     began = perf_counter()
     if not path.is_dir():
-        from edge.engines.llamacpp import LlamaCppEngine
+        from edge.engines.llamacpp.engine import LlamaCppEngine
 
         made: Engine = LlamaCppEngine(
             path,
@@ -81,7 +82,7 @@ def load(
             progress=report,
         )
     else:
-        from edge.engines.onnx import OnnxEngine
+        from edge.engines.onnx.engine import OnnxEngine
 
         made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
     loaded = Model(made, name=path.name if path.is_dir() else path.stem, path=path, queue_timeout=queue_timeout)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from edge import library
 from edge.library import ModelEntry
-from edge.own_process import call_by_name
+from edge.system.own_process import call_by_name
 
 __all__ = ["ModelEntry", "list", "pull"]
 
-_PULL = "edge_tui.pulling:pull"
+_PULL = "edge_tui.hub.pull_process:pull"
 """What `edge models pull` runs. It stands above edge, which therefore only knows its name."""
 
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from edge.errors import ModelBusy, ModelError
 from edge.log import logger
-from edge.process_bound import Home
+from edge.system.process_bound import Home
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.errors import UsageError
-from edge.suggestions import did_you_mean
+from edge.system.suggestions import did_you_mean
 
 Source = Literal["flag", "environment", "config", "default"]
 

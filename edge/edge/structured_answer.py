@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from edge.citations import cite
 from edge.errors import FormatError
+from edge.rag.citations import cite
 from edge.types import Citation, Claim, Passage
 
 _TEXT = re.compile(r'("((?:[^"\\]|\\.)*)")(\s*:)?')
@@ -33,7 +33,7 @@ def parsed(text: str, response_format: Any) -> Any:
 def cite_values(
     text: str, passages: Sequence[Passage], question: str
 ) -> tuple[tuple[Citation, ...], tuple[Claim, ...]]:
-    """As `edge.citations.cite`, for an answer in JSON: its claims are the texts in it, each for itself.
+    """As `edge.rag.citations.cite`, for an answer in JSON: its claims are the texts in it, each for itself.
 
     Keys are the schema's words; numbers, true and false carry nothing that a sentence could be found by.
     """

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from edge.engines.base import Token
+from edge.engines.contract import Token
 from edge.types import Prefill, Sampling
 
 

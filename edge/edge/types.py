@@ -13,6 +13,13 @@ from edge import arguments
 
 Role = Literal["system", "user", "assistant"]
 Finish = Literal["stop", "length", "cancelled"]
+_LONGEST = 60
+
+
+def shortened(text: str) -> str:
+    """The beginning of a text, on one line."""
+    line = " ".join(text[: 4 * _LONGEST].split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,9 +141,11 @@ class Passage:
     metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def __repr__(self) -> str:
-        from edge.display import passage_repr
-
-        return passage_repr(self)
+        metadata = f", metadata={dict(self.metadata)!r}" if self.metadata else ""
+        return (
+            f"Passage({shortened(self.text)!r}, document={self.document!r}, page={self.page}, "
+            f"span={self.start}:{self.end}, score={self.score:.3f}{metadata})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,68 +207,6 @@ class Ledger:
     question: int
     reserved: int
     dropped: tuple[Dropped, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Answer:
-    """What a question came to.
-
-    `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
-    of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
-    `passages` are the ones the model was given. `told` is the probability, as far as it was judged, that the documents
-    tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is read again.
-    Where a `response_format` was given, `text` is JSON, `parsed` its value (an object of the pydantic class that was
-    given), and the claims are the texts in it; None where the documents do not tell.
-    """
-
-    text: str
-    evidence: tuple[Evidence, ...]
-    citations: tuple[Citation, ...]
-    unsupported: tuple[Claim, ...]
-    passages: tuple[Passage, ...]
-    usage: Usage
-    ledger: Ledger
-    finish: Finish = "stop"
-    told: float | None = None
-    thinking: str = ""
-    parsed: Any = field(default=None, hash=False)
-
-    def __str__(self) -> str:
-        """The text with the numbers of its sources, and below it these with their quotes."""
-        from edge.display import answer_text
-
-        return answer_text(self)
-
-    def __repr__(self) -> str:
-        from edge.display import answer_repr
-
-        return answer_repr(self)
-
-    def _repr_markdown_(self) -> str:
-        """For notebooks."""
-        from edge.display import answer_markdown
-
-        return answer_markdown(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Delta:
-    """One step of a stream. Every field but `text` and `thinking` is set only on the step where it becomes known.
-
-    First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `thinking`, where the model
-    thinks first, and `text` piece by piece, last `finish` and `usage`, and from `Chat` the whole `answer`. `further`,
-    before any text, says that the passages that were read do not tell, and that so many more are read now: what was
-    thought until then counts no more.
-    """
-
-    text: str = ""
-    evidence: tuple[Evidence, ...] | None = None
-    prefill: Prefill | None = None
-    further: int | None = None
-    finish: Finish | None = None
-    usage: Usage | None = None
-    answer: Answer | None = None
-    thinking: str = ""
 
 
 @runtime_checkable

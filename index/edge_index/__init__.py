@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge.types import AddProgress, AddReport, Document, Failure, Outdated
-    from edge_index.coding import TextEncoder
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
+    from edge_index.encoders.reranker import Reranker
     from edge_index.index import Index
-    from edge_index.reranker import Reranker
+    from edge_index.ingest.embedding import TextEncoder
 
 __all__ = [
     "AddProgress",
@@ -24,10 +24,10 @@ __all__ = [
 ]
 
 _MODULES = {
-    "Encoder": "edge_index.encoder",
+    "Encoder": "edge_index.encoders.encoder",
     "Index": "edge_index.index",
-    "Reranker": "edge_index.reranker",
-    "TextEncoder": "edge_index.coding",
+    "Reranker": "edge_index.encoders.reranker",
+    "TextEncoder": "edge_index.ingest.embedding",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import UsageError
-from edge_index.database import Database, sound
+from edge_index.storage.database import Database, sound
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ from types import FunctionType
 from typing import Any, ClassVar, Self
 
 from edge.errors import KnowledgeError
-from edge.process_bound import Home, ProcessBound
+from edge.system.process_bound import Home, ProcessBound
 
 
 class Closable(ProcessBound):

@@ -11,14 +11,16 @@ from typing import Any, Literal, TypeVar
 from edge import arguments
 from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge.log import logger
-from edge.paths import STARTER_ENCODER, ensure_dir, models_dir
+from edge.system.paths import STARTER_ENCODER, ensure_dir, models_dir
+from edge.text.terms import content_terms, content_words
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
-from edge.words import content_terms, content_words
-from edge_index.adding import Adding
-from edge_index.answerable import answerable
 from edge_index.attributes import passages_where
 from edge_index.closable import Closable
-from edge_index.coding import (
+from edge_index.encoders.reranker import Reranker
+from edge_index.ingest.add import Adding
+from edge_index.ingest.chunking import CUT
+from edge_index.ingest.discovery import Choice, absolute
+from edge_index.ingest.embedding import (
     AnyEncoder,
     TextEncoder,
     check_encoder,
@@ -26,17 +28,15 @@ from edge_index.coding import (
     fingerprint,
     load_encoder,
 )
-from edge_index.database import sound
-from edge_index.files import Choice, absolute
-from edge_index.lock import WriterLock
-from edge_index.nearest import Nearest
-from edge_index.passages import CUT
-from edge_index.ranking import Candidate, Question, asks, rank_passages
-from edge_index.reading import stale
-from edge_index.redo import Redo, outdated
-from edge_index.redo_tables import count_cut_otherwise
-from edge_index.reranker import Reranker
-from edge_index.store import Store, StoredPassage
+from edge_index.ingest.file_state import stale
+from edge_index.ingest.rebuild import Redo, outdated
+from edge_index.ingest.rebuild_tables import count_cut_otherwise
+from edge_index.retrieval.answerability import answerable
+from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
+from edge_index.storage.database import sound
+from edge_index.storage.lock import WriterLock
+from edge_index.storage.store import Store, StoredPassage
+from edge_index.vectors.search import Nearest
 
 T = TypeVar("T")
 
@@ -379,7 +379,7 @@ def _shortened(query: str) -> str:
 
 
 def _starter_encoder() -> TextEncoder:
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
 
     directory = models_dir() / STARTER_ENCODER
     if not directory.is_dir():

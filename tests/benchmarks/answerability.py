@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from question_set import read_questions
 
 from edge_index import Index
-from edge_index.answerable import OFFSET, SLOPE
+from edge_index.retrieval.answerability import OFFSET, SLOPE
 
 
 def main() -> None:

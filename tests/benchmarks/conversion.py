@@ -66,8 +66,8 @@ def usual_quantise(source: Path, out: Path) -> None:
 
 
 def ours(base: Path, lora: Path, out: Path, precision: str) -> None:
-    from edge_converters.gguf import to_gguf
-    from edge_converters.publish import AdapterSource
+    from edge_converters.gguf.export import to_gguf
+    from edge_converters.output import AdapterSource
 
     to_gguf(base, out, adapters=[AdapterSource(lora)], precision=precision)
 

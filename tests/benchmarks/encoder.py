@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import edge.offline
+import edge.system.offline
 
 
 def read_passages(folder: Path, words: int, most: int) -> list[str]:
@@ -42,12 +42,12 @@ def main() -> None:
     if len(passages) < arguments.passages:
         sys.exit(f"{arguments.docs} gives only {len(passages)} passages; name a folder with more text")
 
-    edge.offline.silence()
+    edge.system.offline.silence()
     import numpy as np
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
 
     torch.set_num_threads(arguments.threads)
     oracle = SentenceTransformer(str(arguments.model), device="cpu")

@@ -25,9 +25,9 @@ from time import perf_counter
 from typing import Any
 
 import edge
-from edge.engines.fit import fit_of
-from edge.engines.llamacpp import BATCH
-from edge.machine import physical_cores
+from edge.engines.llamacpp.engine import BATCH
+from edge.engines.memory_fit import fit_of
+from edge.system.machine import physical_cores
 from edge.types import Sampling
 
 
@@ -92,7 +92,7 @@ import ctypes, json, sys
 from time import perf_counter
 import psutil
 import edge
-from edge.engines.gguf import bindings
+from edge.engines.llamacpp.bindings import bindings
 
 bindings()
 before = psutil.Process().memory_info().rss

@@ -22,16 +22,16 @@ from time import perf_counter
 from typing import Any
 
 import edge
-from edge.engines.fit import needs_of
-from edge.engines.genai import bindings
-from edge.machine import physical_cores
+from edge.engines.memory_fit import needs_of
+from edge.engines.onnx.bindings import bindings
+from edge.system.machine import physical_cores
 from edge.types import Sampling
 
 MEMORY = """
 import sys
 import psutil
 import edge
-from edge.engines.genai import bindings
+from edge.engines.onnx.bindings import bindings
 
 bindings()
 before = psutil.Process().memory_info().rss

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from edge_index.loaders.isolation import Reader
+from edge_index.loaders.isolation.parent import Reader
 from index.documents import SEEDS
 from index.loader_fuzzing import LIMITS, fuzz
 

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge.sentences import sentence_spans
+from edge.text.sentences import sentence_spans
 from edge_index import Index
 
 PER_DOCUMENT = 40
@@ -77,7 +77,7 @@ def again(folder: Path, files: int) -> None:
     command = [
         sys.executable,
         "-m",
-        "edge_tui.commands.main",
+        "edge_tui.cli.main",
         "index",
         "add",
         str(docs),

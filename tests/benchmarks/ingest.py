@@ -20,8 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import edge.offline
-from edge.paths import STARTER_ENCODER, models_dir
+import edge.system.offline
+from edge.system.paths import STARTER_ENCODER, models_dir
 
 
 def main() -> None:
@@ -34,11 +34,11 @@ def main() -> None:
     files = sorted(path for path in options.folder.rglob("*") if path.suffix in (".md", ".txt", ".rst"))
     model = options.model or models_dir() / STARTER_ENCODER
 
-    edge.offline.silence()
+    edge.system.offline.silence()
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
 
     torch.set_num_threads(options.threads)
     oracle = SentenceTransformer(str(model), device="cpu")
@@ -75,7 +75,7 @@ def with_edge(files: list[Path], encoder: Any, folder: Path) -> int:
 def plainly(files: list[Path], oracle: Any, encoder: Any, folder: Path, threads: int) -> int:
     import hnswlib
 
-    from edge_index.coding import cut
+    from edge_index.ingest.embedding import cut
     from edge_index.loaders import load
 
     texts: list[tuple[str, str]] = []

@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import edge.offline
+import edge.system.offline
 
-edge.offline.silence()
+edge.system.offline.silence()
 
 WINDOW, WINDOWS, SKIPPED = 192, 2, 16
 """Tokens of a window; windows; first tokens of each that are not judged."""
@@ -119,7 +119,7 @@ def compare(wanted: Any, found: Any) -> tuple[float, float]:
 
 
 def measure(model: Path, recipe: str, precision: str, tokens: Any, wanted: Any, threads: int) -> dict[str, Any]:
-    from edge_converters.onnx import to_onnx
+    from edge_converters.onnx.export import to_onnx
 
     pairs = (pair.split("=", 1) for pair in recipe.split(",") if pair)
     options = {key: value.replace("+", ",") for key, value in pairs}

@@ -20,8 +20,8 @@ from time import perf_counter
 from question_set import read_questions
 
 import edge
-from edge.answerability import auroc, calibrate, log_odds
-from edge.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
+from edge.rag.answerability import auroc, calibrate, log_odds
+from edge.rag.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
 from edge_index import Index
 
 

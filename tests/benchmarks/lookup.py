@@ -22,7 +22,7 @@ from typing import Any
 from question_set import read_questions
 
 import edge
-from edge.types import Delta
+from edge.answer import Delta
 from edge_index import Index
 
 FREE = (

@@ -29,10 +29,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge.paths import STARTER_ENCODER, models_dir
-from edge_index.encoder import Encoder
-from edge_index.nearest import Nearest
-from edge_index.store import Store
+from edge.system.paths import STARTER_ENCODER, models_dir
+from edge_index.encoders.encoder import Encoder
+from edge_index.storage.store import Store
+from edge_index.vectors.search import Nearest
 
 DIM = 384
 NOISE = 0.5

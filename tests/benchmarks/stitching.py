@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from question_set import read_questions
 from warm import SYSTEM
 
-from edge.compare_metrics import token_f1
-from edge.compare_statistics import interval
-from edge.engines.gguf import bindings, load_model
-from edge.engines.gguf_vocabulary import GgufVocabulary
-from edge.prompts import numbered
+from edge.engines.llamacpp.bindings import bindings, load_model
+from edge.engines.llamacpp.vocabulary import GgufVocabulary
+from edge.evaluation.metrics import token_f1
+from edge.evaluation.statistics import interval
+from edge.rag.prompts import numbered
 from edge.types import Message
 from edge_index import Index
 

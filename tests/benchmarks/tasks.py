@@ -35,7 +35,7 @@ from typing import Any
 
 from question_set import read_questions
 
-from edge.sentences import sentence_spans
+from edge.text.sentences import sentence_spans
 
 SEED = 7
 TESTED = ("Normans.md", "Harvard_University.md", "1973_oil_crisis.md")

@@ -55,7 +55,7 @@ def write_lessons(file: Path) -> Path:
 def run_one(base: Path, data: Path, out: Path, settings: dict[str, Any]) -> dict[str, Any]:
     """Tune once, in this process."""
     from edge_converters import tune
-    from edge_converters.tune import prepare
+    from edge_converters.tuning.tune import prepare
 
     estimate = prepare(base, data, **settings).plan
     moments: list[tuple[int, float]] = []

@@ -37,11 +37,11 @@ from typing import Any
 from question_set import read_questions
 
 import edge
-from edge.compare_metrics import contains, token_f1
-from edge.compare_statistics import interval
+from edge.evaluation.metrics import contains, token_f1
+from edge.evaluation.statistics import interval
 from edge.model import Model
-from edge.prompts import is_small, turn
-from edge.reading import find
+from edge.rag.passage_selection import find
+from edge.rag.prompts import is_small, turn
 from edge_index import Index
 
 SYSTEM = (

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import standin
 from edge.errors import ConversionError
-from edge_converters.checkpoint import Checkpoint, TensorFiles, read_header
+from edge_converters.weights.checkpoint import Checkpoint, TensorFiles, read_header
 
 
 @pytest.fixture(scope="module")

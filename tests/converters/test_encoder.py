@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from edge.errors import ConversionError, MissingExtra, StorageError
 from edge_converters import to_encoder
-from edge_converters.encoder_directory import convert_encoder
-from edge_index.encoder import Encoder
+from edge_converters.encoder.directory import convert_encoder
+from edge_index.encoders.encoder import Encoder
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")

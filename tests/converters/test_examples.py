@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from edge.engines.template import CHATML, ChatTemplate
+from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import DataError, StorageError, UsageError
 from edge.types import Message
-from edge_converters.examples import Example, Examples, read_examples, turn_findings
+from edge_converters.data.examples import Example, Examples, read_examples, turn_findings
 
 PHI3 = (
     "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n'}}"

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from edge.errors import ModelError
-from edge_converters.examples_alike import find_alike
-from edge_converters.examples_base import Base, Count, open_base
-from edge_converters.examples_check import Check, check_examples
-from edge_converters.examples_cost import estimate
-from edge_converters.examples_private import is_card, is_iban, masked, private_strings
-from edge_converters.examples_records import Example
+from edge_converters.data.base import Base, Count, open_base
+from edge_converters.data.check import Check, check_examples
+from edge_converters.data.estimate import estimate
+from edge_converters.data.near_duplicates import find_alike
+from edge_converters.data.pii import is_card, is_iban, masked, private_strings
+from edge_converters.data.records import Example
 
 SUBJECTS = "pump boiler valve crane filter gearbox turbine lamp siren door hatch ladder".split()
 
@@ -197,7 +197,7 @@ def test_tokens_are_those_of_transformers_and_of_the_gguf_file(
         {"messages": [*chat("a", "b")["messages"], *chat("  And then?", "Nothing.  ")["messages"]]},
     ]
     path = write(tmp_path / "a.jsonl", records)
-    from edge_converters.examples import read_examples
+    from edge_converters.data.examples import read_examples
 
     wanted = [oracle(stand_in, record["messages"]) for record in records]
     for base in (open_base(stand_in), open_base(smollm_path)):
@@ -231,13 +231,13 @@ class Words:
 
 
 def base_with(source: str) -> Base:
-    from edge.engines.template import ChatTemplate
+    from edge.engines.chat_template import ChatTemplate
 
     return Base(Path("some-base"), Words(ChatTemplate(source, "", "", ())), 100, None)
 
 
 def test_what_a_template_does_is_told(tmp_path: Path) -> None:
-    from edge.engines.template import CHATML
+    from edge.engines.chat_template import CHATML
 
     path = write(tmp_path / "a.jsonl", [chat("When?", "Now.", system="Be brief."), *different(59)])
     (found,) = check_examples([path], base=base_with(CHATML)).findings

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from edge.errors import DataError, StorageError, UsageError
-from edge_converters.examples import read_examples
-from edge_converters.examples_check import check_examples
-from edge_converters.examples_write import TARGETS, convert_examples, split_examples
+from edge_converters.data.check import check_examples
+from edge_converters.data.examples import read_examples
+from edge_converters.data.write import TARGETS, convert_examples, split_examples
 
 
 def write(path: Path, records: Iterable[Any]) -> Path:

@@ -14,7 +14,7 @@ import pytest
 import standin
 import upstream
 import vocabularies
-from edge_converters.gguf import to_gguf
+from edge_converters.gguf.export import to_gguf
 
 LONG = [1.0 + i / 3 for i in range(6)]
 LONGROPE = {

@@ -23,8 +23,8 @@ import standin
 import upstream
 import vocabularies
 from edge.errors import ConversionError
-from edge_converters.gguf import to_gguf
-from edge_converters.publish import AdapterSource, read_manifest
+from edge_converters.gguf.export import to_gguf
+from edge_converters.output import AdapterSource, read_manifest
 
 Weights = dict[str, torch.Tensor]
 
@@ -182,10 +182,10 @@ def test_what_the_users_converter_says_is_passed_on(llama: Path, tmp_path: Path)
 _CONVERT = """
 import sys
 from pathlib import Path
-from edge_converters import publish
-from edge_converters.gguf import to_gguf
+from edge_converters import output
+from edge_converters.gguf.export import to_gguf
 from edge.errors import EdgeError
-publish._check_room = lambda folder, needs: None
+output._check_room = lambda folder, needs: None
 try:
     to_gguf(Path(sys.argv[1]), Path(sys.argv[2]), precision=sys.argv[3])
 except EdgeError as error:

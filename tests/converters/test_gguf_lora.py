@@ -14,9 +14,9 @@ import standin
 import upstream
 import vocabularies
 from edge.errors import AdapterError, UsageError
-from edge_converters.gguf import to_gguf
-from edge_converters.gguf_lora import lora_to_gguf
-from edge_converters.lora import Lora
+from edge_converters.gguf.export import to_gguf
+from edge_converters.gguf.lora import lora_to_gguf
+from edge_converters.lora.peft_adapter import Lora
 
 TARGETS = {"phi3": peft_oracle.FUSED, "llama": peft_oracle.APART, "qwen2": peft_oracle.APART}
 

@@ -15,10 +15,10 @@ import edge
 import standin
 import upstream
 import vocabularies
-from edge.engines.gguf import bindings
+from edge.engines.llamacpp.bindings import bindings
 from edge.errors import ConversionError, UsageError
-from edge_converters.gguf import PRECISIONS, to_gguf
-from edge_converters.publish import AdapterSource
+from edge_converters.gguf.export import PRECISIONS, to_gguf
+from edge_converters.output import AdapterSource
 
 # A super-block of the K-quants is 256 wide.
 WIDE = {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 320, "tie_word_embeddings": True}

@@ -11,9 +11,9 @@ import pytest
 import standin
 import upstream
 import vocabularies
-from edge.engines.gguf import bindings, load_model
+from edge.engines.llamacpp.bindings import bindings, load_model
 from edge.errors import ConversionError
-from edge_converters.gguf import to_gguf
+from edge_converters.gguf.export import to_gguf
 
 NO_MERGES = b'{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}'
 SIZES = {"phi-3": 32064, "llama-spm": 32000, "llama-bpe": 128256, "qwen2": 151936}

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 import peft_oracle as peft
 from edge.errors import AdapterError, ConversionError
-from edge_converters.lora import Lora
-from edge_converters.lora_targets import targeted
+from edge_converters.lora.peft_adapter import Lora
+from edge_converters.lora.targets import targeted
 from peft_oracle import APART, CONV1D, FUSED
 
 CONFIGS: dict[str, tuple[str, dict[str, Any]]] = {

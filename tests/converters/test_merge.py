@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 
 import peft_oracle as peft
 from edge.errors import ConversionError
-from edge_converters.checkpoint import Checkpoint
-from edge_converters.merge import Merged, merge, open_weights
-from edge_converters.pieces import is_finite
+from edge_converters.lora.merge import Merged, merge, open_weights
+from edge_converters.weights.checkpoint import Checkpoint
+from edge_converters.weights.tensor_chunks import is_finite
 from peft_oracle import APART, CONV1D, FUSED, assert_same, grow, sources
 
 TIED = {"tie_word_embeddings": True}

@@ -19,9 +19,9 @@ from safetensors.torch import load_file, save_file
 
 import peft_oracle as peft
 from edge.errors import AdapterError, ConversionError, EdgeError, StorageError
-from edge_converters.checkpoint import Checkpoint
-from edge_converters.merge import Merged, merge, open_weights
-from edge_converters.publish import AdapterSource
+from edge_converters.lora.merge import Merged, merge, open_weights
+from edge_converters.output import AdapterSource
+from edge_converters.weights.checkpoint import Checkpoint
 from peft_oracle import APART, FUSED, assert_same, grow, sources
 
 
@@ -154,8 +154,8 @@ def test_numbers_beyond_the_bases_type_are_refused(tiny_model: Any, tmp_path: Pa
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge_converters.merge import merge
-from edge_converters.publish import AdapterSource
+from edge_converters.lora.merge import merge
+from edge_converters.output import AdapterSource
 
 def progress(stage, done, total):
     if done > total // 2:

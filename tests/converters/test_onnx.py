@@ -15,9 +15,9 @@ import pytest
 
 import genai
 from edge.errors import ConversionError, StorageError
-from edge_converters.checkpoint import Checkpoint
-from edge_converters.onnx import to_onnx
-from edge_converters.publish import AdapterSource
+from edge_converters.onnx.export import to_onnx
+from edge_converters.output import AdapterSource
+from edge_converters.weights.checkpoint import Checkpoint
 
 PROMPTS = ["Why is the sky blue?", "Write a short story about a lighthouse.", "List three uses of salt."]
 TOKENS = [1, 17, 33, 250, 8, 99, 120, 64, 5]
@@ -208,7 +208,7 @@ def test_killed_in_the_middle(stand_in: Path, tmp_path: Path) -> None:
     import psutil
 
     out = tmp_path / "model"
-    code = "import sys, pathlib, edge_converters.onnx as o; o.to_onnx(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib, edge_converters.onnx.export as o; o.to_onnx(*map(pathlib.Path, sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, stand_in, out], env=environment)
     deadline = time.monotonic() + 120

@@ -11,7 +11,7 @@ import pytest
 import genai
 from edge.errors import AdapterError, ConversionError
 from edge_converters.adapter import to_adapter
-from edge_converters.onnx import RECIPES, to_onnx
+from edge_converters.onnx.export import RECIPES, to_onnx
 
 TOKENS = [1, 17, 33, 250, 8, 99, 120, 64, 5]
 

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 import standin
-from edge.engines.gguf_header import read_gguf_header
+from edge.engines.llamacpp.gguf_header import read_gguf_header
 from edge.errors import AdapterError, ConversionError, ModelError
-from edge_converters.gguf import to_gguf
+from edge_converters.gguf.export import to_gguf
+from edge_converters.output import AdapterSource
 from edge_converters.parity import Check, Parity, check_parity, parity_path, write_report
 from edge_converters.parity.prompts import CONVERSATIONS
 from edge_converters.parity.reference import Reference
 from edge_converters.parity.texts import TEXTS, long_text
-from edge_converters.publish import AdapterSource
 
 pytest.importorskip("peft")
 
@@ -215,7 +215,7 @@ def check(parity: Parity, name: str) -> Check:
 @pytest.fixture(scope="module")
 def onnx_export(folder: Path, base: Path, adapter: Path) -> Path:
     pytest.importorskip("onnxruntime_genai")
-    from edge_converters.onnx import to_onnx
+    from edge_converters.onnx.export import to_onnx
 
     out = folder / "onnx"
     to_onnx(base, out, adapters=[AdapterSource(adapter)], precision="fp32")
@@ -243,7 +243,7 @@ def test_a_quantised_onnx_matrix_with_wrong_scales_is_named(folder: Path, base: 
     pytest.importorskip("onnxruntime_genai")
     import onnx
 
-    from edge_converters.onnx import to_onnx
+    from edge_converters.onnx.export import to_onnx
 
     out = folder / "int8"
     to_onnx(base, out, adapters=[AdapterSource(adapter)], precision="int8")
@@ -372,7 +372,7 @@ def test_bad_input_is_one_sentence(
 
 def test_a_quantised_onnx_folder_needs_its_manifest(folder: Path, base: Path) -> None:
     pytest.importorskip("onnxruntime_genai")
-    from edge_converters.onnx import to_onnx
+    from edge_converters.onnx.export import to_onnx
 
     out = folder / "int4"
     export = to_onnx(base, out, precision="int4")

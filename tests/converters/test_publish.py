@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from edge.errors import StorageError
-from edge_converters.publish import AdapterSource, published, read_manifest, write_manifest
+from edge_converters.output import AdapterSource, published, read_manifest, write_manifest
 
 
 def test_a_file_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_folder_replaces_only_an_export_or_an_empty_one(tmp_path: Path) -> Non
 def test_a_kill_leaves_nothing_that_looks_finished_and_the_next_run_cleans_up(tmp_path: Path) -> None:
     out = tmp_path / "a.gguf"
     code = (
-        "import sys, time; from pathlib import Path; from edge_converters.publish import published\n"
+        "import sys, time; from pathlib import Path; from edge_converters.output import published\n"
         "with published(Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('half'); print('now', flush=True); time.sleep(60)"
     )

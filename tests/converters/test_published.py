@@ -21,7 +21,7 @@ import upstream
 import vocabularies
 from edge.errors import ConversionError
 from edge_converters import AdapterSource, to_gguf
-from edge_converters.gguf_token_rules import SPECIAL_BY_TEXT, fitting_name
+from edge_converters.gguf.token_rules import SPECIAL_BY_TEXT, fitting_name
 from edge_converters.parity import check_parity, judge
 from edge_converters.parity.candidate import Generated
 from edge_converters.parity.candidate_gguf import GgufCandidate
@@ -153,7 +153,7 @@ def test_an_ordinary_token_that_llama_cpp_takes_for_a_special_one_is_noted(
     models: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other converters leave Qwen's `</s>` as it is, and no text of a chat holds it; anything else still fails."""
-    monkeypatch.setattr("edge_converters.gguf_tokenizer._hide_unreachable", lambda *_: None)
+    monkeypatch.setattr("edge_converters.gguf.tokenizer._hide_unreachable", lambda *_: None)
     to_gguf(models(QWEN), tmp_path / "out.gguf")
     original, candidate = Original(models(QWEN)), GgufCandidate(tmp_path / "out.gguf")
     check, notes = check_tokens(original, candidate, ["<|im_start|>user\nHi"])

@@ -17,8 +17,8 @@ import pytest
 import tune_bases
 from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
 from edge_converters import tune
-from edge_converters.tune import prepare
-from edge_converters.tune_settings import TuneProgress
+from edge_converters.tuning.settings import TuneProgress
+from edge_converters.tuning.tune import prepare
 
 QUICK: dict[str, Any] = {"batch": 4, "epochs": 2.0, "evaluations": 4, "dropout": 0.1, "learning_rate": 1e-2}
 
@@ -120,9 +120,9 @@ def test_killed_and_run_again_it_has_the_same_losses(base: Path, data: Path, tmp
 _KILLED = """
 import json, os, signal, sys
 from pathlib import Path
-import edge.offline
+import edge.system.offline
 import edge_converters
-edge.offline.silence()  # as the command line does: the run is in this very process
+edge.system.offline.silence()  # as the command line does: the run is in this very process
 base, data, out, moment, settings = sys.argv[1:]
 def kill(*_):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from edge.engines.template import CHATML, ChatTemplate
+from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.errors import TuningError
 from edge.types import Message
-from edge_converters.tune_data import conversations, data_sha256, split
+from edge_converters.tuning.data import conversations, data_sha256, split
 
 
 def write(path: Path, *rows: object) -> Path:

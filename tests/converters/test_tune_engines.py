@@ -11,7 +11,7 @@ import edge
 import standin
 import tune_bases
 from edge_converters import AdapterSource, check_parity, to_adapter, to_gguf, tune
-from edge_converters.tune import Tuned
+from edge_converters.tuning.tune import Tuned
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import pytest
 import tune_bases
 from edge.errors import TuningError
 from edge.types import Message
-from edge_converters.examples_records import Example
-from edge_converters.tune_tokens import IGNORED, Encoded, Encoder, pack
+from edge_converters.data.records import Example
+from edge_converters.tuning.tokens import IGNORED, Encoded, Encoder, pack
 
 TALK = (
     Message("system", "You keep the station."),

@@ -20,10 +20,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge.errors import ConversionError
-from edge_converters.encoder_directory import convert_encoder
-from edge_converters.encoder_int8 import quantize_products
-from edge_converters.optimum_export import Exporter
-from edge_index.encoder import Encoder
+from edge_converters.encoder.directory import convert_encoder
+from edge_converters.encoder.int8 import quantize_products
+from edge_converters.encoder.optimum import Exporter
+from edge_index.encoders.encoder import Encoder
 
 if find_spec("optimum") is None:
     pytest.skip("optimum is not installed: it has an environment of its own, see the README", allow_module_level=True)
@@ -210,7 +210,7 @@ def test_what_is_made_runs_without_torch_and_optimum(tmp_path: Path) -> None:
         "import sys\n"
         "for name in ('torch', 'transformers', 'optimum', 'sentence_transformers', 'onnx', 'safetensors'):\n"
         "    sys.modules[name] = None\n"
-        "from edge_index.encoder import Encoder\n"
+        "from edge_index.encoders.encoder import Encoder\n"
         "print(Encoder.open(sys.argv[1]).encode([sys.argv[2]])[0].tolist())\n"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "out"), TEXTS[1]]

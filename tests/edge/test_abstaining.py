@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.abstaining import abstains, may_abstain
+from edge.rag.abstention import abstains, may_abstain
 
 
 @pytest.mark.parametrize(

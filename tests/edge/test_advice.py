@@ -10,11 +10,11 @@ import pytest
 
 import edge
 import standin
-from edge.advice import RULES, Advice, DataFacts, IndexFacts, advise, data_facts
-from edge.compare import compare
-from edge.compare_statistics import differences_of, figures_of
-from edge.compare_types import WAYS, Comparison, Question, Row, Skill
 from edge.errors import UsageError
+from edge.evaluation.advice import RULES, Advice, DataFacts, IndexFacts, advise, data_facts
+from edge.evaluation.records import WAYS, Comparison, Question, Row, Skill
+from edge.evaluation.run import compare
+from edge.evaluation.statistics import differences_of, figures_of
 from edge.types import Sampling
 
 TOKENS = {"base": 40, "few-shot": 400, "rag": 250, "tuned": 40, "rag+tuned": 250, "oracle": 250}

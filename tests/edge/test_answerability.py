@@ -14,7 +14,10 @@ from sklearn.metrics import roc_auc_score
 
 import edge
 from edge import Chat, Delta, Model, Passage, Sampling
-from edge.answerability import (
+from edge.chat import NOT_TOLD
+from edge.engines.scripted import ScriptedEngine
+from edge.errors import UsageError
+from edge.rag.answerability import (
     ASKED,
     SHARE,
     Calibration,
@@ -25,9 +28,6 @@ from edge.answerability import (
     own_cases,
     save,
 )
-from edge.chat import NOT_TOLD
-from edge.engines.scripted import ScriptedEngine
-from edge.errors import UsageError
 from edge.types import Adapter
 
 TEXT = "Rollo was the leader of the Normans. He swore fealty to King Charles III in 911."

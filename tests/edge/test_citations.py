@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge import Passage
-from edge.citations import cite, lexical_evidence
+from edge.rag.citations import cite, lexical_evidence
 
 TEXT = (
     "Rollo was the leader of the Normans. He swore fealty to King Charles III in 911. "

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from edge.compare import Comparison, Progress, Question, compare, read_comparison, sample, to_json
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import StorageError, UsageError
+from edge.evaluation.run import Comparison, Progress, Question, compare, read_comparison, sample, to_json
 from edge.model import Model
 from edge.types import Adapter, Message, Passage
 from skill_answers import RIGHT
@@ -237,7 +237,7 @@ def test_where_answers_cannot_be_kept_it_says_so(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from edge.compare import Question, compare
+from edge.evaluation.run import Question, compare
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 asked = [Question(f"Question {i}?", ("yes",)) for i in range(200)]

@@ -8,9 +8,9 @@ import string
 
 import pytest
 
-from edge.compare_metrics import contains, exact, keeps_form, measured, right_citations, rouge_l, token_f1
-from edge.compare_skills import SKILLS, skilled
-from edge.compare_types import Place, Question
+from edge.evaluation.metrics import contains, exact, keeps_form, measured, right_citations, rouge_l, token_f1
+from edge.evaluation.records import Place, Question
+from edge.evaluation.skills import SKILLS, skilled
 from skill_answers import RIGHT
 
 TRICKY = [

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from edge.compare_questions import read_questions
-from edge.compare_types import Question
 from edge.errors import StorageError, UsageError
+from edge.evaluation.questions import read_questions
+from edge.evaluation.records import Question
 from edge.types import Message
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from edge.compare_statistics import LEAST, difference, differences_of, interval, needed
-from edge.compare_types import Row
+from edge.evaluation.records import Row
+from edge.evaluation.statistics import LEAST, difference, differences_of, interval, needed
 
 
 def binomial_quantile(n: int, p: float, q: float) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge.types import Answer, Citation, Claim, Ledger, Passage, Usage
+from edge.answer import Answer
+from edge.types import Citation, Claim, Ledger, Passage, Usage
 
 TEXT = "The seal is green.  It is changed every spring. I like it."
 LEDGER = Ledger(0, 0, 0, 0, 0, 0)

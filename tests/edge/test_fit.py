@@ -12,15 +12,15 @@ import pytest
 
 import gguf_mutants
 import gguf_seeds
-from edge.engines.fit import check_fit, fit_of
+from edge.engines.memory_fit import check_fit, fit_of
 from edge.errors import ModelError, ModelNotFound, ModelTooLarge
-from edge.machine import available_memory, cgroup_memory
+from edge.system.machine import available_memory, cgroup_memory
 
 GROWTH = """
 import sys, psutil
 from pathlib import Path
 import edge, numpy, jinja2.sandbox
-from edge.engines.gguf import bindings
+from edge.engines.llamacpp.bindings import bindings
 bindings()
 before = psutil.Process().memory_info().rss
 with edge.load(Path(sys.argv[1]), context=2048, threads=1) as model:
@@ -31,7 +31,7 @@ with edge.load(Path(sys.argv[1]), context=2048, threads=1) as model:
 LIMITED = """
 import resource, sys, psutil
 from pathlib import Path
-from edge.engines.fit import check_fit
+from edge.engines.memory_fit import check_fit
 from edge.errors import ModelTooLarge
 used = psutil.Process().memory_info().vms
 resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, used + 200_000_000))

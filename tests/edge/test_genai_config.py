@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import edge
-from edge.engines.fit import read_genai_config
-from edge.engines.genai_config import load_genai_config
+from edge.engines.memory_fit import read_genai_config
+from edge.engines.onnx.genai_config import load_genai_config
 from edge.errors import ModelError
-from edge.model_folder import check_links, is_inside
-from edge_tui.importing import check
+from edge.system.model_folder import check_links, is_inside
+from edge_tui.hub.importing import check
 from engines_under_test import Files
 
 _OPS = """
@@ -75,7 +75,7 @@ def test_a_library_of_custom_operators_never_runs(folder: Path, marker: Path, tm
     assert marker.exists(), "onnxruntime-genai by itself loads it"
     marker.unlink()
     everything = (
-        "import sys; from edge_tui.commands.main import _run\n"
+        "import sys; from edge_tui.cli.main import _run\n"
         "folder = sys.argv[1]\n"
         "for line in (['models', 'list'], ['models', 'show', folder], ['doctor'], ['models', 'import', folder, '--as',"
         " 'other'], ['ask', 'What?', '--model', folder], ['convert', 'parity', folder, '--base', folder]):\n"

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import gguf_seeds
-from edge.engines.gguf_check import check_gguf
-from edge.engines.gguf_header import read_gguf_header
+from edge.engines.llamacpp.gguf_check import check_gguf
+from edge.engines.llamacpp.gguf_header import read_gguf_header
 from edge.errors import ModelError, ModelNotFound
 from gguf_mutants import Gguf
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 
 from edge.chat import NOT_TOLD, Chat
-from edge.compare import Question
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
-from edge.grounding import ground
+from edge.evaluation.rag_examples import ground
+from edge.evaluation.run import Question
 from edge.model import Model
 from edge.types import Message, Passage
 

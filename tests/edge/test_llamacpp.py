@@ -354,7 +354,7 @@ def test_a_machine_without_a_gpu_computes_on_its_processor(smollm_path: Path) ->
 
 
 def test_a_model_that_cannot_fit_is_refused_unless_forced(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge.engines.fit.available_memory", lambda: 50_000_000)
+    monkeypatch.setattr("edge.engines.memory_fit.available_memory", lambda: 50_000_000)
     with pytest.raises(ModelTooLarge, match="50 MB"):
         edge.load(smollm_path)
     edge.load(smollm_path, context=64, force=True).close()

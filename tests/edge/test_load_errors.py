@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import gguf_seeds
-from edge.engines.gguf import load_model
-from edge.engines.llamacpp import LlamaCppEngine
+from edge.engines.llamacpp.bindings import load_model
+from edge.engines.llamacpp.engine import LlamaCppEngine
 from edge.errors import AdapterError, ConversionError, ModelError
 from edge.types import Adapter
-from edge_converters.gguf_quantise import quantise
+from edge_converters.gguf.quantise import quantise
 from edge_converters.parity.candidate_gguf import GgufCandidate
 
 

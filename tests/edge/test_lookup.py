@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from edge.engines.lookup import LONGEST, Drafter, Pace
+from edge.engines.llamacpp.lookup import LONGEST, Drafter, Pace
 
 
 def eager() -> Pace:

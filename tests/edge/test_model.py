@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from edge import Adapter, Message, Model, Sampling
-from edge.engines.base import Token
+from edge.engines.contract import Token
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import AdapterError, FormatError, ModelError, UsageError
 from edge.types import Prefill

@@ -11,8 +11,8 @@ from pathlib import Path
 import platformdirs
 import pytest
 
-from edge import paths
-from edge.moving import move_old_places
+from edge.system import paths
+from edge.system.relocation import move_old_places
 
 CONFIG = 'model = "phi3"\n'
 FILES = {"checksums.json": "{}", "kv/abc/7-0.kv": "state", "encoders/mini/model.onnx": "weights"}
@@ -36,7 +36,7 @@ def before(module, name):
 for name in ("rename", "link", "unlink", "mkdir", "rmdir", "symlink", "open"):
     before(os, name)
 before(shutil, "copy2")
-from edge.moving import move_old_places
+from edge.system.relocation import move_old_places
 print(move_old_places())
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.quoting import harmless, orders, plain
+from edge.rag.sanitize import harmless, orders, plain
 
 
 @pytest.mark.parametrize(

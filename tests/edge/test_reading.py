@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edge.reading import affordable, chances, find, parts, worth_reading
+from edge.rag.passage_selection import affordable, chances, find, parts, worth_reading
 from edge.types import Passage
 
 

@@ -14,12 +14,12 @@ import pytest
 
 from edge import library
 from edge.errors import FileReplaced, StorageError
-from edge.sqlite import explain
+from edge.system.sqlite import explain
 from edge_index import Index
-from edge_index.export import export
-from edge_tui.chats.database import set_aside
-from edge_tui.chats.records import ChatMessage, Turn, now
-from edge_tui.chats.store import Store
+from edge_index.storage.export import export
+from edge_tui.history.database import set_aside
+from edge_tui.history.records import ChatMessage, Turn, now
+from edge_tui.history.store import Store
 from index.fakes import WordEncoder
 
 # The bytes on which SQLite holds a shared lock as long as it has a file with a write-ahead log open: sqlite3.c,
@@ -75,7 +75,7 @@ def _vacuum(store: Store) -> None:
 
 
 def _read_ahead(store: Store) -> None:
-    from edge_tui.warming import _cited
+    from edge_tui.session.prewarm_order import _cited
 
     assert list(_cited()) == []
 
@@ -83,13 +83,13 @@ def _read_ahead(store: Store) -> None:
 def _export_chats(store: Store) -> None:
     from click.testing import CliRunner
 
-    from edge_tui.commands.chats import export as command
+    from edge_tui.cli.chats import export as command
 
     assert "why?" in CliRunner().invoke(command, []).output
 
 
 def _doctor(store: Store) -> None:
-    from edge_tui.commands.doctor import _data_directory
+    from edge_tui.cli.doctor import _data_directory
 
     _data_directory()
     library.indexes()
@@ -155,7 +155,7 @@ def test_two_programs_keep_each_others_chats(chats: Store) -> None:
     other = """
 import sys
 from pathlib import Path
-from edge_tui.chats.store import Store
+from edge_tui.history.store import Store
 with Store(Path(sys.argv[1])) as store:
     store.chats()
     store.create(sys.argv[2])

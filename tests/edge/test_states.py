@@ -14,7 +14,7 @@ import pytest
 
 import edge
 from edge.chat import Chat
-from edge.engines.states import States
+from edge.engines.llamacpp.kv_cache_file import States
 from edge.model import Model
 from edge.types import Evidence, Message, Passage, Sampling
 from edge_index import Index
@@ -161,7 +161,7 @@ def test_a_kill_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None
     code = f"""
 import os, signal
 from pathlib import Path
-from edge.engines.states import States
+from edge.engines.llamacpp.kv_cache_file import States
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 States(Path({str(tmp_path)!r}), b"weights", {BUDGET}).put([1, 2], bytes(100_000))
 """
@@ -292,7 +292,7 @@ def test_a_conversation_with_a_model_that_can_think_goes_on_after_a_restart_too(
 def test_an_index_is_warmed(edge_home: Path, smollm_path: Path, minilm_dir: Path, tmp_path: Path) -> None:
     """Through the index's own passages: what `edge index warm` computes is what a question reads."""
     (tmp_path / "pump.md").write_text(MANUAL.format("A pump for closed circuits."))
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
 
     encoder = Encoder.open(minilm_dir, cache=edge_home / "encoders")
     with loaded(smollm_path) as model, Index.open(tmp_path / "index", encoder=encoder) as index:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from edge import Message
-from edge.engines import sandbox
-from edge.engines.template import CHATML, ChatTemplate
+from edge.engines import template_sandbox
+from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.errors import ModelError
 
 PHI3_EARLY = (
@@ -139,7 +139,7 @@ HOSTILE = {
 def test_a_hostile_template_is_stopped(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import resource
 
-    monkeypatch.setattr(sandbox, "SECONDS", 0.5)
+    monkeypatch.setattr(template_sandbox, "SECONDS", 0.5)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ModelError, match="chat template"):
         template(source).render([Message("user", LONG)])

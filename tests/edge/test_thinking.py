@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from edge import Chat, Delta, Message, Model, Passage, Sampling
-from edge.engines.base import Token
+from edge.engines.chat_template import ChatTemplate
+from edge.engines.contract import Token
 from edge.engines.scripted import ScriptedEngine
-from edge.engines.template import ChatTemplate
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.thinking import Separator, closing, is_mark, opened_by
 from edge.types import Adapter, Prefill
@@ -203,8 +203,8 @@ CONTROLS = ["[THINK]", "[/THINK]", "<|channel|>", "<|message|>", "<|end|>", "<|c
 def test_llama_cpp_spells_out_control_tokens_that_are_marks(tmp_path: Path) -> None:
     pytest.importorskip("llama_cpp")
     pytest.importorskip("gguf")
-    from edge.engines.gguf import bindings, load_model
-    from edge.engines.gguf_vocabulary import GgufVocabulary
+    from edge.engines.llamacpp.bindings import bindings, load_model
+    from edge.engines.llamacpp.vocabulary import GgufVocabulary
 
     model = load_model(make_seed(tmp_path / "seed.gguf", "qwen2", controls=CONTROLS), vocab_only=True)
     try:

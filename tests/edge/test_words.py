@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from edge.words import content_terms, content_words, grams, is_gram
+from edge.text.terms import content_terms, content_words, grams, is_gram
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,9 @@ from typing import Any, TypeVar
 
 from edge.errors import EdgeError
 from edge.types import AddProgress
-from edge_index import Index, coding, graphs, nearest, vector_cache, vectors
+from edge_index import Index
+from edge_index.ingest import embedding
+from edge_index.vectors import graphs, search, vector_cache, vector_file
 from index.fakes import OtherEncoder, WordEncoder
 from index.faults_guards import remove_guards
 from index.faults_story import QUERIES, Deed, State, Step, lay
@@ -25,15 +27,15 @@ from index.faults_story import QUERIES, Deed, State, Step, lay
 T = TypeVar("T")
 
 SMALL = (
-    (nearest, "SMALLEST", 20),
-    (nearest, "TAIL", 8),
-    (nearest, "_UNSAVED", 5),
-    (nearest, "_BULK", 6),
+    (search, "SMALLEST", 20),
+    (search, "TAIL", 8),
+    (search, "_UNSAVED", 5),
+    (search, "_BULK", 6),
     (vector_cache, "_BATCH", 7),
     (graphs, "PART", 30),
-    (vectors, "BLOCK", 8),
-    (vectors, "_STRIDE", 16),
-    (coding, "BATCH", 12),
+    (vector_file, "BLOCK", 8),
+    (vector_file, "_STRIDE", 16),
+    (embedding, "BATCH", 12),
 )
 """Small numbers, so that few documents meet everything that many would: batches, blocks, several graphs."""
 ENCODERS = {"WordEncoder": WordEncoder, "OtherEncoder": OtherEncoder}

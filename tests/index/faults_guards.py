@@ -6,7 +6,7 @@ import os
 import sqlite3
 from typing import Any
 
-from edge_index import ann, vectors
+from edge_index.vectors import hnsw, vector_file
 
 GUARDS = ("hash", "sync", "fsync", "transaction", "log")
 
@@ -52,8 +52,8 @@ def remove_guards(names: tuple[str, ...]) -> None:
     """
     assert set(names) <= set(GUARDS)
     if "hash" in names:
-        _replace(ann, "sha256_of", lambda path: _Any(path.stat().st_size))
-        _replace(vectors.VectorFile, "_verify_block", lambda self, block: None)
+        _replace(hnsw, "sha256_of", lambda path: _Any(path.stat().st_size))
+        _replace(vector_file.VectorFile, "_verify_block", lambda self, block: None)
     if "fsync" in names:
         _replace(os, "fsync", lambda file: None)
     if {"sync", "transaction", "log"} & set(names):

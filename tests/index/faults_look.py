@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge.errors import EdgeError
 from edge_index import Index
-from edge_index.export import export
+from edge_index.storage.export import export
 from index.fakes import WordEncoder
 from index.faults_child import ENCODERS, Place, database_of, encoder_of, prepare
 from index.faults_guards import remove_guards

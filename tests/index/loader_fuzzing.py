@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge.errors import DocumentError
-from edge_index.loaders import Extracted, isolation, load
+from edge_index.loaders import Extracted, load
+from edge_index.loaders.isolation import parent
 from index.documents import SEEDS
 
 # What parsers trip over: structure, sizes, encodings, numbers at the edge.
@@ -57,7 +58,7 @@ _VALUES = (
     b"[1, null]",
 )
 _ARCHIVES = (".docx", ".pptx", ".xlsx", ".epub")
-LIMITS = isolation.Limits(memory=512 * 2**20, seconds=5)
+LIMITS = parent.Limits(memory=512 * 2**20, seconds=5)
 
 
 @dataclass(slots=True)
@@ -147,12 +148,12 @@ def _damaged(good: bytes, chance: random.Random, others: list[bytes]) -> bytes:
     return bytes(data)
 
 
-def fuzz(suffix: str, reader: isolation.Reader, *, count: int, seconds: float, seed: int) -> Outcome:
+def fuzz(suffix: str, reader: parent.Reader, *, count: int, seconds: float, seed: int) -> Outcome:
     """Read up to `count` mutants for up to `seconds`, through `load` as the index does."""
     outcome = Outcome()
     path = Path(f"fuzzed{suffix}")
     deadline = time.monotonic() + seconds
-    original, isolation.shared = isolation.shared, lambda: reader  # type: ignore[assignment]  # its limits are ours
+    original, parent.shared = parent.shared, lambda: reader  # type: ignore[assignment]  # its limits are ours
     try:
         for number, data in zip(range(count), mutants(suffix, seed), strict=False):
             before = time.monotonic()
@@ -163,7 +164,7 @@ def fuzz(suffix: str, reader: isolation.Reader, *, count: int, seconds: float, s
             if number % 20 == 0 or outcome.wrong:
                 outcome.peak = max(outcome.peak, _peak(reader))
     finally:
-        isolation.shared = original
+        parent.shared = original
     return outcome
 
 
@@ -202,7 +203,7 @@ def _problem(extracted: Extracted) -> str:
     return "halves of surrogate pairs"
 
 
-def _peak(reader: isolation.Reader) -> int:
+def _peak(reader: parent.Reader) -> int:
     """The most memory that the child has taken, 0 where that cannot be told."""
     child = reader._child
     try:

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from edge.types import Passage
 from edge_index import Index
-from edge_index import nearest as nearest_module
-from edge_index.ann import Ann, ExactScan
-from edge_index.encoder import Encoder
+from edge_index.encoders.encoder import Encoder
+from edge_index.vectors import search as nearest_module
+from edge_index.vectors.hnsw import Ann, ExactScan
 from index.fakes import Child, WordEncoder
 
 QUERIES = ("thing 3 with wheels", "the number 44 of things", "which thing has 17 wheels?", "green wheels")
@@ -298,7 +298,7 @@ def test_file_is_published_whole_or_not_at_all(library: Path, monkeypatch: pytes
 
 FULL = """
 import resource
-from edge_index import nearest as module
+from edge_index.vectors import search as module
 module.SMALLEST = 50
 with Index.open(sys.argv[1], encoder=WordEncoder()) as index:
     for number in range(30):
@@ -345,7 +345,7 @@ def test_graph_is_not_published_while_another_process_writes(library: Path, monk
 def test_two_processes_publish_at_the_same_time(library: Path, loads: list[str]) -> None:
     (library / "graph.hnsw").unlink()
     code = """
-    from edge_index import nearest as module
+    from edge_index.vectors import search as module
     module.SMALLEST = 50
     index = Index.open(sys.argv[1], encoder=WordEncoder())
     say("here"); wait()

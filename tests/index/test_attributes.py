@@ -13,8 +13,9 @@ import pytest
 
 from edge.errors import DocumentError, KnowledgeError, UsageError
 from edge.types import Document
-from edge_index import Index, nearest
-from edge_index.watch import watch
+from edge_index import Index
+from edge_index.ingest.watch import watch
+from edge_index.vectors import search
 from index.fakes import WordEncoder, bound_by_permissions
 
 SEAL = "The seal of the main pump is made of green silicone rubber."
@@ -209,7 +210,7 @@ def test_values_are_equal_as_json(index: Index, value: Any, others: list[Any]) -
 
 def test_a_filter_meets_the_file_of_vectors_too(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
     """A large index keeps its vectors in a file beside; here one is large from eight passages on."""
-    monkeypatch.setattr(nearest, "SMALLEST", 8)
+    monkeypatch.setattr(search, "SMALLEST", 8)
     for number in range(12):
         index.add_text(f"{SEAL} Number {number}.", name=str(number), metadata={"even": number % 2 == 0})
     assert (index.path / "vectors.f32").is_file()
@@ -258,7 +259,7 @@ def test_an_older_index_that_cannot_be_written_is_read_all_the_same(old: Path, t
     (old / "index.sqlite").chmod(0o444)
     old.chmod(0o555)
     code = (
-        "import json, sys; from edge_index.store import Store; from pathlib import Path; "
+        "import json, sys; from edge_index.storage.store import Store; from pathlib import Path; "
         "store = Store(Path(sys.argv[1]), create=False); assert not store.writable; "
         "print(json.dumps([len(store.documents()), len(store.states()), store.meta('format')]))"
     )

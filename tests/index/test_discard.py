@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from edge_index import Index
-from edge_index.discard import discard_empty
+from edge_index.storage.discard import discard_empty
 from index.fakes import Child, WordEncoder
 
 OPEN = """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from edge.errors import EncoderError, MissingExtra
-from edge_index.encoder import Encoder
+from edge_index.encoders.encoder import Encoder
 
 sentence_transformers = pytest.importorskip("sentence_transformers")
 transformers: Any = pytest.importorskip("transformers")

@@ -10,7 +10,7 @@ import pytest
 
 from edge.errors import KnowledgeError
 from edge_index import Index
-from edge_index.export import Exported, export
+from edge_index.storage.export import Exported, export
 from index.fakes import WordEncoder
 
 PAGE = 8192

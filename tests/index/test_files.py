@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_index.files import Choice, find_files
+from edge_index.ingest.discovery import Choice, find_files
 
 
 def make(folder: Path, *names: str) -> None:

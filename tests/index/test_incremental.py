@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_index import Index, coding, reading
+from edge_index import Index
+from edge_index.ingest import embedding, file_state
+from edge_index.ingest.chunking import split
 from edge_index.loaders import Extracted
-from edge_index.passages import split
 from index.fakes import Child, CountingEncoder
 
 
@@ -166,9 +167,9 @@ def test_an_emptied_index_takes_another_encoder(index: Index, docs: Path) -> Non
 
 
 KILLED = """
-from edge_index import coding
+from edge_index.ingest import embedding
 from index.fakes import CountingEncoder
-coding.BATCH = 10
+embedding.BATCH = 10
 
 class Slow(CountingEncoder):
     def encode_with_spans(self, texts, spans):
@@ -187,7 +188,7 @@ def test_a_kill_inside_a_long_document_costs_one_batch(
     child.expect("there")
     child.process.kill()
     child.end()
-    monkeypatch.setattr(coding, "BATCH", 10)
+    monkeypatch.setattr(embedding, "BATCH", 10)
     with Index.open(tmp_path / "killed", encoder=encoder) as index:
         assert index.documents() == []
         report = index.add([docs / "long.txt"])
@@ -217,7 +218,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_as_a_whole(
         return fstat(descriptor)
 
     monkeypatch.setattr(os, "fstat", meddle)
-    assert reading.read(path).data == b"second, and longer"
+    assert file_state.read(path).data == b"second, and longer"
 
 
 def test_a_file_that_never_rests_is_told(index: Index, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -416,10 +416,10 @@ def test_vectors_are_made_unit(index: Index, docs: Path) -> None:
 # Other processes -------------------------------------------------------------------------------------------------
 
 DYING = """
-from edge_index import coding
-from edge_index.store import Store
+from edge_index.ingest import embedding
+from edge_index.storage.store import Store
 
-coding.BATCH = 1  # each document is written as soon as it is encoded
+embedding.BATCH = 1  # each document is written as soon as it is encoded
 
 class Slow(WordEncoder):
     fingerprint = "WordEncoder"
@@ -625,7 +625,7 @@ def test_damaged_index_is_told(index: Index, docs: Path) -> None:
 
 
 def test_a_graph_that_is_only_out_of_date_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_index.nearest.SMALLEST", 2)
+    monkeypatch.setattr("edge_index.vectors.search.SMALLEST", 2)
     folder = tmp_path / "docs"
     folder.mkdir()
     (folder / "a.txt").write_text("The pump is made of brass.\n\nThe seal is made of rubber.\n" * 40)

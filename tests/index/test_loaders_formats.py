@@ -20,7 +20,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from edge.errors import DocumentError
 from edge_index.loaders import FORMATS_FOR_PEOPLE, SUFFIXES, Extracted, load
-from edge_index.loaders.isolation import Limits, Reader
+from edge_index.loaders.isolation.parent import Limits, Reader
 from index import documents
 from index.documents import SEEDS, WORDS
 
@@ -646,18 +646,19 @@ def page_tree_bomb(levels: int) -> bytes:
     )  # fmt: skip
 
 
-_ENDLESS = ("edge_index.loaders.pdf", "edge_index.loaders.notebook", "edge_index.loaders.rst")
+_ENDLESS = ("edge_index.loaders.pdf.pages", "edge_index.loaders.plain.notebook", "edge_index.loaders.markup.rst")
 
 
 def test_bombs_of_pages_tags_and_brackets_end_in_a_sentence() -> None:
     bombs = {
-        "edge_index.loaders.pdf": page_tree_bomb(8),
-        "edge_index.loaders.html": b"<p>word" + b"<b><i><table><tr><td>" * 300_000,
-        "edge_index.loaders.notebook": b'{"cells": ' + b"[" * 1_000_000,
-        "edge_index.loaders.markdown": b"> " * 500_000 + b"word",
-        "edge_index.loaders.rst": b"`word " * 60_000,
-        "edge_index.loaders.python": b"x = " + b"-" * 500_000 + b"1",
-        "edge_index.loaders.mail": b"Subject: x\nContent-Type: multipart/mixed; boundary=a\n\n" + b"--a\n" * 300_000,
+        "edge_index.loaders.pdf.pages": page_tree_bomb(8),
+        "edge_index.loaders.markup.html": b"<p>word" + b"<b><i><table><tr><td>" * 300_000,
+        "edge_index.loaders.plain.notebook": b'{"cells": ' + b"[" * 1_000_000,
+        "edge_index.loaders.markup.markdown": b"> " * 500_000 + b"word",
+        "edge_index.loaders.markup.rst": b"`word " * 60_000,
+        "edge_index.loaders.plain.python": b"x = " + b"-" * 500_000 + b"1",
+        "edge_index.loaders.plain.mail": b"Subject: x\nContent-Type: multipart/mixed; boundary=a\n\n"
+        + b"--a\n" * 300_000,
     }
     with Reader(Limits(seconds=1.5, seconds_per_mib=0, memory=400 * 2**20)) as reader:
         for module, bomb in bombs.items():
@@ -667,7 +668,7 @@ def test_bombs_of_pages_tags_and_brackets_end_in_a_sentence() -> None:
                 said = str(error)
             assert said.startswith("bomb.x ") or module not in _ENDLESS
             assert "\n" not in said
-        assert reader.read("edge_index.loaders.pdf", Path("a.pdf"), documents.pdf()).pages == 2
+        assert reader.read("edge_index.loaders.pdf.pages", Path("a.pdf"), documents.pdf()).pages == 2
 
 
 def test_a_heading_as_long_as_a_book_is_not_multiplied() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_index.loaders.isolation import Reader
+from edge_index.loaders.isolation.parent import Reader
 from index.documents import SEEDS
 from index.loader_fuzzing import LIMITS, fuzz
 

@@ -18,8 +18,9 @@ import pytest
 
 import edge_index.loaders
 from edge.errors import DocumentError
-from edge_index.loaders import Extracted, Section, isolation, load
-from edge_index.loaders.isolation import Limits, Reader
+from edge_index.loaders import Extracted, Section, load
+from edge_index.loaders.isolation import parent
+from edge_index.loaders.isolation.parent import Limits, Reader
 
 DOUBLES = "index.loader_doubles"
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals")
@@ -85,7 +86,7 @@ def test_memory_ends_at_its_limit(reader: Reader) -> None:
 
 def test_memory_is_also_watched_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the operating system takes no limit: the watch must strike without it."""
-    monkeypatch.setattr(isolation, "_START", "import sys; sys.platform = 'other'; " + isolation._START)
+    monkeypatch.setattr(parent, "_START", "import sys; sys.platform = 'other'; " + parent._START)
     with Reader(Limits(memory=300 * 2**20)) as reader:
         assert "300 MiB of memory" in reason(reader, "eat")
 
@@ -133,7 +134,7 @@ def test_an_interrupted_read_leaves_no_late_reply(monkeypatch: pytest.MonkeyPatc
     with Reader() as reader:
         before = process(reader)
         with monkeypatch.context() as patch:
-            patch.setattr(isolation._Child, "_reply", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(parent._Child, "_reply", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             with pytest.raises(KeyboardInterrupt):
                 order(reader, "flood 9")
         assert order(reader, "flood 5").text == "xxxxx"
@@ -149,7 +150,7 @@ def test_close_ends_the_child_and_the_next_file_starts_another() -> None:
     assert process(reader) != first
     reader.close()
     load(Path("a.md"), b"# Head")
-    shared = isolation.shared()
+    shared = parent.shared()
     assert shared._child is not None
     edge_index.loaders.close()
     assert shared._child is None
@@ -162,11 +163,11 @@ def test_a_working_directory_slips_no_module_in(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with Reader() as reader:
-        assert reader.read("edge_index.loaders.markdown", Path("a.md"), b"# Head").sections[0].heading == "Head"
+        assert reader.read("edge_index.loaders.markup.markdown", Path("a.md"), b"# Head").sections[0].heading == "Head"
 
 
 def test_a_child_that_cannot_start_is_said_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolation, "_START", "raise SystemExit(4)")
+    monkeypatch.setattr(parent, "_START", "raise SystemExit(4)")
     with Reader() as reader, pytest.raises(DocumentError, match=r"does not start \(exit status 4\)"):
         order(reader, "flood 1")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -181,9 +182,10 @@ def test_no_child_outlives_its_parent() -> None:
         """
         import os, sys, threading, time
         from pathlib import Path
-        from edge_index.loaders import isolation, load
+        from edge_index.loaders import load
+        from edge_index.loaders.isolation.parent import shared
         load(Path("a.md"), b"# Head")
-        print(isolation.shared()._child._process.pid, flush=True)
+        print(shared()._child._process.pid, flush=True)
         """
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)

@@ -178,7 +178,7 @@ def test_a_loader_that_fails_or_loads_something_else_is_named(tmp_path: Path, ma
 @pytest.mark.parametrize("value", [np.nan, 0.0])
 def test_check_reports_vectors_that_an_older_version_has_kept(tmp_path: Path, manuals: Path, value: float) -> None:
     """As a version that did not look wrote them: with the right checksum."""
-    from edge_index.shelf import vectors_crc
+    from edge_index.storage.passage_table import vectors_crc
 
     with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
         index.add(manuals)

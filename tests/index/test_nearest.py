@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_index import graphs, nearest, vectors
-from edge_index.ann import Ann
-from edge_index.nearest import Nearest
-from edge_index.store import Store
-from edge_index.vectors import VectorFile, VectorRecord, append
+from edge_index.storage.store import Store
+from edge_index.vectors import graphs, search, vector_file
+from edge_index.vectors.hnsw import Ann
+from edge_index.vectors.search import Nearest
+from edge_index.vectors.vector_file import VectorFile, VectorRecord, append
 from index.fakes import Child
 
 DIM = 24
@@ -27,13 +27,13 @@ Matrix = NDArray[np.float32]
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that happens at a million happens at a hundred."""
-    monkeypatch.setattr(nearest, "SMALLEST", 100)
-    monkeypatch.setattr(nearest, "TAIL", 40)
-    monkeypatch.setattr(nearest, "_UNSAVED", 15)
-    monkeypatch.setattr(nearest, "_BULK", 60)
+    monkeypatch.setattr(search, "SMALLEST", 100)
+    monkeypatch.setattr(search, "TAIL", 40)
+    monkeypatch.setattr(search, "_UNSAVED", 15)
+    monkeypatch.setattr(search, "_BULK", 60)
     monkeypatch.setattr(graphs, "PART", 150)
-    monkeypatch.setattr(vectors, "BLOCK", 32)
-    monkeypatch.setattr(vectors, "_STRIDE", 64)
+    monkeypatch.setattr(vector_file, "BLOCK", 32)
+    monkeypatch.setattr(vector_file, "_STRIDE", 64)
 
 
 def unit(number: int, seed: int) -> Matrix:
@@ -337,7 +337,7 @@ def test_graph_of_more_than_the_file_is_not_taken(library: Library, monkeypatch:
     writer.refresh()
     library.add(10, 2)
     reader.search(QUERIES[0], 1)
-    monkeypatch.setattr(nearest, "TAIL", 5)
+    monkeypatch.setattr(search, "TAIL", 5)
     writer.refresh()
     assert library.files() == ["graph-150.hnsw", "graph.hnsw", "vectors.f32"]
     library.agrees(reader)
@@ -379,18 +379,18 @@ def test_process_that_does_not_close_ends(library: Library) -> None:
     """The thread of a process whose main thread came to its end does not keep it alive, and does not crash it."""
     library.add(200, 1)
     code = """
-    from edge_index import nearest
-    from edge_index.ann import Ann
-    from edge_index.store import Store
+    from edge_index.vectors import search
+    from edge_index.vectors.hnsw import Ann
+    from edge_index.storage.store import Store
     import numpy as np
-    nearest.SMALLEST = 100
+    search.SMALLEST = 100
     build = Ann.build
     def endless(batches, *, stopped, **rest):
         say("at work")
         while not stopped(): time.sleep(0.01)
     Ann.build = endless
     store = Store(Path(sys.argv[1]) / "index.sqlite", create=False)
-    searched = nearest.Nearest(Path(sys.argv[1]), store)
+    searched = search.Nearest(Path(sys.argv[1]), store)
     for _ in range(3): searched.search(np.ones(24, np.float32), 3)
     """
     child = Child(code, library.folder)
@@ -624,7 +624,7 @@ def test_full_disk_is_no_reason_not_to_answer(library: Library, monkeypatch: pyt
     library.agrees(searched)
     assert library.files() == []
     monkeypatch.undo()
-    monkeypatch.setattr(nearest, "SMALLEST", 100)
+    monkeypatch.setattr(search, "SMALLEST", 100)
     library.add(1, 2)
     searched.refresh()
     assert "vectors.f32" in library.files()
@@ -665,12 +665,12 @@ def test_two_readers_while_one_writes(library: Library) -> None:
     library.add(150, 1)
     library.nearest().refresh()
     code = """
-    from edge_index import nearest, graphs, vectors
-    from edge_index.store import Store
+    from edge_index.vectors import graphs, search, vector_file
+    from edge_index.storage.store import Store
     import numpy as np
-    nearest.SMALLEST, nearest.TAIL, nearest._UNSAVED, graphs.PART, vectors.BLOCK = 100, 40, 15, 150, 32
+    search.SMALLEST, search.TAIL, search._UNSAVED, graphs.PART, vector_file.BLOCK = 100, 40, 15, 150, 32
     store = Store(Path(sys.argv[1]) / "index.sqlite", create=False)
-    searched = nearest.Nearest(Path(sys.argv[1]), store)
+    searched = search.Nearest(Path(sys.argv[1]), store)
     query = np.frombuffer(bytes.fromhex(sys.argv[2]), np.float32)
     say("here")
     asked = 0

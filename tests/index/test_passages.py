@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
+from edge_index.ingest.chunking import Span, split
 from edge_index.loaders import Extracted, Section, load
-from edge_index.passages import Span, split
 
 Count = Callable[[str], int]
 SENTENCE = "The quick brown fox number {} jumped over the lazy dog near the river. "

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_index.files import Choice, find_files
-from edge_index.patterns import Patterns
+from edge_index.ingest.discovery import Choice, find_files
+from edge_index.ingest.ignore_patterns import Patterns
 
 _NAMES = ["a", "b", "ab", "ba", "aab", "a.b", "a b", "A", "[a]", "a-b", "!a", "#a", "a]", "x\\y", "-"]
 _PIECES = [

@@ -11,9 +11,9 @@ import pytest
 
 from edge.types import Passage
 from edge_index import Index
-from edge_index.answerable import answerable
-from edge_index.encoder import Encoder
-from edge_index.ranking import FLOOR, Candidate, Question, asks, rank_passages
+from edge_index.encoders.encoder import Encoder
+from edge_index.retrieval.answerability import answerable
+from edge_index.retrieval.ranking import FLOOR, Candidate, Question, asks, rank_passages
 
 # Per topic a text, the question, and the sentence of the text that answers it. Other sentences share its words.
 CASES = {

@@ -12,7 +12,8 @@ import pytest
 
 from edge.errors import EncoderError
 from edge.types import AddProgress
-from edge_index import Index, coding, passages
+from edge_index import Index
+from edge_index.ingest import chunking, embedding
 from index.fakes import Child, CountingEncoder, WordEncoder
 
 
@@ -93,9 +94,9 @@ def test_a_redo_gives_what_a_new_index_would(tmp_path: Path, index: Index, docs:
 
 
 KILLED = """
-from edge_index import coding, redo_tables
+from edge_index.ingest import embedding, rebuild_tables
 from index.test_redo import NewEncoder
-coding.BATCH = 20
+embedding.BATCH = 20
 moment = sys.argv[2]
 
 class Slow(NewEncoder):
@@ -104,13 +105,13 @@ class Slow(NewEncoder):
             say("there"); wait()
         return super().encode_with_spans(texts, spans)
 
-switched = redo_tables.schema.switch
+switched = rebuild_tables.schema.switch
 def slow():
     for number, statement in enumerate(switched()):
         if moment == f"switching {number}":
             say("there"); wait()
         yield statement
-redo_tables.schema.switch = slow
+rebuild_tables.schema.switch = slow
 Index.open(sys.argv[1], encoder=Slow()).redo()
 """
 
@@ -132,7 +133,7 @@ def test_a_killed_redo_leaves_the_index_and_goes_on(
     (docs / "2.md").unlink()
     (docs / "9.md").write_text("# Part\n\nLions sleep under the bridge.")
     index.add([docs])  # the old one still grows
-    monkeypatch.setattr(coding, "BATCH", 20)
+    monkeypatch.setattr(embedding, "BATCH", 20)
     encoder = NewEncoder()
     with Index.open(index.path, encoder=encoder) as other:
         found = other.outdated()
@@ -173,8 +174,8 @@ def test_older_rules_are_redone_with_the_known_vectors(
     with Index.open(index.path.parent / "second", encoder=encoder) as other:
         other.add([docs])
         assert (other.outdated(), other.cut_by_older_rules()) == (None, 0)
-        monkeypatch.setattr(passages, "CUT", "99")
-        monkeypatch.setattr("edge_index.redo.CUT", "99")
+        monkeypatch.setattr(chunking, "CUT", "99")
+        monkeypatch.setattr("edge_index.ingest.rebuild.CUT", "99")
         monkeypatch.setattr("edge_index.index.CUT", "99")
         found = other.outdated()
         assert found is not None

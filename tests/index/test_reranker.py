@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from edge.errors import EncoderError
-from edge_index.ranking import Candidate, Question, rank_passages
-from edge_index.reranker import Reranker
+from edge_index.encoders.reranker import Reranker
+from edge_index.retrieval.ranking import Candidate, Question, rank_passages
 
 WORDS = "the pump seal is made of rubber and red who what moon raises tides a long word here".split()
 TEXTS = ["the seal is red", "moon", "the pump is made of rubber and the seal is red " * 3, "red", "the moon"]

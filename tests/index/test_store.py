@@ -17,10 +17,10 @@ import snowballstemmer
 from numpy.typing import NDArray
 
 from edge.errors import KnowledgeError, StorageError
+from edge_index.ingest.chunking import Span
 from edge_index.loaders import Extracted
-from edge_index.passages import Span
-from edge_index.shelf import passage_hash, spans_blob
-from edge_index.store import FileState, Store
+from edge_index.storage.passage_table import passage_hash, spans_blob
+from edge_index.storage.store import FileState, Store
 from index.fakes import Child, bound_by_permissions
 
 STEM = snowballstemmer.stemmer("porter").stemWord
@@ -287,7 +287,7 @@ def test_many_processes_make_the_same_index(tmp_path: Path) -> None:
 
 READ = """
 from edge.errors import EdgeError
-from edge_index.store import Store
+from edge_index.storage.store import Store
 try:
     store = Store(Path(sys.argv[1]), create=False)
     print(store.writable, [document.path for document in store.documents()], store.integrity())
@@ -298,7 +298,7 @@ except EdgeError as error:
 
 LEAVE_A_LOG = """
 from edge_index.loaders import Extracted
-from edge_index.store import FileState, Store
+from edge_index.storage.store import FileState, Store
 store = Store(Path(sys.argv[1]), create=True)
 with store.transaction():
     store.put_document("/new.txt", FileState("", 0, 0), Extracted(""), [], {})

@@ -9,8 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from edge_tui.command_types import Choice, Option
-from edge_tui.commands.main import _run, cli
+from edge_tui.cli.main import _run, cli
+from edge_tui.cli.parameter_types import Choice, Option
 
 MEANINGS = {
     "-a": "--adapter",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_converters import to_adapter
-from edge_tui.commands.main import _run
+from edge_tui.cli.main import _run
 
 Run = Callable[..., tuple[int, str, str]]
 

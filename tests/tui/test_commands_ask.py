@@ -14,8 +14,8 @@ from click.testing import CliRunner, Result
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import EdgeError, KnowledgeError, StorageError
 from edge.model import Model
-from edge_tui.commands import opening
-from edge_tui.commands.main import cli
+from edge_tui import resources
+from edge_tui.cli.main import cli
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 ROOF = "# Roof\n\nThe roof was painted green in spring. Its tiles come from a factory near Leipzig.\n"
@@ -35,7 +35,7 @@ def docs(tmp_path: Path) -> Path:
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     """Stands in for the weights; everything around it is real."""
     engine = ScriptedEngine([SPOKEN])
-    monkeypatch.setattr(opening, "model_loader", lambda _request: lambda: Model(engine, name="scripted"))
+    monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: Model(engine, name="scripted"))
     return engine
 
 
@@ -114,13 +114,13 @@ def test_documents_are_read_again_only_when_they_changed(
     home: Path, docs: Path, engine: ScriptedEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = []
-    real = opening.add_documents
+    real = resources.add_documents
 
     def spy(*arguments: Any) -> Any:
         reports.append(real(*arguments))
         return reports[-1]
 
-    monkeypatch.setattr(opening, "add_documents", spy)
+    monkeypatch.setattr(resources, "add_documents", spy)
     run("ask", "the pump?", "--docs", docs)
     run("ask", "the roof?", "--docs", docs)
     (docs / "roof.md").write_text(ROOF.replace("green", "blue"))
@@ -215,8 +215,8 @@ def test_an_error_of_the_model_comes_after_the_evidence(
     def broken() -> Model:
         raise EdgeError("the weights are damaged; fetch them again")
 
-    monkeypatch.setattr(opening, "model_loader", lambda _request: broken)
-    from edge_tui.commands.main import _run
+    monkeypatch.setattr(resources, "model_loader", lambda _request: broken)
+    from edge_tui.cli.main import _run
 
     assert _run(["ask", "the coolant pump?", "--docs", str(docs)]) == 1
     captured = capsys.readouterr()

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge import load
-from edge.answerability import Calibration, calibration_of, save
 from edge.chat import NOT_TOLD
 from edge.errors import KnowledgeError, UsageError
-from edge_tui.commands import opening
-from edge_tui.commands.main import cli
+from edge.rag.answerability import Calibration, calibration_of, save
+from edge_tui import resources
+from edge_tui.cli.main import cli
 from index.fakes import WordEncoder
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
@@ -22,7 +22,7 @@ PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was ins
 @pytest.fixture
 def index(edge_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     encoder = WordEncoder()
-    monkeypatch.setattr(opening, "open_encoder", lambda _settings: encoder)
+    monkeypatch.setattr(resources, "open_encoder", lambda _settings: encoder)
     document, folder = tmp_path / "pump.md", tmp_path / "pump.index"
     document.write_text(PUMP)
     run("index", "add", document, "--index", folder)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from edge import paths
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
+from edge.system import paths
 from edge.types import Sampling
-from edge_tui.chat.keeping import LATEST
-from edge_tui.chats.store import Store
-from edge_tui.commands import opening
-from edge_tui.commands.main import _run
+from edge_tui import resources
+from edge_tui.cli.main import _run
+from edge_tui.history.chat_history import LATEST
+from edge_tui.history.store import Store
 
 Run = Callable[..., tuple[int, str]]
 
@@ -30,7 +30,8 @@ class Terminal(io.StringIO):
 @pytest.fixture
 def handed_over(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """The app does not run: what it would have been given is kept."""
-    from edge_tui.chat import app, session
+    from edge_tui.app import app
+    from edge_tui.session import session
 
     kept: dict[str, Any] = {}
 
@@ -101,8 +102,8 @@ def test_nothing_heavy_is_opened_before_the_app_runs(
         return "index"
 
     model = Model(ScriptedEngine(["yes"]), name="scripted")
-    monkeypatch.setattr(opening, "open_index", open_index)
-    monkeypatch.setattr(opening, "model_loader", lambda _request: lambda: opened.append("model") or model)
+    monkeypatch.setattr(resources, "open_index", open_index)
+    monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: opened.append("model") or model)
     (tmp_path / "a.txt").write_text("A text.")
     assert at_terminal("chat", "--docs", str(tmp_path / "a.txt")) == (0, "")
     assert opened == []
@@ -155,8 +156,8 @@ def test_an_index_that_another_encoder_made_is_refused_when_it_is_opened(
 ) -> None:
     import numpy as np
 
-    from edge import paths
     from edge.errors import EncoderError
+    from edge.system import paths
     from edge_index import Index
 
     class Other:

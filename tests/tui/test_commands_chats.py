@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from edge import paths
-from edge_tui.chats.records import ChatMessage, Turn, now
-from edge_tui.chats.store import Store
-from edge_tui.commands.main import _run, cli
+from edge.system import paths
+from edge_tui.cli.main import _run, cli
+from edge_tui.history.records import ChatMessage, Turn, now
+from edge_tui.history.store import Store
 
 
 def edge(*arguments: str) -> Result:

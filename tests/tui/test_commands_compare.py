@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from edge.compare import read_comparison
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, UsageError
+from edge.evaluation.run import read_comparison
 from edge.model import Model
-from edge_tui.commands import opening
-from edge_tui.commands.compare import duration
-from edge_tui.commands.main import cli
-from edge_tui.comparison_report import report
+from edge_tui import resources
+from edge_tui.cli.compare import duration
+from edge_tui.cli.main import cli
+from edge_tui.cli.reports.comparison_report import report
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 NASTY = "<script>alert(1)</script> & \x1b[2J"
@@ -72,7 +72,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
 
         return load
 
-    monkeypatch.setattr(opening, "model_loader", loader)
+    monkeypatch.setattr(resources, "model_loader", loader)
     return engine
 
 
@@ -158,7 +158,7 @@ def test_ctrl_c_leaves_a_report_and_130(
 
     engine._reply = interrupted
     html = tmp_path / "report.html"
-    from edge_tui.commands.main import _run
+    from edge_tui.cli.main import _run
 
     assert (
         _run(["compare", str(asked), "--docs", str(docs), "--html", str(html), "-o", str(tmp_path / "c.json")]) == 130

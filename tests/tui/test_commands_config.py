@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.settings import NAMES
-from edge_tui.commands.main import _run, cli
+from edge_tui.cli.main import _run, cli
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 import standin
 from edge.errors import AdapterError, ParityError, UsageError
-from edge_tui.commands.main import cli
+from edge_tui.cli.main import cli
 
 
 def run(*arguments: object) -> Result:

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.errors import DataError, ModelNotFound, StorageError
-from edge_tui.commands.main import cli
+from edge_tui.cli.main import cli
 
 
 def run(*arguments: object) -> Result:
@@ -134,7 +134,7 @@ def test_split_writes_two_files_that_check_finds_clean(tmp_path: Path) -> None:
 
 def test_errors_are_one_sentence_and_usage_is_two(tmp_path: Path) -> None:
     def edge(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "edge_tui.commands.main", "data", *words]
+        command = [sys.executable, "-m", "edge_tui.cli.main", "data", *words]
         return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
 
     missing = edge("check", str(tmp_path / "nothing.jsonl"))
@@ -169,7 +169,7 @@ def test_questions_get_their_passages_and_can_be_tuned_on(starter_home: Path, tm
     environment = {**os.environ, "EDGE_HOME": str(starter_home)}
 
     def edge(*more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "edge_tui.commands.main", *words, *more]
+        command = [sys.executable, "-m", "edge_tui.cli.main", *words, *more]
         return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
 
     done = edge("--docs", str(manual))

@@ -13,9 +13,9 @@ from click.testing import CliRunner
 
 import gguf_seeds
 from edge.engines.limits import limits_of
-from edge_tui.commands import main as door
-from edge_tui.commands import model_facts
-from edge_tui.commands.main import cli
+from edge_tui.cli import main as door
+from edge_tui.cli.main import cli
+from edge_tui.cli.reports import model_facts
 from gguf_mutants import Gguf
 
 
@@ -69,7 +69,7 @@ def test_doctor_names_a_model_that_is_damaged_and_one_that_is_too_large(
     data = (seeds / "llama.gguf").read_bytes()
     (models / "cut.gguf").write_bytes(data[:-100])
     (models / "good.gguf").write_bytes(data)
-    for module in ("edge.machine", "edge.engines.fit"):
+    for module in ("edge.system.machine", "edge.engines.memory_fit"):
         monkeypatch.setattr(f"{module}.available_memory", lambda: 5_000_000)
     code, found, text = doctor()
     assert code == 1

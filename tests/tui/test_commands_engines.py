@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import standin
-from edge_tui.commands.main import cli
+from edge_tui.cli.main import cli
 
 PUMP = "# Pump P-7\n\nReplace the shaft seal every 4,000 hours of operation. The motor takes 45 W at 230 V.\n"
 ENGINES = ("gguf", "onnx")

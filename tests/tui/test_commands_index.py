@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.errors import EncoderError, KnowledgeError, UsageError
-from edge_tui.commands import opening
-from edge_tui.commands.main import cli
+from edge_tui import resources
+from edge_tui.cli.main import cli
 from index.fakes import TESTS, OtherEncoder, WordEncoder
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
@@ -25,7 +25,7 @@ ROOF = "# Roof\n\nThe roof was painted green in spring. Its tiles come from a fa
 @pytest.fixture(autouse=True)
 def encoder(edge_home: Path, monkeypatch: pytest.MonkeyPatch) -> WordEncoder:
     encoder = WordEncoder()
-    monkeypatch.setattr(opening, "open_encoder", lambda _settings: encoder)
+    monkeypatch.setattr(resources, "open_encoder", lambda _settings: encoder)
     return encoder
 
 
@@ -142,7 +142,7 @@ def test_shown_text_cannot_steer_the_terminal(docs: Path) -> None:
 def test_another_encoder_is_offered_a_redo(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("index", "add", docs)
     assert run("index", "redo").stdout == "Nothing is outdated.\n"
-    monkeypatch.setattr(opening, "open_encoder", lambda _settings: OtherEncoder())
+    monkeypatch.setattr(resources, "open_encoder", lambda _settings: OtherEncoder())
     with pytest.raises(EncoderError, match="edge index redo"):
         run("index", "search", "pump")
     (docs / "new.md").write_text("Something new.")
@@ -158,9 +158,9 @@ def test_another_encoder_is_offered_a_redo(docs: Path, monkeypatch: pytest.Monke
 
 def test_a_person_at_a_terminal_is_asked(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("index", "add", docs)
-    monkeypatch.setattr(opening, "open_encoder", lambda _settings: OtherEncoder())
+    monkeypatch.setattr(resources, "open_encoder", lambda _settings: OtherEncoder())
     (docs / "new.md").write_text("Something new.")
-    monkeypatch.setattr(opening, "_at_a_terminal", lambda: True)
+    monkeypatch.setattr(resources, "_at_a_terminal", lambda: True)
     runner = CliRunner()
     with pytest.raises(EncoderError):
         runner.invoke(cli, ["index", "add", str(docs)], input="n\n", catch_exceptions=False, standalone_mode=False)
@@ -185,14 +185,14 @@ def test_nothing_is_loaded_when_nothing_changed(docs: Path, monkeypatch: pytest.
     def load(_settings: object) -> WordEncoder:
         raise AssertionError("the encoder is not needed")
 
-    monkeypatch.setattr(opening, "open_encoder", load)
+    monkeypatch.setattr(resources, "open_encoder", load)
     assert run("index", "add", docs).stdout.startswith("0 added, 0 updated, 2 unchanged")
 
 
 WATCH = """
 import sys
-from edge_tui.commands import opening
-from edge_tui.commands.main import main
+from edge_tui import resources as opening
+from edge_tui.cli.main import main
 from index.fakes import WordEncoder
 opening.open_encoder = lambda _settings: WordEncoder()
 main(["index", "watch", sys.argv[1], "--index", sys.argv[2]])

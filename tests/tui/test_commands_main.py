@@ -13,14 +13,14 @@ import click
 import pytest
 
 from edge.errors import ModelError
-from edge_tui.commands import main as door
+from edge_tui.cli import main as door
 
 HEAVY = {"numpy", "torch", "textual", "llama_cpp", "onnxruntime", "rich"}
 
 
 def edge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edge_tui.commands.main", *arguments],
+        [sys.executable, "-m", "edge_tui.cli.main", *arguments],
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ def edge(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str
 )
 def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
     code = (
-        "import sys; from edge_tui.commands import main as door\n"
+        "import sys; from edge_tui.cli import main as door\n"
         "status = door._run(sys.argv[1:])\n"
         f"print(sorted({HEAVY!r} & set(sys.modules)), status, file=sys.stderr)"
     )
@@ -52,11 +52,11 @@ def test_help_imports_nothing_heavy(arguments: tuple[str, ...]) -> None:
 
 def test_help_imports_no_command() -> None:
     code = (
-        "import sys; from edge_tui.commands import main as door\n"
-        "door._run(['--help']); print([m for m in sys.modules if m.startswith('edge_tui.commands.')])"
+        "import sys; from edge_tui.cli import main as door\n"
+        "door._run(['--help']); print([m for m in sys.modules if m.startswith('edge_tui.cli.')])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "['edge_tui.commands.main']"
+    assert done.stdout.splitlines()[-1] == "['edge_tui.cli.main']"
 
 
 def test_every_command_of_the_table_is_there_and_says_what_the_table_says() -> None:
@@ -168,7 +168,7 @@ def test_a_defect_of_ours_is_not_hidden(raising: list[BaseException]) -> None:
 
 
 def test_a_reader_that_goes_away_is_no_trouble() -> None:
-    command = [sys.executable, "-m", "edge_tui.commands.main", "paths", "--json"]
+    command = [sys.executable, "-m", "edge_tui.cli.main", "paths", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -179,7 +179,7 @@ def test_a_reader_that_goes_away_is_no_trouble() -> None:
 def test_ctrl_c_ends_with_a_word_and_130() -> None:
     """The interrupt comes while a question is awaited on standard input."""
     code = (
-        "import os, signal, threading; from edge_tui.commands import main as door\n"
+        "import os, signal, threading; from edge_tui.cli import main as door\n"
         "threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()\n"
         "door.main(['ask'])"
     )
@@ -194,7 +194,7 @@ def test_ctrl_c_ends_with_a_word_and_130() -> None:
 
 def test_the_process_does_not_wait_for_a_thread_that_still_loads() -> None:
     code = (
-        "import threading, time; from edge_tui.commands import main as door\n"
+        "import threading, time; from edge_tui.cli import main as door\n"
         "threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
         "print('flushed', end='', flush=False); door._leave(3)"
     )
@@ -204,7 +204,7 @@ def test_the_process_does_not_wait_for_a_thread_that_still_loads() -> None:
 
 def test_a_terminal_that_cannot_show_a_character_shows_another(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "edge_tui.commands.main", "paths"],
+        [sys.executable, "-m", "edge_tui.cli.main", "paths"],
         capture_output=True,
         env=os.environ | {"EDGE_HOME": str(tmp_path / "ж"), "PYTHONIOENCODING": "latin-1"},
         check=False,
@@ -216,7 +216,7 @@ def test_a_terminal_that_cannot_show_a_character_shows_another(tmp_path: Path) -
 def test_telemetry_is_off_before_a_command_runs() -> None:
     """A command stands in for every other one; what the user's environment says does not count."""
     code = (
-        "import click, os; from edge_tui.commands import main as door\n"
+        "import click, os; from edge_tui.cli import main as door\n"
         "look = click.Command('paths', callback=lambda: print(os.environ['ORT_DISABLE_TELEMETRY']))\n"
         "door.LazyGroup.get_command = lambda *_: look\n"
         "door.main(['paths'])"

@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.errors import ModelError, ModelNotFound
-from edge_tui import starter
-from edge_tui.commands.doctor import EXTRAS
-from edge_tui.commands.main import cli
+from edge_tui.cli.doctor import EXTRAS
+from edge_tui.cli.main import cli
+from edge_tui.hub import starter
 
 
 @pytest.fixture
@@ -183,7 +183,7 @@ def test_doctor_names_every_missing_thing_and_how_to_get_it(home: Path) -> None:
 
 
 def test_doctor_finds_a_package_that_is_not_installed(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_tui.commands import doctor
+    from edge_tui.cli import doctor
 
     real = doctor._version
     monkeypatch.setattr(doctor, "_version", lambda name: None if name == "llama-cpp-python" else real(name))

@@ -22,14 +22,14 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import DocumentError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.commands import opening
-from edge_tui.commands.ask import NOT_TOLD
-from edge_tui.commands.main import cli
+from edge_tui import resources
+from edge_tui.cli.ask import NOT_TOLD
+from edge_tui.cli.main import cli
 
 PUMP = "The coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 QUESTION = "How often does the coolant pump need maintenance?"
 SAVE = (
-    "import sys; from pathlib import Path; from edge_tui.commands import piped\n"
+    "import sys; from pathlib import Path; from edge_tui.cli import piped\n"
     "piped.WAIT = float(sys.argv[2])\n"
     "found = piped.save_document(Path(sys.argv[1]), demanded=False)\n"
     "print(found and found.name, found and found.read_bytes(), flush=True)\n"
@@ -97,7 +97,7 @@ def test_a_socket_as_node_hands_it_down_is_read(tmp_path: Path) -> None:
 def engine(monkeypatch: pytest.MonkeyPatch) -> ScriptedEngine:
     """Stands in for the weights; everything around it is real."""
     engine = ScriptedEngine(["The coolant pump needs maintenance every 500 hours."])
-    monkeypatch.setattr(opening, "model_loader", lambda _request: lambda: Model(engine, name="scripted"))
+    monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: Model(engine, name="scripted"))
     return engine
 
 
@@ -174,7 +174,7 @@ def test_a_script_knows_by_the_exit_code_whether_the_documents_tell(
     assert code("Who won the chess championship of Reykjavik?") == 0
     assert code(QUESTION, "--exit-code", input="") == NOT_TOLD, "there are no documents"
     silent = ScriptedEngine(["The passages do not tell that."])
-    monkeypatch.setattr(opening, "model_loader", lambda _request: lambda: Model(silent, name="scripted"))
+    monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: Model(silent, name="scripted"))
     assert code(QUESTION, "--exit-code", "--certainty", "0") == NOT_TOLD
 
 

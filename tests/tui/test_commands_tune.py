@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 import tune_bases
 from edge.errors import ModelNotFound
-from edge_tui.commands.main import cli
-from edge_tui.plot import draw
+from edge_tui.cli.main import cli
+from edge_tui.cli.reports.plot import draw
 
 QUICK = ("--batch", 4, "--epochs", 2, "--learning-rate", 0.01)
 
@@ -97,7 +97,7 @@ def test_a_base_by_its_name_in_the_library(base: Path, data: Path, tmp_path: Pat
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
 def test_ctrl_c_in_a_terminal_saves_and_the_same_command_goes_on(base: Path, data: Path, tmp_path: Path) -> None:
     words = [str(word) for word in ("tune", base, data, "-o", tmp_path / "mine", *QUICK, "--epochs", 12)]
-    command = [sys.executable, "-m", "edge_tui.commands.main", *words]
+    command = [sys.executable, "-m", "edge_tui.cli.main", *words]
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stderr=theirs, stdout=subprocess.DEVNULL, env={**os.environ, "COLUMNS": "120"})
     os.close(theirs)
@@ -127,7 +127,7 @@ def test_ctrl_c_in_a_terminal_saves_and_the_same_command_goes_on(base: Path, dat
 
 def test_two_processes_tune_one_adapter(base: Path, data: Path, tmp_path: Path) -> None:
     """What `accelerate launch` does for two GPUs, here on two processes without any."""
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "edge_tui.commands.main"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "edge_tui.cli.main"]
     words = [str(word) for word in ("tune", base, data, "-o", tmp_path / "mine", *QUICK, "--json")]
     settings = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *launch, *words], capture_output=True, text=True, check=False, env=settings)

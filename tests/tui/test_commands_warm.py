@@ -32,7 +32,7 @@ def home(tmp_path: Path, starter_home: Path) -> Path:
 
 def edge(home: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edge_tui.commands.main", *arguments],
+        [sys.executable, "-m", "edge_tui.cli.main", *arguments],
         capture_output=True,
         text=True,
         encoding="utf-8",

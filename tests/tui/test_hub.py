@@ -21,11 +21,13 @@ import huggingface_hub
 import pytest
 from click.testing import CliRunner, Result
 
-from edge import library, offline
+from edge import library
 from edge import models as public
 from edge.errors import DownloadError, MissingExtra, StorageError, UsageError
-from edge_tui import hub, hub_client
-from edge_tui.commands.main import cli
+from edge.system import offline
+from edge_tui.cli.main import cli
+from edge_tui.hub import client
+from edge_tui.hub import repository as hub
 from hub_server import LocalHub, Repo, git_sha1, local_hub, sha256
 
 BIG = bytes(range(256)) * 4096  # 1 MiB
@@ -66,7 +68,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[LocalHub
             model_type="bert",
         ),
     }
-    monkeypatch.setattr(hub_client, "sleep", lambda seconds: None)
+    monkeypatch.setattr(client, "sleep", lambda seconds: None)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf-home"))
     with local_hub(repos) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
@@ -343,7 +345,7 @@ def test_a_proxy_that_cannot_be_used_is_named(server: LocalHub, models: Path, mo
 
 
 def test_a_server_that_goes_in_the_middle(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_client, "sleep", lambda seconds: None)
+    monkeypatch.setattr(client, "sleep", lambda seconds: None)
     with local_hub({"owner/a": Repo({MODEL: BIG})}) as first:
         monkeypatch.setenv("HF_ENDPOINT", first.endpoint)
         first.faults.cuts[MODEL] = [200_000]
@@ -366,7 +368,7 @@ def test_a_server_that_goes_in_the_middle(models: Path, monkeypatch: pytest.Monk
 
 def spawn(home: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "edge_tui.commands.main", "models", "pull", *arguments],
+        [sys.executable, "-m", "edge_tui.cli.main", "models", "pull", *arguments],
         env=os.environ | {"EDGE_HOME": str(home)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

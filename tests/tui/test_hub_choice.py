@@ -6,10 +6,10 @@ import pytest
 from click.testing import CliRunner
 
 from edge.errors import DownloadError, UsageError
-from edge_tui import hub
-from edge_tui.commands.main import cli
-from edge_tui.hub_catalogue import CATALOGUE
-from edge_tui.hub_choice import RemoteFile, Repository, choose
+from edge_tui.cli.main import cli
+from edge_tui.hub import repository as hub
+from edge_tui.hub.catalogue import CATALOGUE
+from edge_tui.hub.selection import RemoteFile, Repository, choose
 
 ENCODER = {"modules.json", "config.json", "tokenizer.json", "vocab.txt", "1_Pooling/config.json"}
 REST = {"pytorch_model.bin", "tf_model.h5", "onnx/model.onnx", "openvino/openvino_model.bin", ".gitattributes"}

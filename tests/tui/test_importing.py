@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelNotFound, StorageError, UsageError
-from edge_tui import importing
-from edge_tui.commands.main import cli
+from edge_tui.cli.main import cli
+from edge_tui.hub import importing
 from hub_server import sha256
 
 
@@ -243,7 +243,7 @@ def test_models_of_lm_studio_come_by_name(elsewhere: Path, models: Path) -> None
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge_tui.importing import bring
+from edge_tui.hub.importing import bring
 
 def progress(now):
     os.kill(os.getpid(), signal.SIGKILL)

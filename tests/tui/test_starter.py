@@ -13,9 +13,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from edge import library, paths
+from edge import library
 from edge.errors import DownloadError, StorageError
-from edge_tui import starter
+from edge.system import paths
+from edge_tui.hub import starter
 
 MODEL = bytes(range(256)) * 9000
 FILES = {
@@ -182,7 +183,7 @@ def test_an_interrupt_anywhere_leaves_nothing_that_looks_finished(source: Path, 
 
 def test_a_killed_process_leaves_no_named_file_and_is_cleaned_up_after(source: Path, models: Path) -> None:
     code = (
-        "import os, signal, sys; from pathlib import Path; from edge_tui import starter; import pickle\n"
+        "import os, signal, sys; from pathlib import Path; from edge_tui.hub import starter; import pickle\n"
         "starter.STARTER = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
         "starter.pull(Path(sys.argv[2]), Path(sys.argv[3]), lambda p: os.kill(os.getpid(), signal.SIGKILL))"
     )

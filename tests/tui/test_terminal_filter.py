@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edge_tui.commands.main import cli
+from edge_tui.cli.main import cli
 from edge_tui.terminal import visible
 from gguf_seeds import make_seed
 
@@ -35,7 +35,8 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _PROGRAM = """
 import json, sys
-from edge_tui.commands import main as door, opening
+from edge_tui import resources as opening
+from edge_tui.cli import main as door
 from index.fakes import WordEncoder
 
 opening.open_encoder = lambda _settings: WordEncoder()
@@ -170,7 +171,7 @@ def test_json_holds_hostile_names_as_they_are(models: Path) -> None:
 def test_a_progress_bar_spells_what_it_names(tmp_path: Path) -> None:
     program = (
         "import sys; from edge_tui.terminal import guarded\n"
-        "from edge_tui.commands.output import passing, stages\n"
+        "from edge_tui.cli.output import passing, stages\n"
         "with guarded():\n"
         "    with stages() as show: show(sys.argv[1], 1, 2)\n"
         "    with passing() as show: show(sys.argv[1])\n"

@@ -11,8 +11,8 @@ from click.testing import CliRunner
 
 from edge.errors import KnowledgeError
 from edge.log import logger
-from edge_tui.commands.main import LazyGroup, _run, cli
-from edge_tui.commands.output import status, warn
+from edge_tui.cli.main import LazyGroup, _run, cli
+from edge_tui.cli.output import status, warn
 
 
 @pytest.fixture(autouse=True)

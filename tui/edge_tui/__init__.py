@@ -1,1 +1,1 @@
-"""Everything that a person meets in a terminal: the command line and the chat app. Only here pieces meet."""
+"""Everything that a person meets in a terminal; only here are the pieces put together."""

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import StorageError, UsageError
-from edge.paths import ensure_dir
 from edge.settings import read_config
+from edge.system.paths import ensure_dir
 
 
 def set_value(file: Path, table: str | None, key: str, value: object) -> None:

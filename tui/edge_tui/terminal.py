@@ -2,7 +2,7 @@
 drawn on a terminal at all.
 
 Nobody needs to call it to be safe: `guarded` stands around every command, `edge_tui.safe_console` around Rich, and
-`edge_tui.chat.control_filter` around the app. Who lays text out in columns or rows calls `visible_name` before.
+`edge_tui.app.control_filter` around the app. Who lays text out in columns or rows calls `visible_name` before.
 """
 
 from __future__ import annotations

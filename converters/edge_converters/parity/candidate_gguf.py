@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from edge.engines.gguf import bindings, forget_errors, last_error, load_model
-from edge.engines.gguf_header import read_gguf_header
-from edge.engines.template import CHATML, ChatTemplate
+from edge.engines.chat_template import CHATML, ChatTemplate
+from edge.engines.llamacpp.bindings import bindings, forget_errors, last_error, load_model
+from edge.engines.llamacpp.gguf_header import read_gguf_header
 from edge.errors import AdapterError, ModelError
-from edge.machine import physical_cores
+from edge.system.machine import physical_cores
 from edge.types import Message, Role
-from edge_converters.gguf_token_rules import SPECIAL_BY_TEXT
+from edge_converters.gguf.token_rules import SPECIAL_BY_TEXT
 from edge_converters.parity.candidate import Generated, Turn
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import edge.offline
-from edge.engines.genai_config import load_genai_config
+import edge.system.offline
+from edge.engines.onnx.genai_config import load_genai_config
 from edge.errors import AdapterError, MissingExtra, ModelError
 from edge_converters.parity.candidate import Generated, Turn
 
@@ -27,7 +27,7 @@ class OnnxCandidate:
     """
 
     def __init__(self, folder: Path, *, adapter: Path | None = None, whole: bool = False) -> None:
-        edge.offline.silence_native()
+        edge.system.offline.silence_native()
         try:
             import onnxruntime_genai as og
         except ImportError as error:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ConversionError
+from edge_converters.output import AdapterSource, Progress
 from edge_converters.parity.candidate import Candidate
 from edge_converters.parity.candidate_gguf import GgufCandidate
 from edge_converters.parity.candidate_onnx import OnnxCandidate
 from edge_converters.parity.export import Exported, inspect
 from edge_converters.parity.probes import Reach
-from edge_converters.publish import AdapterSource, Progress
 
 
 class Engines:
@@ -58,7 +58,7 @@ class Engines:
             return self._open(self.runs_on.path, None, 1.0)
         options = self._exported.options
         if self._exported.kind == "gguf":
-            from edge_converters.gguf import to_gguf
+            from edge_converters.gguf.export import to_gguf
 
             out = self._folder / "untouched.gguf"
             imatrix, converter = (options.get(name) and Path(options[name]) for name in ("imatrix", "converter"))
@@ -67,7 +67,7 @@ class Engines:
                 progress=self._progress,
             )  # fmt: skip
             return self._open(out, None, 1.0)
-        from edge_converters.onnx import to_onnx
+        from edge_converters.onnx.export import to_onnx
 
         out = self._folder / "untouched"
         chosen: dict[str, Any] = {name: options[name] for name in ("provider", "recipe") if name in options}
@@ -77,7 +77,7 @@ class Engines:
 
     def _lossless_base(self) -> Path:
         if self._exported.kind == "gguf-lora":
-            from edge_converters.gguf import to_gguf
+            from edge_converters.gguf.export import to_gguf
 
             out = self._folder / "base.gguf"
             to_gguf(self._base, out, precision="f16", progress=self._progress)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from edge.engines.genai_config import load_genai_config
-from edge.engines.gguf_header import GgufHeader, read_gguf_header
+from edge.engines.llamacpp.gguf_header import GgufHeader, read_gguf_header
+from edge.engines.onnx.genai_config import load_genai_config
 from edge.errors import ConversionError, ModelError
-from edge_converters.publish import read_manifest
+from edge_converters.output import read_manifest
 
 Kind = Literal["gguf", "onnx", "gguf-lora", "onnx-adapter"]
 

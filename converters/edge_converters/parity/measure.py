@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from edge_converters.checkpoint import import_torch
 from edge_converters.parity.candidate import Candidate
 from edge_converters.parity.reference import Reference
+from edge_converters.weights.checkpoint import import_torch
 
 if TYPE_CHECKING:
     import numpy as np

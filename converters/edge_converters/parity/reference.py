@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from edge.errors import AdapterError, ConversionError, MissingExtra
-from edge_converters.checkpoint import Checkpoint, import_torch
-from edge_converters.lora import Lora
-from edge_converters.publish import AdapterSource
+from edge_converters.lora.peft_adapter import Lora
+from edge_converters.output import AdapterSource
+from edge_converters.weights.checkpoint import Checkpoint, import_torch
 
 if TYPE_CHECKING:
     import torch

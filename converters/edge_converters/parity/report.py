@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_converters.publish import beside, write_json
+from edge_converters.output import beside, write_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge.errors import StorageError
-from edge.own_process import in_own_process
-from edge_converters.checkpoint import Checkpoint
-from edge_converters.merge import Merged, end_tokens, open_weights
+from edge.system.own_process import in_own_process
+from edge_converters.lora.merge import Merged, end_tokens, open_weights
+from edge_converters.output import Adapters, AdapterSource, Progress, adapter_sources, weights_sha256
 from edge_converters.parity import judge, probes
 from edge_converters.parity.candidate import Candidate, Generated
 from edge_converters.parity.engines import Engines
@@ -25,7 +25,7 @@ from edge_converters.parity.tensors import BRAIN_FLOOR, FLOOR, check_tensors
 from edge_converters.parity.tensors_gguf import gguf_tensors
 from edge_converters.parity.tensors_onnx import onnx_tensors
 from edge_converters.parity.tokens import Original, check_template, check_tokens, rare_note
-from edge_converters.publish import Adapters, AdapterSource, Progress, adapter_sources, weights_sha256
+from edge_converters.weights.checkpoint import Checkpoint
 
 
 @in_own_process
@@ -253,7 +253,7 @@ def _temporary(beside: Path) -> Iterator[Path]:
 
 
 def _identity(path: Path) -> Identity:
-    from edge.checksum import sha256_of
+    from edge.system.checksum import sha256_of
 
     if path.is_file():
         return Identity(str(path), sha256_of(path))

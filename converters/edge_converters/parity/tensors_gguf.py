@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge.engines.gguf_header import GgufTensor
+from edge.engines.llamacpp.gguf_header import GgufTensor
 from edge.errors import ConversionError
-from edge_converters.checkpoint import Checkpoint, import_torch
-from edge_converters.ggml import dequantised, quantised
-from edge_converters.merge import Merged
+from edge_converters.gguf.ggml import dequantised, quantised
+from edge_converters.lora.merge import Merged
 from edge_converters.parity.export import read_header
 from edge_converters.parity.tensors import Stored
+from edge_converters.weights.checkpoint import Checkpoint, import_torch
 
 if TYPE_CHECKING:
     import numpy as np

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_converters.checkpoint import Checkpoint, import_torch
-from edge_converters.merge import Merged
+from edge_converters.lora.merge import Merged
 from edge_converters.parity.tensors import Stored
+from edge_converters.weights.checkpoint import Checkpoint, import_torch
 
 if TYPE_CHECKING:
     import numpy as np

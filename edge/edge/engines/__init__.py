@@ -1,1 +1,1 @@
-"""One module an engine, all behind the protocol in base.py."""
+"""What runs a model: the contract that every engine keeps, and what the engines share."""

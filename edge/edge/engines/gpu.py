@@ -6,9 +6,9 @@ import ctypes
 from pathlib import Path
 from typing import Literal
 
-from edge.engines.fit import fit_of
-from edge.engines.gguf import bindings
-from edge.engines.gguf_header import read_gguf_header
+from edge.engines.llamacpp.bindings import bindings
+from edge.engines.llamacpp.gguf_header import read_gguf_header
+from edge.engines.memory_fit import fit_of
 from edge.errors import UsageError
 
 _GPU = 1

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge.engines.fit import read_genai_config
-from edge.engines.gguf_check import check_gguf
+from edge.engines.llamacpp.gguf_check import check_gguf
+from edge.engines.memory_fit import read_genai_config
 
 LONGROPE_TYPES = ("phi3", "phimoe", "phi4mm")
 LONGROPE_ORIGINAL = 4096

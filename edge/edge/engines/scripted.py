@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import cycle, takewhile
 
-from edge.engines.base import Token, check_length
+from edge.engines.contract import Token, check_length
 from edge.types import Adapter, Message, Prefill, Sampling
 
 _PIECE = re.compile(r"\s*\S+|\s+$")

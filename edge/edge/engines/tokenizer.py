@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.guidance import GuidedVocabulary
-from edge.engines.template import CHATML, ChatTemplate
 from edge.errors import ModelError
 from edge.thinking import is_mark
 

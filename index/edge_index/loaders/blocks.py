@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edge_index.loaders import Extracted, Section
+from edge_index.loaders.extracted import Extracted, Section
 from edge_index.loaders.headings import sections, short
 
 

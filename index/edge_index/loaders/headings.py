@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from edge_index.loaders import Section
+from edge_index.loaders.extracted import Section
 
 # A heading stands in every path below it: a page of text that says to be one must not be multiplied.
 _LONGEST_TITLE = 200

@@ -16,9 +16,9 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError
 from edge.model import Model
 from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
-from edge_tui.chat.events import Staleness
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.prompt import Prompt
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.session.events import Staleness
+from edge_tui.session.session import Session
 
 MANUAL = """# Pump P-7
 

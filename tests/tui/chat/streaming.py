@@ -15,9 +15,9 @@ from pathlib import Path
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.chat.events import Finished, Found, Opened, Words
-from edge_tui.chat.keeping import LATEST, Keeping
-from edge_tui.chat.session import Session
+from edge_tui.history.chat_history import LATEST, Keeping
+from edge_tui.session.events import Finished, Found, Opened, Words
+from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, Shelf
 
 WORDS = 40

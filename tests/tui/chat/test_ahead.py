@@ -13,12 +13,12 @@ import edge
 from edge.engines.scripted import ScriptedEngine
 from edge.types import Adapter, Document, Passage, Sampling
 from edge_index import Index
-from edge_index.encoder import Encoder
-from edge_tui.chat import worker as working
-from edge_tui.chat.ahead import Progress
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.session import Session
-from edge_tui.chat.worker import Worker
+from edge_index.encoders.encoder import Encoder
+from edge_tui.app.app import ChatApp
+from edge_tui.session import worker as working
+from edge_tui.session.prewarm import Progress
+from edge_tui.session.session import Session
+from edge_tui.session.worker import Worker
 from tui.chat.fakes import MANUAL, Shelf, screen_text, session, until
 
 MANUALS = {

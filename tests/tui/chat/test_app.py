@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -18,12 +19,12 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import ModelError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.chat.widgets.conversation import HelpNote
-from edge_tui.chat.widgets.prompt import Prompt
-from edge_tui.chat.widgets.sources import SourcesPane
+from edge_tui.app.app import ChatApp
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.app.widgets.conversation import HelpNote
+from edge_tui.app.widgets.sources import SourcesPane
+from edge_tui.session.session import Session
 from tui.chat.fakes import (
     MANUAL,
     MOTOR,

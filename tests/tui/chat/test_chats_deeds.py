@@ -13,15 +13,15 @@ from textual.widgets import Input, OptionList
 
 from edge.engines.scripted import ScriptedEngine
 from edge.types import Sampling
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.events import Event
-from edge_tui.chat.keeping import CUT_OFF, LATEST, Keeping
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.chat.widgets.conversation import Question
-from edge_tui.chats import database
-from edge_tui.chats.records import ChatMessage, Turn, now
-from edge_tui.chats.store import Store
+from edge_tui.app.app import ChatApp
+from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.app.widgets.conversation import Question
+from edge_tui.history import database
+from edge_tui.history.chat_history import CUT_OFF, LATEST, Keeping
+from edge_tui.history.records import ChatMessage, Turn, now
+from edge_tui.history.store import Store
+from edge_tui.session.events import Event
+from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, SEAL, TYPE, Shelf, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 

@@ -12,9 +12,9 @@ from textual.app import App
 from textual.widgets import Input, OptionList
 
 from edge.errors import StorageError
-from edge_tui.chat.screens.chats import ChatsScreen
-from edge_tui.chats.records import ChatMessage, Turn, now
-from edge_tui.chats.store import Store
+from edge_tui.app.screens.chats import ChatsScreen
+from edge_tui.history.records import ChatMessage, Turn, now
+from edge_tui.history.store import Store
 from tui.chat.fakes import screen_text, until
 
 

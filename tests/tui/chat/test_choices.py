@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from edge import paths
-from edge.engines import fit
+from edge.engines import memory_fit
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
+from edge.system import paths
 from edge_index import Index
-from edge_tui.chat import choices
+from edge_tui.session import choices
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_parity_is_what_the_proof_beside_the_model_says(models: Path, passed: bo
 
 
 def test_a_model_that_does_not_fit_says_so(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fit, "available_memory", lambda: 10_000_000)
+    monkeypatch.setattr(memory_fit, "available_memory", lambda: 10_000_000)
     [smollm] = choices.models()
     assert smollm.problem.startswith("does not fit: needs")
     assert "10.0 MB are free" in smollm.problem
@@ -79,8 +79,8 @@ def test_an_adapter_of_another_size_does_not_fit(stand_in_exports: Path, monkeyp
     """The same architecture with other shapes: the header of the base is what is lied about."""
     from dataclasses import replace
 
-    from edge.engines import gguf_header
-    from edge_tui.commands.adapter_facts import misfit
+    from edge.engines.llamacpp import gguf_header
+    from edge_tui.cli.reports.adapter_facts import misfit
 
     lora, base = stand_in_exports / "lora.gguf", stand_in_exports / "f16.gguf"
     assert misfit(lora, base) is None
@@ -94,7 +94,7 @@ def test_an_adapter_of_another_size_does_not_fit(stand_in_exports: Path, monkeyp
 
 
 def test_an_indexs_line_counts_documents_and_passages(minilm_dir: Path, tmp_path: Path) -> None:
-    from edge_index.encoder import Encoder
+    from edge_index.encoders.encoder import Encoder
 
     (tmp_path / "pump.md").write_text("# Pump\n\nReplace the seal every 4,000 hours.\n")
     with Index.open(paths.indexes_dir() / "pumps", encoder=Encoder.open(minilm_dir)) as index:

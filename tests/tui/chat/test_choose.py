@@ -10,8 +10,8 @@ from typing import Any
 from textual.app import App
 
 from edge.errors import StorageError
-from edge_tui.chat.choices import Choice
-from edge_tui.chat.screens.choose import ChooseScreen
+from edge_tui.app.screens.choose import ChooseScreen
+from edge_tui.session.choices import Choice
 from tui.chat.fakes import screen_text, until
 
 LINES = (

@@ -10,9 +10,9 @@ import pytest
 from textual.app import App, ComposeResult
 
 from edge.types import Prefill
-from edge_tui.chat.events import Event, Finished, Found, Reading, Sided, Source, Speed, Trouble, Words
-from edge_tui.chat.screens.compare import CompareScreen
-from edge_tui.chat.widgets.side import SidePane, cost
+from edge_tui.app.screens.compare import CompareScreen
+from edge_tui.app.widgets.side import SidePane, cost
+from edge_tui.session.events import Event, Finished, Found, Reading, Sided, Source, Speed, Trouble, Words
 from tui.chat.fakes import SEAL, click, screen_text, until
 
 SOURCE = Source(1, SEAL, "/manuals/pump.md", 12, "Maintenance", 80, 80 + len(SEAL))

@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 
-from edge import library, paths
+from edge import library
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import ModelTooLarge, UsageError
 from edge.model import Model
+from edge.system import paths
 from edge.types import Sampling
-from edge_tui.chat.comparing import Comparing, Side, pairs, sides, split
-from edge_tui.chat.events import Event, Finished, Found, Sided, Trouble, Words
-from edge_tui.chat.session import Session
-from edge_tui.chat.switching import Openers
+from edge_tui.session.comparison_job import Comparing, Side, pairs, sides, split
+from edge_tui.session.events import Event, Finished, Found, Sided, Trouble, Words
+from edge_tui.session.session import Session
+from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, Watched
 from tui.chat.test_session import of, opened
 

@@ -12,12 +12,12 @@ import pytest
 from textual.app import App, ComposeResult
 
 from edge.engines.scripted import ScriptedEngine
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.completing import Completion, completions
-from edge_tui.chat.deeds import Deed, every
-from edge_tui.chat.typed_paths import fitting, fitting_last
-from edge_tui.chat.widgets.completion import CompletionList
-from edge_tui.chat.widgets.prompt import Prompt
+from edge_tui.app.app import ChatApp
+from edge_tui.app.input.completion_list import CompletionList
+from edge_tui.app.input.completions import Completion, completions
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.input.typed_paths import fitting, fitting_last
+from edge_tui.slash_commands import Deed, every
 from tui.chat.fakes import Shelf, click, screen_text, session, until
 
 

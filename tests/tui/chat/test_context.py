@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edge.types import Dropped, Ledger
-from edge_tui.chat.context import left_out, meter, parts, shares
+from edge_tui.rendering.context_usage import left_out, meter, parts, shares
 
 
 def test_the_parts_are_the_whole_context() -> None:

@@ -23,11 +23,11 @@ from textual.widgets import Input
 from edge.errors import EncoderError
 from edge.types import Document, Failure
 from edge_index import Index
-from edge_tui.chat import doctree
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.events import Added, Removed, Surveyed, Trouble
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.documents import DocumentTree
+from edge_tui.app.app import ChatApp
+from edge_tui.app.widgets.documents import DocumentTree
+from edge_tui.rendering import document_tree
+from edge_tui.session.events import Added, Removed, Surveyed, Trouble
+from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
 
 
@@ -45,18 +45,18 @@ def document(path: str, pages: int | None = None) -> Document:
     return Document(path, "0" * 64, 10, 10, 2, pages)
 
 
-def outline(folders: list[doctree.Folder], depth: int = 0) -> list[str]:
+def outline(folders: list[document_tree.Folder], depth: int = 0) -> list[str]:
     out = []
     for folder in folders:
         out.append("  " * depth + folder.name)
         out += outline(folder.folders, depth + 1)
-        out += ["  " * (depth + 1) + doctree.line(each, {})[0] for each in folder.files]
+        out += ["  " * (depth + 1) + document_tree.line(each, {})[0] for each in folder.files]
     return out
 
 
 def test_paths_become_a_tree_with_chains_of_folders_joined() -> None:
     paths = ["/a/b/d/e/z.md", "/a/b/c/y.md", "/a/b/c/x.md", "C:\\u\\me\\f.txt", "bare.md"]
-    assert outline(doctree.tree(map(document, paths))) == [
+    assert outline(document_tree.tree(map(document, paths))) == [
         "(no folder)",
         "  bare.md",
         "/a/b",
@@ -68,14 +68,18 @@ def test_paths_become_a_tree_with_chains_of_folders_joined() -> None:
         "C:/u/me",
         "  f.txt",
     ]
-    assert doctree.tree([]) == []
+    assert document_tree.tree([]) == []
 
 
 def test_numbers_and_stale_marks() -> None:
     one, two = document("/a/x\x1b.md", 3), document("/a/y.md")
-    assert doctree.line(one, {"/a/x\x1b.md": "gone"}) == ("x\ufffd.md", "2 passages · 3 pages", "the file is gone")
-    assert doctree.counts([one, two], {"/a/y.md": "changed"}) == "2 documents · 4 passages · 3 pages · 1 stale"
-    assert doctree.counts([], {}) == "0 documents · 0 passages"
+    assert document_tree.line(one, {"/a/x\x1b.md": "gone"}) == (
+        "x\ufffd.md",
+        "2 passages · 3 pages",
+        "the file is gone",
+    )
+    assert document_tree.counts([one, two], {"/a/y.md": "changed"}) == "2 documents · 4 passages · 3 pages · 1 stale"
+    assert document_tree.counts([], {}) == "0 documents · 0 passages"
 
 
 def test_the_tree_in_an_app_of_its_own() -> None:
@@ -329,7 +333,7 @@ def test_an_index_that_could_not_be_opened_is_tried_again() -> None:
 def test_whoever_else_writes_into_the_index_is_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(inspect.unwrap(Index.add).__kwdefaults__, "wait", 0.1)
     code = (
-        "import sys; from pathlib import Path; from edge_index.lock import WriterLock\n"
+        "import sys; from pathlib import Path; from edge_index.storage.lock import WriterLock\n"
         f"with WriterLock(Path({str(shelf / 'index')!r})).held(5): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

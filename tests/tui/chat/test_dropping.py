@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from textual import events
 
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.slash import paths
-from edge_tui.chat.typed_paths import dropped, look
-from edge_tui.chat.widgets.prompt import Prompt
+from edge_tui.app.app import ChatApp
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.input.typed_paths import dropped, look
+from edge_tui.slash_commands.parser import paths
 from tui.chat.fakes import Shelf, screen_text, session, until
 
 

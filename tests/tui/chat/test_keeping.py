@@ -14,13 +14,13 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
 from edge.model import Model
-from edge_tui.chat.events import Aside, Event, Finished, Found, Opened, Trouble, Words
-from edge_tui.chat.keeping import CUT_OFF, LATEST, Keeping, finished
-from edge_tui.chat.session import Session
-from edge_tui.chats import database
-from edge_tui.chats.database import set_aside
-from edge_tui.chats.records import Turn
-from edge_tui.chats.store import Store
+from edge_tui.history import database
+from edge_tui.history.chat_history import CUT_OFF, LATEST, Keeping, finished
+from edge_tui.history.database import set_aside
+from edge_tui.history.records import Turn
+from edge_tui.history.store import Store
+from edge_tui.session.events import Aside, Event, Finished, Found, Opened, Trouble, Words
+from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, SEAL, Shelf, session
 from tui.chat.test_session import of, opened
 

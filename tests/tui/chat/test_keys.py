@@ -8,7 +8,7 @@ import pytest
 
 from edge.errors import UsageError
 from edge.settings import load_settings
-from edge_tui.chat import keys
+from edge_tui.app import keys
 
 
 def test_no_default_is_a_key_that_terminals_cannot_send() -> None:

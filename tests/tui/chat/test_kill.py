@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from edge_tui.chats.store import Store
+from edge_tui.history.store import Store
 from tui.chat import streaming
 
 KILLS = 100

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from edge_tui.chat.markdown import code_blocks, formulas, parser
-from edge_tui.chat.maths import readable
+from edge_tui.rendering.markdown import code_blocks, formulas, parser
+from edge_tui.rendering.math import readable
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_tui.chat.pasted import LONGEST, Pasted
+from edge_tui.app.input.pasted import LONGEST, Pasted
 
 
 def test_short_texts_stay() -> None:

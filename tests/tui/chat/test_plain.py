@@ -19,9 +19,9 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, ModelError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.chat.events import Idle, Loaded
-from edge_tui.chat.keeping import Keeping
-from edge_tui.chat.plain import PlainChat
+from edge_tui.history.chat_history import Keeping
+from edge_tui.plain import PlainChat
+from edge_tui.session.events import Idle, Loaded
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -232,7 +232,7 @@ def test_steering_in_lines() -> None:
 
 CHILD = """
 import sys
-from edge_tui.chat.plain import PlainChat
+from edge_tui.plain import PlainChat
 from edge.engines.scripted import ScriptedEngine
 from edge.types import Sampling
 from tui.chat.fakes import session
@@ -308,7 +308,7 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_leaves() -> None:
 def test_a_second_ctrl_c_leaves_where_stopping_takes_long() -> None:
     hanging = """
 import time
-from edge_tui.chat.events import Words
+from edge_tui.session.events import Words
 def ask(question):
     yield Words("Busy. ")
     time.sleep(600)
@@ -327,7 +327,7 @@ chat.ask = ask
 
 def edge(home: Path, *arguments: str, lines: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "edge_tui.commands.main", *arguments],
+        [sys.executable, "-m", "edge_tui.cli.main", *arguments],
         input=lines,
         capture_output=True,
         text=True,

@@ -15,14 +15,14 @@ from textual.widgets import Markdown
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.types import Dropped, Ledger, Passage, Sampling
-from edge_tui.chat import keys
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.events import Speed
-from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.chat.widgets.ledger import LedgerBar
-from edge_tui.chat.widgets.prompt import Prompt
-from edge_tui.chat.widgets.status import StatusLine
-from edge_tui.chat.widgets.words import Code, Words
+from edge_tui.app import keys
+from edge_tui.app.app import ChatApp
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.app.widgets.ledger import LedgerBar
+from edge_tui.app.widgets.status import StatusLine
+from edge_tui.app.widgets.words import Code, Words
+from edge_tui.session.events import Speed
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, screen_text, send, session, until
 from tui.chat.looks import rows, widths
 from tui.chat.test_app import answered, drive, marked, ready

@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from edge.types import Answer, Citation, Claim, Dropped, Evidence, Finish, Ledger, Usage
-from edge_tui.chat.events import Source
-from edge_tui.chat.rendering import OWN_LEGEND, notes, number_sources, to_markdown, with_context
+from edge.answer import Answer
+from edge.types import Citation, Claim, Dropped, Evidence, Finish, Ledger, Usage
+from edge_tui.rendering.answer import OWN_LEGEND, notes, number_sources, to_markdown, with_context
+from edge_tui.session.events import Source
 from edge_tui.terminal import printable
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE
 

@@ -6,7 +6,7 @@ import pytest
 
 from edge.errors import UsageError
 from edge.types import Sampling
-from edge_tui.chat.sampling import changed, completed, rows
+from edge_tui.session.sampling import changed, completed, rows
 
 FIRST = Sampling(max_tokens=9)
 

@@ -12,9 +12,21 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelError
 from edge.model import Model
-from edge_tui.chat.events import Adapted, Added, Event, Finished, Found, Further, Idle, Loaded, Reading, Trouble, Words
-from edge_tui.chat.session import Session
-from edge_tui.chat.worker import Worker
+from edge_tui.session.events import (
+    Adapted,
+    Added,
+    Event,
+    Finished,
+    Found,
+    Further,
+    Idle,
+    Loaded,
+    Reading,
+    Trouble,
+    Words,
+)
+from edge_tui.session.session import Session
+from edge_tui.session.worker import Worker
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, large, session
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_tui.chat.recall import Recall
-from edge_tui.chat.slash import Command, parse, paths
+from edge_tui.app.input.history import Recall
+from edge_tui.slash_commands.parser import Command, parse, paths
 
 
 @pytest.mark.parametrize(

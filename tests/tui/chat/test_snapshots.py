@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from edge_tui.chat.app import ChatApp
+from edge_tui.app.app import ChatApp
 from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session
 from tui.chat.looks import inked, rows
 from tui.chat.test_app import answered, drive, ready

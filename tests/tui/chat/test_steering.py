@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from edge import paths
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelTooLarge
 from edge.model import Model
+from edge.system import paths
 from edge.types import Sampling
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.screens.choose import ChooseScreen
-from edge_tui.chat.screens.compare import CompareScreen
-from edge_tui.chat.switching import Openers
+from edge_tui.app.app import ChatApp
+from edge_tui.app.screens.choose import ChooseScreen
+from edge_tui.app.screens.compare import CompareScreen
+from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 

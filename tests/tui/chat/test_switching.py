@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from edge.engines import fit
+from edge.engines import memory_fit
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, KnowledgeError, ModelError, ModelNotFound, ModelTooLarge
 from edge.model import Model
-from edge_tui.chat.events import Adapted, Event, Finished, Found, Switched, Trouble
-from edge_tui.chat.session import Session
-from edge_tui.chat.switching import Openers
+from edge_tui.session.events import Adapted, Event, Finished, Found, Switched, Trouble
+from edge_tui.session.session import Session
+from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched
 from tui.chat.test_session import of, opened
 
@@ -152,7 +152,7 @@ class Crowded(Machine):
         self.tmp_path = tmp_path
         self.after = after
         self.engines: list[Watched] = []
-        monkeypatch.setattr(fit, "fit_of", lambda path, **_: fit.Fit(50, 10, 10, 70, free, False))
+        monkeypatch.setattr(memory_fit, "fit_of", lambda path, **_: memory_fit.Fit(50, 10, 10, 70, free, False))
 
     @property
     def crowded(self) -> bool:
@@ -277,8 +277,8 @@ def test_documents_that_cannot_be_opened_leave_those_that_are_there() -> None:
 
 def test_an_index_that_another_process_writes_can_be_read(minilm_dir: Path, tmp_path: Path) -> None:
     from edge_index import Index
-    from edge_index.encoder import Encoder
-    from edge_index.lock import WriterLock
+    from edge_index.encoders.encoder import Encoder
+    from edge_index.storage.lock import WriterLock
 
     (tmp_path / "pump.md").write_text(MANUAL)
     encoder = Encoder.open(minilm_dir)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 _PROGRAM = """
-from edge_tui.chat.app import run
+from edge_tui.app.app import run
 from tui.chat.fakes import MANUAL, Shelf, session
 
 evil = "\\x1b]0;owned\\x07\\x1b[31m\\x00\\x9b2J"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from edge_tui.chat import themes
-from edge_tui.chat.app import ChatApp
+from edge_tui.app import themes
+from edge_tui.app.app import ChatApp
 from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session, until
 from tui.chat.looks import contrast, written
 from tui.chat.test_app import answered, drive, ready

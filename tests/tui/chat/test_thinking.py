@@ -8,16 +8,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge.engines.base import Token
+from edge.engines.contract import Token
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.types import Adapter, Message, Prefill, Sampling
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.events import Finished, Further, Thinking, Words
-from edge_tui.chat.keeping import Keeping
-from edge_tui.chat.widgets.answer import AnswerView
-from edge_tui.chat.widgets.thoughts import Thoughts
-from edge_tui.chats.store import Store
+from edge_tui.app.app import ChatApp
+from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.app.widgets.thoughts import Thoughts
+from edge_tui.history.chat_history import Keeping
+from edge_tui.history.store import Store
+from edge_tui.session.events import Finished, Further, Thinking, Words
 from tui.chat.fakes import MANUAL, SEAL, Shelf, click, large, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, ready
 from tui.chat.test_plain import talk

@@ -14,15 +14,15 @@ from textual.widgets import OptionList
 from edge import library
 from edge.errors import ModelError
 from edge.model import Model
-from edge_tui import importing
-from edge_tui.chat import finding
-from edge_tui.chat.app import ChatApp
-from edge_tui.chat.deeds import Deed
-from edge_tui.chat.events import Brought, Trouble
-from edge_tui.chat.finding import Findings
-from edge_tui.chat.screens.welcome import WelcomeScreen, options
-from edge_tui.chat.session import Session
-from edge_tui.chat.widgets.prompt import Prompt
+from edge_tui.app.app import ChatApp
+from edge_tui.app.input.prompt import Prompt
+from edge_tui.app.screens.welcome import WelcomeScreen, options
+from edge_tui.hub import importing
+from edge_tui.session import welcome
+from edge_tui.session.events import Brought, Trouble
+from edge_tui.session.session import Session
+from edge_tui.session.welcome import Findings
+from edge_tui.slash_commands import Deed
 from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
 
 
@@ -64,7 +64,7 @@ def test_models_of_other_programs_are_listed_as_import_takes_them(home: Path) ->
 def test_what_is_found_without_reading(home: Path, edge_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = home / "Documents"
     closed.chmod(0)
-    found = finding.look_around()
+    found = welcome.look_around()
     assert found == Findings((), None, (), (home / "Documents",))
     closed.chmod(0o700)
     models = edge_home / "models"
@@ -72,16 +72,16 @@ def test_what_is_found_without_reading(home: Path, edge_home: Path, monkeypatch:
     (models / "tiny.gguf").write_bytes(b"GGUF")
     (home / "work").mkdir()
     monkeypatch.chdir(home / "work")
-    found = finding.look_around()
+    found = welcome.look_around()
     assert [model.name for model in found.models] == ["tiny"]
     assert found.folders == (home / "Documents", home / "work")
-    assert finding.shown(home / "work") == "~/work"
-    assert finding.shown(Path("/srv")) == "/srv"
+    assert welcome.shown(home / "work") == "~/work"
+    assert welcome.shown(Path("/srv")) == "/srv"
 
 
 def test_a_model_that_cannot_be_brought_is_told(home: Path) -> None:
     in_ollama(home, "phi3")
-    (event,) = finding.bring("ollama:phi3:latest")
+    (event,) = welcome.bring("ollama:phi3:latest")
     assert isinstance(event, Trouble)
     assert "names 0 files of weights" in event.message
 
@@ -175,7 +175,7 @@ def test_r_looks_again_and_enter_takes_a_model(edge_home: Path) -> None:
 def test_a_model_of_another_program_is_linked_and_taken(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     asked: list[str] = []
     in_lm_studio(home, "TheBloke/phi/phi-2.gguf")
-    monkeypatch.setattr(finding, "bring", lambda where: iter([Brought(where.rsplit("/")[-1])]))
+    monkeypatch.setattr(welcome, "bring", lambda where: iter([Brought(where.rsplit("/")[-1])]))
 
     async def play(app: ChatApp, pilot: Any) -> None:
         app.deeds = {**app.deeds, "model": Deed("model", "NAME", "another", lambda _app, name: asked.append(name))}

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from edge_tui.chat.events import Event
-from edge_tui.chat.worker import Worker
+from edge_tui.session.events import Event
+from edge_tui.session.worker import Worker
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere niceness is a process's")

@@ -13,12 +13,12 @@ import pytest
 
 from edge.errors import StorageError, UsageError
 from edge.types import Dropped, Ledger, Message, Usage
-from edge_tui.chat.events import Source
-from edge_tui.chats import database
-from edge_tui.chats.database import set_aside
-from edge_tui.chats.query import excerpt, terms
-from edge_tui.chats.records import ChatMessage, Damaged, Gone, Turn, now, title_of
-from edge_tui.chats.store import Store
+from edge_tui.history import database
+from edge_tui.history.database import set_aside
+from edge_tui.history.query import excerpt, terms
+from edge_tui.history.records import ChatMessage, Damaged, Gone, Turn, now, title_of
+from edge_tui.history.store import Store
+from edge_tui.session.events import Source
 
 SOURCE = Source(1, "Close both valves.", "/manual.md", 12, "Maintenance", 10, 28, "before ", " after")
 
@@ -205,7 +205,7 @@ def test_what_cannot_be_undone_any_more_is_forgotten(path: Path, monkeypatch: py
         store.tidy()
         assert store.undo() is not None
         store.delete(number)
-        monkeypatch.setattr("edge_tui.chats.store.UNDO", timedelta(seconds=-1))
+        monkeypatch.setattr("edge_tui.history.store.UNDO", timedelta(seconds=-1))
         store.tidy()
         assert store.undo() is None
 

@@ -1,1 +1,1 @@
-"""The `edge` command line: one file a command group, imported when it is called."""
+"""The command line under its earlier name, for scripts that start it as a module."""

@@ -1,0 +1,1 @@
+"""Training examples: read in every common format, checked, counted, converted and split."""

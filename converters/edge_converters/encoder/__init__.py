@@ -1,0 +1,1 @@
+"""Text encoders and rerankers -> the ONNX folder that an index opens."""

@@ -1,0 +1,1 @@
+"""Model folders and LoRAs -> GGUF, tokenizers and quantisation included."""

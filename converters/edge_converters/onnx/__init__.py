@@ -1,0 +1,1 @@
+"""Model folders and LoRAs -> what onnxruntime-genai runs."""

@@ -1,0 +1,1 @@
+"""Training examples -> a LoRA or QLoRA adapter, with its plan, checkpoints and model card."""

@@ -1,0 +1,347 @@
+"""Examples -> a LoRA or QLoRA: read, split, tokenise, tune, and publish a PEFT folder with its card."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.util
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge import arguments
+from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
+from edge.system.checksum import sha256_of
+from edge.system.own_process import in_own_process
+from edge_converters.output import Export, published, weights_sha256, write_json, write_manifest
+from edge_converters.tuning.quiet import quiet
+from edge_converters.weights.checkpoint import Checkpoint, read_json
+
+if TYPE_CHECKING:
+    from edge_converters.tuning.plan import TunePlan
+    from edge_converters.tuning.settings import TuneProgress, TuneSettings
+    from edge_converters.tuning.tokens import Row
+    from edge_converters.tuning.train import Finished
+
+_PACKAGES = ("transformers", "peft", "accelerate", "trl", "datasets", "matplotlib")
+_RUN = "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Tuned:
+    """What a run made. `held_out_before` is the loss of what was held out under the plain base, `held_out_after`
+    with the adapter that was kept, from step `kept_step`; both None where nothing was held out. `loss_first` and
+    `loss_last` are of the examples that were learnt. Seconds are of this call alone, a resumed run took more.
+    """
+
+    path: str
+    base: str
+    examples: int
+    held_out: int
+    steps: int
+    kept_step: int
+    stopped_early: bool
+    loss_first: float
+    loss_last: float
+    held_out_before: float | None
+    held_out_after: float | None
+    seconds: float
+    peak_bytes: int
+    sha256: str
+    manifest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Everything that a run needs and that can be known before it."""
+
+    base: Path
+    sources: tuple[Path, ...]
+    settings: TuneSettings
+    plan: TunePlan
+    rows: Sequence[Row]
+    held_out: Sequence[Row]
+    data_sha256: str
+
+
+@in_own_process
+def tune(
+    base: Path,
+    data: Sequence[Path] | Path,
+    out: Path,
+    *,
+    config: Path | None = None,
+    held_out: Sequence[Path] | Path = (),
+    restart: bool = False,
+    progress: Callable[[TuneProgress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+    **settings: Any,
+) -> Tuned:
+    """Tune a LoRA for `base`, a Hugging Face folder, on the examples of `data`, and write it as a PEFT folder.
+
+    `config` is a TOML and `settings` are keywords with the names of `TuneSettings`; the keywords win. `held_out` are
+    files whose loss is watched and that are not learnt from, instead of a share of `data`. Checkpoints lie beside
+    `out` in OUT.tuning until the folder is published: the same call goes on from there, `restart` begins anew. `stop`
+    is asked after every step; when it says so, the run saves and raises TuningStopped.
+
+    Raises TuningError, UsageError, ConversionError, StorageError or MissingExtra.
+    """
+    started = time.monotonic()
+    out = Path(os.path.abspath(out))
+    ready = prepare(base, data, config=config, held_out=held_out, progress=progress, **settings)
+    _check_device()
+    _check_out(out)
+    work = out.with_name(f"{out.name}.tuning")
+    base_sha256 = weights_sha256(ready.base)
+    _open_work(work, _identity(ready, base_sha256), ready.plan, restart=restart)
+
+    with quiet():
+        finished = _run(ready, work, progress, stop)
+    if finished.interrupted:
+        last = max((int(entry["step"]) for entry in finished.history), default=0)
+        raise TuningStopped(
+            f"stopped after step {last:,} of {ready.plan.steps:,}; everything is saved in {work}: run the same command "
+            "again and it goes on from there"
+        )
+    made = _publish(out, ready, finished, base_sha256, started) if finished.here else _elsewhere(out, ready, finished)
+    if finished.here:
+        shutil.rmtree(work, ignore_errors=True)
+    return made
+
+
+def prepare(
+    base: Path,
+    data: Sequence[Path] | Path,
+    *,
+    config: Path | None = None,
+    held_out: Sequence[Path] | Path = (),
+    progress: Callable[[TuneProgress], None] | None = None,
+    **settings: Any,
+) -> Prepared:
+    """Read and check everything, and say what the run will take; nothing is written. Raises as `tune` does."""
+    _check_packages()
+    base = Path(os.path.abspath(base))
+    weights = Checkpoint(base)
+
+    from edge_converters.tuning.data import conversations, data_sha256, split
+    from edge_converters.tuning.plan import longest_allowed, measure, plan
+    from edge_converters.tuning.settings import read_settings, settle
+    from edge_converters.tuning.tokens import Encoder, encode_all
+
+    said = [read_settings(config) if config else {}, settings]
+    parameters = sum(info.elements for info in weights.tensors.values())
+    chosen = settle(parameters, *said)
+    if chosen.qlora:
+        _check_package("bitsandbytes")
+    size, targets = measure(weights, chosen)
+    chosen = dataclasses.replace(chosen, targets=targets)
+    sources, apart = _paths(data), _paths(held_out)
+    encoder = Encoder(base)
+    examples, watched = (conversations(part, encoder.template) for part in (sources, apart))
+    if not apart:
+        examples, watched = split(examples, chosen.held_out, chosen.seed)
+    advance = _advance(progress, len(examples) + len(watched))
+    encoded = encode_all(encoder, [*examples, *watched], advance)
+    limit = longest_allowed(encoded, chosen, size.context)
+    learnt, quiet = (
+        [one for one in part if len(one.tokens) <= limit]
+        for part in (encoded[: len(examples)], encoded[len(examples) :])
+    )
+    planned, rows, quiet_rows = plan(size, learnt, quiet, chosen, left_out=len(encoded) - len(learnt) - len(quiet))
+    return Prepared(
+        base=base,
+        sources=(*sources, *apart),
+        settings=chosen,
+        plan=planned,
+        rows=rows,
+        held_out=quiet_rows,
+        data_sha256=_both(data_sha256(examples), data_sha256(watched)),
+    )
+
+
+def _run(
+    ready: Prepared,
+    work: Path,
+    progress: Callable[[TuneProgress], None] | None,
+    stop: Callable[[], bool] | None,
+) -> Finished:
+    from edge_converters.tuning.train import Run, train
+
+    return train(
+        Run(
+            base=ready.base,
+            rows=ready.rows,
+            held_out=ready.held_out,
+            settings=ready.settings,
+            plan=ready.plan,
+            work=work,
+            progress=progress or (lambda _: None),
+            stop=stop or (lambda: False),
+        )
+    )
+
+
+def _publish(out: Path, ready: Prepared, finished: Finished, base_sha256: Mapping[str, str], started: float) -> Tuned:
+    from edge_converters.tuning.card import draw_losses, losses_json, model_card, split_history
+    from edge_converters.tuning.checkpoints import step_of
+
+    if finished.checkpoint is None:
+        raise TuningError(f"no checkpoint is left in {out.name}.tuning; run the same command again")
+    kept = step_of(finished.checkpoint)
+    steps, held_out = split_history(finished.history)
+    made = _tuned(out, ready, finished, kept)
+    with published(out, needs=ready.plan.checkpoint_bytes // 3) as partial:
+        partial.mkdir()
+        for name in ("adapter_model.safetensors", "adapter_config.json"):
+            shutil.copyfile(finished.checkpoint / name, partial / name)
+        (partial / "losses.json").write_text(json.dumps(losses_json(steps, held_out, kept), indent=1) + "\n")
+        draw_losses(steps, held_out, partial / "losses.png")
+        card = model_card(
+            out.name,
+            str(ready.base.name),
+            base_sha256,
+            [(path.name, sha256_of(path)) for path in ready.sources],
+            ready.data_sha256,
+            ready.settings,
+            ready.plan,
+            _results(made),
+        )
+        (partial / "README.md").write_text(card, encoding="utf-8")
+    export: Export = write_manifest(
+        out,
+        "lora",
+        base=ready.base,
+        options={"settings": ready.settings, "plan": ready.plan, "data_sha256": ready.data_sha256},
+        started=started,
+        base_sha256=base_sha256,
+    )
+    return dataclasses.replace(made, seconds=export.seconds, sha256=export.sha256, manifest=export.manifest)
+
+
+def _tuned(out: Path, ready: Prepared, finished: Finished, kept: int) -> Tuned:
+    from edge_converters.tuning.card import split_history
+
+    steps, held_out = split_history(finished.history)
+    by_step = dict(held_out)
+    return Tuned(
+        path=str(out),
+        base=str(ready.base),
+        examples=ready.plan.examples,
+        held_out=ready.plan.held_out,
+        steps=steps[-1][0] if steps else 0,
+        kept_step=kept,
+        stopped_early=finished.early,
+        loss_first=steps[0][1],
+        loss_last=steps[-1][1],
+        held_out_before=by_step.get(0),
+        held_out_after=by_step.get(kept),
+        seconds=0.0,
+        peak_bytes=finished.peak_bytes,
+        sha256="",
+        manifest="",
+    )
+
+
+def _elsewhere(out: Path, ready: Prepared, finished: Finished) -> Tuned:
+    """What a process knows that writes nothing: one of several GPUs."""
+    from edge_converters.tuning.checkpoints import best_step
+
+    return _tuned(out, ready, finished, best_step(finished.history) or ready.plan.steps)
+
+
+def _results(made: Tuned) -> dict[str, str]:
+    rows = {
+        "steps": f"{made.steps:,}, the adapter of step {made.kept_step:,} was kept"
+        + (" (stopped early: what is held out got no better)" if made.stopped_early else ""),
+        "loss of the examples, first and last step": f"{made.loss_first:.4f} -> {made.loss_last:.4f}",
+    }
+    if made.held_out_before is not None and made.held_out_after is not None:
+        rows["loss of what was held out, base and tuned"] = f"{made.held_out_before:.4f} -> {made.held_out_after:.4f}"
+    return rows
+
+
+def _open_work(work: Path, identity: dict[str, Any], plan: TunePlan, *, restart: bool) -> None:
+    """The folder of the checkpoints, of this very run. Raises UsageError when another one's lies there."""
+    main = int(os.environ.get("RANK", "0")) == 0
+    if restart and main:
+        shutil.rmtree(work, ignore_errors=True)
+    if (work / _RUN).is_file():
+        before = read_json(work / _RUN)
+        changed = [key for key, value in identity.items() if before.get(key) != value]
+        if changed:
+            raise UsageError(
+                f"{work} holds an unfinished run with another {changed[0].replace('_', ' ')}; add --restart to throw "
+                "it away, or give the new one another name with -o"
+            )
+    elif main:
+        try:
+            work.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{work} cannot be made: {error.strerror}; choose another place with -o") from error
+        write_json(work / _RUN, identity)
+    free = shutil.disk_usage(work.parent).free
+    if 3 * plan.checkpoint_bytes > free:
+        raise StorageError(
+            f"checkpoints need {3 * plan.checkpoint_bytes / 1e6:,.0f} MB in {work.parent}; {free / 1e6:,.0f} MB are "
+            "free; make room, choose another disk with -o, or a smaller --rank"
+        )
+
+
+def _identity(ready: Prepared, base_sha256: Mapping[str, str]) -> dict[str, Any]:
+    """What must be the same for a run to go on as it began."""
+    digest = hashlib.sha256(json.dumps(dict(base_sha256), sort_keys=True).encode()).hexdigest()
+    rows = {"batch_of_rows": [ready.plan.micro_batch, ready.plan.accumulate], "steps": ready.plan.steps}
+    settings = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in asdict(ready.settings).items()
+    }
+    return {"base": digest, "data": ready.data_sha256, **settings, **rows}
+
+
+def _check_packages() -> None:
+    for name in _PACKAGES:
+        _check_package(name)
+
+
+def _check_package(name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        raise MissingExtra(name, "tune")
+
+
+def _check_device() -> None:
+    import torch
+
+    count = torch.cuda.device_count()
+    if count > 1 and "LOCAL_RANK" not in os.environ:
+        raise UsageError(
+            f"there are {count} GPUs: run `accelerate launch -m edge_tui.cli.main tune …` to use all of them, or "
+            "set CUDA_VISIBLE_DEVICES=0 to use the first"
+        )
+
+
+def _check_out(out: Path) -> None:
+    """Whether the folder could be published, before hours go by."""
+    from edge_converters.output import manifest_path
+
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not manifest_path(out).is_file()):
+        raise StorageError(f"{out} is there already and was not made by edge; give the adapter another name with -o")
+
+
+def _paths(given: Sequence[Path] | Path) -> tuple[Path, ...]:
+    return tuple(arguments.paths("the training data", given))
+
+
+def _advance(progress: Callable[[TuneProgress], None] | None, total: int) -> Callable[[int, int], None] | None:
+    if progress is None:
+        return None
+    from edge_converters.tuning.settings import TuneProgress
+
+    return lambda done, _: progress(TuneProgress("tokens", done, total))
+
+
+def _both(first: str, second: str) -> str:
+    return hashlib.sha256(f"{first}\n{second}".encode()).hexdigest()

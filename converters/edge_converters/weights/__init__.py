@@ -1,0 +1,1 @@
+"""A model folder's tensors, memory-mapped and computed in chunks on all cores."""

@@ -1,0 +1,482 @@
+"""GGUF models on llama.cpp, through the low-level functions of llama-cpp-python.
+
+The high-level class keeps its prompt cache by tokens alone and copies every logit to numpy; here the context,
+the sampler chain and the KV cache are our own.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Literal
+
+from edge.engines.contract import Interrupted, Token, check_length, closed
+from edge.engines.gpu import offloaded
+from edge.engines.guidance import Guidance
+from edge.engines.llamacpp.bindings import bindings, forget_errors, last_error, load_model
+from edge.engines.llamacpp.kv_cache_store import Keeper
+from edge.engines.llamacpp.lookup import LONGEST, Drafter, Pace
+from edge.engines.llamacpp.sampler_chain import SamplerChain
+from edge.engines.llamacpp.vocabulary import GgufVocabulary
+from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit
+from edge.engines.sampling import log_probability
+from edge.errors import AdapterError, ModelError, UsageError
+from edge.system.machine import physical_cores, prefill_rate
+from edge.types import Adapter, Message, Prefill, Sampling
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WORTH_KEEPING = 64
+"""Tokens from which on reading a state is quicker than computing it."""
+
+BATCH = 512
+"""Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
+
+
+F16, Q4_0, Q8_0, BF16 = 1, 2, 8, 30
+KV_TYPES = {"f16": (F16, F16), "q8_0": (Q8_0, Q8_0), "q4_0": (Q4_0, Q4_0)}
+"""ggml's types of keys and values."""
+
+EXACT = (F16, BF16)
+"""In the place of f16 while guesses are made. Where both are f16, flash attention on a CPU splits a single token's keys
+among its threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of
+the same size, it sums in f32 and in one way for batches of up to 63 tokens. Its price is a slower prefill, a tenth at
+300 tokens and a fifth at 800, because there is no tiled routine for it: nobody pays that unasked."""
+
+_ABORTED = 2
+"""What llama_decode returns when its callback asks it to stop."""
+
+KINDS = (2, 4, 8)
+"""From how many rows on llama.cpp may take another matrix routine, which may round differently: interleaved weights go
+by fours, k-quants by eights."""
+
+
+class LlamaCppEngine:
+    """One GGUF file and one context of it. See `Engine` for the contract.
+
+    `context` is in tokens (None: 4096 or what the model was trained for, if less); above 4096 llama.cpp allocates
+    LongRoPE's long factors, which make Phi-3.5, Phi-3-128k and Phi-4-mini worse on short prompts (its issue 24823):
+    nobody crosses that unasked. `threads` None takes the physical cores. `gpu_layers`: see `offloaded`. `kv_type` is
+    f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; it is left out where a guess cannot be checked or
+    undone: with layers on a GPU, in recurrent models, and where a batch of this model turns out to round otherwise than
+    single steps do. `kv_budget` is the bytes that states may take in the cache directory, 0 for none.
+    Raises ModelNotFound, ModelTooLarge (not with `force`), ModelError, UsageError or MissingExtra.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        context: int | None = None,
+        threads: int | None = None,
+        gpu_layers: int | Literal["all", "auto"] | None = None,
+        kv_type: str = "f16",
+        lookup: bool = False,
+        kv_budget: int = 0,
+        force: bool = False,
+        progress: Callable[[float], object] | None = None,
+    ) -> None:
+        if kv_type not in KV_TYPES:
+            raise UsageError(f"there is no KV type {kv_type!r}; choose f16, q8_0 or q4_0")
+        self.kv_type = kv_type
+        self._ctx: Any = None
+        self._path = path
+        self._loras: dict[str, Any] = {}
+        self._tokens: list[int] = []
+        self._kv_key: tuple[str, float] | None = None
+        self._pieces_of: list[int] = []
+        """The places between which the prompt that is there was computed."""
+        self._kept = Keeper(path, kv_budget)
+        self._lib = lib = bindings()
+        layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
+        if not force:
+            on_gpu = "all" if layers < 0 else layers
+            check_fit(path, context=context or DEFAULT_CONTEXT, kv_type=kv_type, gpu_layers=on_gpu)
+        self._model = load_model(path, gpu_layers=layers, progress=progress)
+        self._vocabulary = GgufVocabulary(self._model)
+        self._vocab = self._vocabulary.pointer
+        self.parameters: int | None = int(lib.llama_model_n_params(self._model))
+        # Guessing: what it is worth, and by adapter and kind of batch whether it rounds as single steps do.
+        self._pace = Pace()
+        self._exact: dict[tuple[tuple[str, float] | None, int], bool] = {}
+        try:
+            self.context = self._choose_context(context)
+            threads = threads or physical_cores()
+            undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
+            self._lookup = lookup and not layers and undoes
+            kv_types = self._make_context(threads)
+            self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=bool(layers))
+            processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
+            self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
+            self._kept.numbers = (self.context, *kv_types, threads, self.device)
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def trouble(self) -> str | None:
+        return self._kept.trouble
+
+    def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
+        return self._vocabulary.template.render(messages, think=think)
+
+    def count(self, text: str) -> int:
+        return len(self._vocabulary.tokens(text))
+
+    def add_adapter(self, adapter: Adapter) -> None:
+        path = Path(adapter.path)
+        if not path.is_file():
+            raise AdapterError(f"{path} is not there; name a LoRA in GGUF format")
+        forget_errors()
+        lora = self._lib.llama_adapter_lora_init(self._model, str(path).encode())
+        if not lora:
+            raise AdapterError(
+                f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
+            )
+        self._loras[adapter.name] = lora
+        self._kept.learn(adapter.name, path)
+
+    def remove_adapter(self, name: str) -> None:
+        lora = self._loras.pop(name)
+        if self._kv_key is not None and self._kv_key[0] == name:
+            self._use_adapter(None)
+        # The name may come again with other weights.
+        self._kept.forget(name)
+        self._exact.clear()
+        self._lib.llama_adapter_lora_free(lora)
+
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+    ) -> Iterator[Prefill | Token]:
+        yield from self._read(prompt, adapter, cuts)
+        yield from self._decode(sampling)
+
+    def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
+        for _ in self._read(prompt, adapter):
+            pass
+        read, last = len(self._tokens), self._logits(-1)
+        scores = []
+        for continuation in continuations:
+            tokens = self._vocabulary.tokens(continuation)
+            check_length(read + len(tokens), self.context)
+            rows = [last]
+            if tokens[1:]:
+                self._compute(tokens[:-1], every=True)
+                rows += [self._logits(row) for row in range(len(tokens) - 1)]
+                self._go_back(read)
+            scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
+        return scores
+
+    def warm(
+        self,
+        prompt: str,
+        adapter: Adapter | None,
+        cuts: Sequence[int],
+        stopped: Callable[[], bool] | None = None,
+    ) -> int | None:
+        tokens = self._vocabulary.prompt_tokens(prompt)
+        places = self._places(prompt, tokens, cuts)
+        if not self._kept.budget or not places:
+            return None
+        self._use_adapter(adapter)
+        # Hashing a model takes seconds, in which nothing can be interrupted.
+        states = self._kept.states(self._kv_key, hashing=stopped is None)
+        beginning = tokens[: places[-1]]
+        if states is None or beginning in states:
+            return None if states is None else 0
+        check_length(len(beginning), self.context)
+        self._go_back(self._last_place(places, _common_prefix(self._tokens, tokens)))
+        self._pieces_of = places
+        with self._interruptible(stopped):
+            for start, end in _pieces(len(self._tokens), places[-1], places):
+                self._compute(tokens[start:end])
+        state = self._state()
+        return len(state) if states.put(beginning, state) else None
+
+    def keep(self, beginning: str | None = None) -> bool:
+        if self._kept.budget and beginning is not None:
+            self._go_back(_common_prefix(self._tokens, self._vocabulary.prompt_tokens(beginning)))
+        if not self._kept.budget or len(self._tokens) < WORTH_KEEPING:
+            return False
+        # One long conversation is not worth all passages that it would drive out.
+        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kept.budget // 4:
+            return False
+        states = self._kept.states(self._kv_key, hashing=True)
+        return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
+
+    def close(self) -> None:
+        if self._model is None:
+            return
+        self._kept.close()
+        if self._ctx is not None:
+            self._lib.llama_free(self._ctx)
+        # Adapters are freed with their model.
+        self._lib.llama_model_free(self._model)
+        self._ctx = self._model = None
+        self._lib = self._vocabulary = closed(self._path.name)
+        self._loras.clear()
+        self._tokens = []
+
+    def _choose_context(self, wanted: int | None) -> int:
+        trained = int(self._lib.llama_model_n_ctx_train(self._model))
+        if wanted is None:
+            return min(DEFAULT_CONTEXT, trained) if trained > 0 else DEFAULT_CONTEXT
+        if wanted < 1 or 0 < trained < wanted:
+            raise ModelError(
+                f"a context of {wanted:,} tokens was asked for and {self._path.name} was trained for "
+                f"{trained:,}; choose 1 to {trained:,}"
+            )
+        return wanted
+
+    def _make_context(self, threads: int) -> tuple[int, int]:
+        """Returns the types of keys and values."""
+        params = self._lib.llama_context_default_params()
+        params.n_ctx = self.context
+        params.n_batch = params.n_ubatch = min(BATCH, self.context)
+        params.n_threads = params.n_threads_batch = threads
+        kv_types = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
+        params.type_k, params.type_v = kv_types
+        params.no_perf = True
+        forget_errors()
+        self._ctx = self._lib.llama_init_from_model(self._model, params)
+        if not self._ctx:
+            raise ModelError(
+                f"{self._path.name} was read but a context of {self.context:,} tokens could not be made: "
+                f"{last_error()}; free some memory or ask for a smaller context"
+            )
+        self._memory = self._lib.llama_get_memory(self._ctx)
+        return kv_types
+
+    def _use_adapter(self, adapter: Adapter | None) -> None:
+        """Activate a LoRA, or none. KV that was computed under another one, or another scale, is not valid any more."""
+        key = None if adapter is None else (adapter.name, adapter.scale)
+        if key == self._kv_key:
+            return
+        self._forget()
+        chosen = [] if adapter is None else [self._loras[adapter.name]]
+        loras = (self._lib.llama_adapter_lora_p_ctypes * 1)(*chosen)
+        scales = (ctypes.c_float * 1)(0.0 if adapter is None else adapter.scale)
+        if self._lib.llama_set_adapters_lora(self._ctx, loras, len(chosen), scales):
+            raise AdapterError(f"the adapter {key} could not be activated: {last_error()}")
+        self._kv_key = key
+
+    def _read(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int] = ()) -> Iterator[Prefill]:
+        tokens = self._vocabulary.prompt_tokens(prompt)
+        check_length(len(tokens), self.context)
+        self._use_adapter(adapter)
+        yield from self._prefill(tokens, self._places(prompt, tokens, cuts))
+
+    def _forget(self) -> None:
+        self._lib.llama_memory_clear(self._memory, False)
+        self._tokens = []
+
+    def _prefill(self, tokens: list[int], places: Sequence[int]) -> Iterator[Prefill]:
+        # The last token is always computed: its logits choose the first one of the reply.
+        total, last = len(tokens), len(tokens) - 1
+        cached = min(_common_prefix(self._tokens, tokens), last)
+        if places and not (cached == last and self._pieces_of == places):
+            cached = self._last_place(places, cached)  # the rest was computed in other pieces
+        if places or cached < last:
+            self._pieces_of = list(places)
+        restored = self._restore(tokens[:last], cached + WORTH_KEEPING)
+        cached = restored or self._go_back(cached)
+        # It is computed alone, as it is when the same prompt comes again: batches round differently.
+        for start, end in _pieces(cached, last, places):
+            self._compute(tokens[start:end])
+            if end in places[-1:] and end >= WORTH_KEEPING and self._kept.budget:
+                self._kept.write_later(self._kv_key, tokens[:end], self._state())
+            yield Prefill(total=total, cached=cached, done=end, restored=restored)
+        self._compute(tokens[-1:])
+        yield Prefill(total=total, cached=cached, done=total, restored=restored)
+
+    def _go_back(self, length: int) -> int:
+        """Forget what stands behind the first `length` tokens; how many are left. Recurrent models forget all."""
+        if length < len(self._tokens):
+            if self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
+                del self._tokens[length:]
+            else:
+                self._forget()
+        return len(self._tokens)
+
+    def _last_place(self, places: Sequence[int], length: int) -> int:
+        """The last of `places` within `length` up to which what is there was computed in pieces that end there."""
+        return max(place for place in (0, *places) if place <= length and place in (0, *self._pieces_of))
+
+    def _places(self, prompt: str, tokens: Sequence[int], cuts: Sequence[int]) -> list[int]:
+        """How many tokens stand before each cut, as far as no token reaches across it."""
+        places = []
+        for cut in cuts:
+            # With the character behind it, for line ends are split otherwise where the text ends with them.
+            before = self._vocabulary.prompt_tokens(prompt[: cut + 1])[:-1]
+            if before and list(tokens[: len(before)]) == before:
+                places.append(len(before))
+        return places
+
+    def _restore(self, tokens: list[int], least: int) -> int:
+        """Take the longest kept beginning of `tokens`, if it has `least` or more, in place of what is there; its
+        length, 0 for none."""
+        states = self._kept.states(self._kv_key, hashing=False) if len(tokens) >= least else None
+        found = states.longest(tokens, least) if states is not None else None
+        if found is None:
+            return 0
+        length, state = found
+        self._forget()
+        if self._lib.llama_state_seq_set_data(self._ctx, _bytes(state), len(state), 0) != len(state):
+            self._forget()
+            return 0
+        self._tokens = tokens[:length]
+        return length
+
+    def _state(self) -> bytes:
+        """The KV cache as it is."""
+        size = self._lib.llama_state_seq_get_size(self._ctx, 0)
+        buffer = (ctypes.c_uint8 * size)()
+        written = self._lib.llama_state_seq_get_data(self._ctx, buffer, size, 0)
+        return ctypes.string_at(buffer, written)
+
+    @contextmanager
+    def _interruptible(self, stopped: Callable[[], bool] | None) -> Iterator[None]:
+        """Within this llama.cpp asks `stopped` between two operations: some microseconds each, too dear for always."""
+        if stopped is None:
+            yield
+            return
+        callback = self._lib.ggml_abort_callback(lambda _: stopped())
+        self._lib.llama_set_abort_callback(self._ctx, callback, None)
+        try:
+            yield
+        finally:
+            self._lib.llama_set_abort_callback(self._ctx, self._lib.ggml_abort_callback(), None)
+
+    def _compute(self, tokens: list[int], *, every: bool = False) -> None:
+        """Append to the KV. `every`: logits of all of them, not of the last one only."""
+        n = len(tokens)
+        array = (self._lib.llama_token * n)(*tokens)  # named, for the batch only points to it
+        batch = self._lib.llama_batch_get_one(array, n)
+        flags = (ctypes.c_int8 * n)(*[1] * n)
+        if every:
+            batch.logits = flags
+        status = self._lib.llama_decode(self._ctx, batch)
+        if status == _ABORTED:
+            if not self._lib.llama_memory_seq_rm(self._memory, 0, len(self._tokens), -1):
+                self._forget()
+            raise Interrupted
+        if status:
+            self._forget()
+            raise ModelError(f"llama.cpp could not compute {n} tokens (status {status}): {last_error()}")
+        self._tokens.extend(tokens)
+
+    def _decode(self, sampling: Sampling) -> Iterator[Token]:
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        room = min(sampling.max_tokens, self.context - len(self._tokens))
+        if room < 1:
+            yield Token("", "length")
+            return
+        lib = self._lib
+        guidance = None if sampling.schema is None else Guidance(self._vocabulary.guided, sampling.schema)
+        sampler = SamplerChain(lib, self._vocab, sampling, guidance)
+        try:
+            for left, token in zip(range(room - 1, -1, -1), self._choose(sampler, room), strict=False):
+                if lib.llama_vocab_is_eog(self._vocab, token):
+                    yield Token(decoder.decode(b"", True), "stop")
+                    return
+                if not left:
+                    yield Token(decoder.decode(self._vocabulary.piece(token), True), "length")
+                    return
+                yield Token(decoder.decode(self._vocabulary.piece(token)))
+                if sampler.complete:
+                    yield Token("", "stop")
+                    return
+        finally:
+            sampler.close()
+
+    def _choose(self, sampler: SamplerChain, room: int) -> Iterator[int]:
+        """The tokens of a reply, without end; the KV holds only tokens that were chosen, and never the newest."""
+        drafter = Drafter(self._tokens, self._pace) if self._lookup else None
+        token = sampler.sample(self._ctx, -1)
+        while True:
+            yield token
+            room -= 1
+            if drafter is None:
+                self._compute([token])
+                token = sampler.sample(self._ctx, -1)
+                continue
+            drafter.spoke(token)
+            guesses = drafter.draft(min(room, self._largest_batch()) - 1)
+            *chosen, token = self._verify(sampler, [token, *guesses])
+            for known in chosen:
+                drafter.spoke(known)
+                yield known
+                room -= 1
+
+    def _verify(self, sampler: SamplerChain, tokens: list[int]) -> list[int]:
+        """Compute a token and the guesses after it in one batch; return what the sampler chooses after each, as far as
+        the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
+
+        The first batch of each kind is compared, bit for bit, with single steps: what rounds differently is not used.
+        """
+        lib, start, rows = self._lib, len(self._tokens), len(tokens)
+        began = perf_counter()
+        self._compute(tokens, every=True)
+        self._pace.took(rows, perf_counter() - began)
+        expected: list[bytes] = []
+        kind = (self._kv_key, _kind(rows))
+        if rows > 1 and kind not in self._exact:
+            expected = [self._logits(row) for row in range(rows)]
+            self._go_back(start)
+            self._exact[kind] = True
+        chosen: list[int] = []
+        for row, token in enumerate(tokens):
+            if expected:
+                self._compute([token])
+                self._exact[kind] &= self._logits(-1) == expected[row]
+            chosen.append(sampler.sample(self._ctx, -1 if expected else row))
+            if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
+                break
+        self._go_back(start + len(chosen))
+        return chosen
+
+    def _largest_batch(self) -> int:
+        """Rows that may be computed at once under the active adapter, as far as is known."""
+        inexact = [kind for kind in KINDS if self._exact.get((self._kv_key, kind)) is False]
+        return min(inexact) - 1 if inexact else LONGEST + 1
+
+    def _logits(self, row: int) -> bytes:
+        size = self._lib.llama_vocab_n_tokens(self._vocab) * ctypes.sizeof(ctypes.c_float)
+        return ctypes.string_at(self._lib.llama_get_logits_ith(self._ctx, row), size)
+
+
+def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The batches from `start` to `end`: each ends at a place, or is a full one."""
+    for border in [*(place for place in places if start < place < end), end]:
+        while start < border:
+            done = min(start + BATCH, border)
+            yield start, done
+            start = done
+
+
+def _bytes(data: bytes) -> Any:
+    """As llama.cpp takes them, not copied."""
+    return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
+
+
+def _kind(rows: int) -> int:
+    return max(kind for kind in (1, *KINDS) if kind <= rows)
+
+
+def _floats(logits: bytes) -> NDArray[np.float32]:
+    import numpy as np
+
+    return np.frombuffer(logits, np.float32)
+
+
+def _common_prefix(a: list[int], b: list[int]) -> int:
+    for i, (x, y) in enumerate(zip(a, b, strict=False)):
+        if x != y:
+            return i
+    return min(len(a), len(b))

@@ -1,0 +1,1 @@
+"""This machine: its paths, memory, files, locks and processes, and its network kept unused."""

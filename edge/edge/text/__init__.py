@@ -1,0 +1,1 @@
+"""Sentences and terms of running text, in any language."""

@@ -1,0 +1,1 @@
+"""Models that score texts: encoders make vectors of them, rerankers judge pairs."""

@@ -1,0 +1,148 @@
+"""The whole index afresh from the texts that it keeps: cut by today's rules, encoded with another encoder.
+
+It grows in tables beside the index's own, batch by batch, while the index goes on as it is; one transaction puts
+them in its place. A redo that was interrupted goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+
+from edge.types import AddProgress, AddReport, Outdated
+from edge_index.ingest import embedding
+from edge_index.ingest.chunking import CUT, Span
+from edge_index.ingest.embedding import Coding, TextEncoder, cut, encode, fingerprint
+from edge_index.ingest.prefetch import ahead
+from edge_index.ingest.rebuild_tables import RedoTables, count_cut_otherwise, some_texts
+from edge_index.loaders import Extracted, Section
+from edge_index.storage.store import Store
+
+_AHEAD = 4
+"""Documents that may wait, cut."""
+
+_SAMPLE = 8
+"""Passages that are encoded to see how long all of them take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    id: int
+    path: str
+    text: str
+    spans: list[Span]
+    hashes: list[bytes]
+
+
+def outdated(store: Store, encoder: TextEncoder, *, anyway: bool = False) -> Outdated | None:
+    """What of the index was made otherwise than it would be today; None where nothing was.
+
+    Takes the time of encoding a few passages. With `anyway` what it would take to make all of it afresh.
+    """
+    reason = _reason(store, encoder, anyway)
+    if reason is None:
+        return None
+    documents, passages = len(store.paths()), store.count()
+    done = len(RedoTables(store, _rules(encoder, anyway)).done())
+    seconds = passages * (1 - done / documents) * _seconds_a_passage(store, encoder)
+    return Outdated(reason, documents, passages, done, seconds, searchable=not _other_encoder(store, encoder))
+
+
+def _reason(store: Store, encoder: TextEncoder, anyway: bool) -> str | None:
+    """Why the index is to be made afresh; None where it is not."""
+    if not store.count():
+        return None
+    if _other_encoder(store, encoder):
+        return "its vectors were made with another encoder"
+    old = count_cut_otherwise(store, CUT)
+    if old:
+        return f"{old} documents were cut by older rules"
+    return "all of it is to be made afresh" if anyway else None
+
+
+def _other_encoder(store: Store, encoder: TextEncoder) -> bool:
+    return store.meta("encoder") not in (None, fingerprint(encoder))
+
+
+def _rules(encoder: TextEncoder, anyway: bool) -> str:
+    return json.dumps([CUT, fingerprint(encoder), anyway])
+
+
+def _seconds_a_passage(store: Store, encoder: TextEncoder) -> float:
+    texts = some_texts(store, _SAMPLE)
+    pairs = [(text, Span(0, len(text), None, None, ((0, len(text)),))) for text in texts]
+    encode(encoder, pairs[:1])  # the first one pays for what is only made once
+    began = time.perf_counter()
+    encode(encoder, pairs)
+    return (time.perf_counter() - began) / len(pairs)
+
+
+class Redo:
+    """One run of `Index.redo`. With `anyway` no vector of the index is taken over."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: TextEncoder,
+        progress: Callable[[AddProgress], None] | None = None,
+        *,
+        anyway: bool = False,
+    ) -> None:
+        self._store = store
+        self._encoder = encoder
+        self._progress = progress
+        self._anyway = anyway
+        self._tables = RedoTables(store, _rules(encoder, anyway))
+        self._shelf = self._tables.shelf(reuse=not (anyway or _other_encoder(store, encoder)))
+        self._waiting: list[_Cut] = []
+        self._passages = 0
+        self._embedded = 0
+
+    def run(self) -> AddReport:
+        """The report names every document as updated, or as unchanged where nothing is to be done."""
+        if _reason(self._store, self._encoder, self._anyway) is None:
+            return AddReport(unchanged=tuple(self._store.paths()))
+        self._tables.begin()
+        left = self._tables.left()
+        total = len(self._store.paths())
+        with closing(ahead(map(self._cut, left), _AHEAD)) as items:
+            for done, item in enumerate(items, start=total - len(left)):
+                self._report(done, total, item.path)
+                self._waiting.append(item)
+                if sum(len(one.spans) for one in self._waiting) >= embedding.BATCH:
+                    self._write()
+        self._write()
+        self._tables.switch(CUT)
+        self._report(total, total, None)
+        passages = self._store.count()
+        return AddReport(
+            updated=tuple(self._store.paths()),
+            passages=passages,
+            embedded=self._embedded,
+            reused=passages - self._embedded,
+        )
+
+    def _report(self, done: int, total: int, path: str | None) -> None:
+        if self._progress is not None:
+            self._progress(AddProgress(done, total, path, self._passages))
+
+    def _cut(self, document: int) -> _Cut:
+        stored = self._tables.text(document)
+        sections = tuple(Section(*row) for row in json.loads(stored.sections))
+        extracted = Extracted(stored.text, sections, stored.pages, stored.by_line)
+        return _Cut(document, stored.path, extracted.text, *cut(extracted, self._encoder))
+
+    def _write(self) -> None:
+        work = Coding(self._store, self._shelf, self._encoder, lambda: None)
+        wanted = [(one.text, *pair) for one in self._waiting for pair in zip(one.spans, one.hashes, strict=True)]
+        coded = work.encode(wanted)
+        with self._store.transaction():
+            for one in self._waiting:
+                self._shelf.put(one.id, one.text, one.spans, coded)
+                self._tables.note_done(one.id)
+                self._passages += len(one.spans)
+        self._embedded += work.embedded
+        self._waiting.clear()

@@ -1,0 +1,1 @@
+"""Parsing in a child process, so that a document cannot hurt the one who reads it."""

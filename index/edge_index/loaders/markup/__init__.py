@@ -1,0 +1,1 @@
+"""Formats whose text carries markup: HTML, Markdown, reStructuredText, LaTeX, e-books."""

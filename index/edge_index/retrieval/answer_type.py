@@ -1,0 +1,53 @@
+"""What kind of thing a question asks for, and whether a sentence holds one: a number, a time, somebody's name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Literal
+
+from edge.text.terms import content_words, required_words
+
+Kind = Literal["number", "time", "name"]
+
+_ASKED: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    (
+        "number",
+        re.compile(
+            r"\bhow (?:many|much|long|old|far|tall|large|big|high|often|deep|heavy|fast)\b|\bpercent"
+            r"|\bwhat (?:number|amount|fraction|share)\b"
+        ),
+    ),
+    ("time", re.compile(r"\bwhen\b|\b(?:what|which) (?:year|date|century|decade|day|month|time)\b")),
+    ("name", re.compile(r"\bwho(?:m|se)?\b")),
+)
+_NUMBER = re.compile(
+    r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|hundred|thousand|million|billion"
+    r"|dozen|half|quarter|third|first|second|once|twice)\b"
+)
+_TIME = re.compile(
+    r"\d\d|\b(?:january|february|march|april|may|june|july|august|september|october|november|december|monday|tuesday"
+    r"|wednesday|thursday|friday|saturday|sunday|century|centuries|decade|decades)\b"
+)
+
+
+def kind_of(question: str) -> Kind | None:
+    """None where the question's words do not say, and in other languages than English."""
+    plain = question.lower()
+    return next((kind for kind, pattern in _ASKED if pattern.search(plain)), None)
+
+
+def teller(question: str) -> Callable[[str], bool]:
+    """Whether a sentence holds what the question asks for; True for every sentence where that is not known.
+
+    A name counts only if the question does not hold it already.
+    """
+    kind = kind_of(question)
+    if kind == "number":
+        return lambda sentence: _NUMBER.search(sentence.lower()) is not None
+    if kind == "time":
+        return lambda sentence: _TIME.search(sentence.lower()) is not None
+    if kind == "name":
+        known = set(content_words(question))
+        return lambda sentence: not required_words(sentence) <= known
+    return lambda sentence: True

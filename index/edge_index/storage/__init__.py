@@ -1,0 +1,1 @@
+"""One SQLite file that holds everything that is known: its schema, tables, lock and export."""

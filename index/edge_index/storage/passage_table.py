@@ -1,0 +1,216 @@
+"""The passages of documents with their vectors and words: the index's own tables, or those of a redo beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+import zlib
+from collections import defaultdict, deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from edge.errors import EncoderError
+from edge.text.terms import grams
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_index.ingest.chunking import Span
+
+    Coded = tuple[NDArray[np.float32], NDArray[np.float32]]
+    """The vector of a passage [dim] and those of its sentences [n, dim]."""
+
+_AT_ONCE = 500  # values that one statement may name
+
+
+def relative(span: Span) -> list[tuple[int, int]]:
+    """The sentences of a passage, counted from its start."""
+    return [(start - span.start, end - span.start) for start, end in span.sentences]
+
+
+def spans_blob(span: Span) -> bytes:
+    import numpy as np
+
+    return np.asarray(relative(span), dtype=np.int32).reshape(-1, 2).tobytes()
+
+
+def passage_hash(text: str, spans: bytes) -> bytes:
+    """What a passage's vectors depend on, in 16 bytes: its text and where its sentences stand (int32 [n, 2])."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass") + b"\0" + spans).digest()[:16]
+
+
+def text_crc(text: str) -> int:
+    return zlib.crc32(text.encode("utf-8", "surrogatepass"))
+
+
+def vectors_crc(vector: bytes, spans: bytes, sentences: bytes) -> int:
+    return zlib.crc32(sentences, zlib.crc32(spans, zlib.crc32(vector)))
+
+
+def is_direction(vector: bytes) -> bool:
+    """Whether a float32 vector has a length, and one that is finite."""
+    import numpy as np
+
+    values = np.frombuffer(vector, np.float32)
+    return bool(np.isfinite(values).all() and values.any())
+
+
+class Shelf:
+    """Writes passages. Call it inside a transaction of the store; SQLite's errors come out as they are.
+
+    `prefix` stands before the names of the tables; in those of the prefix `beside`, too, vectors may be found.
+    """
+
+    def __init__(self, db: sqlite3.Connection, prefix: str, beside: str | None) -> None:
+        self._db = db
+        self._p = prefix
+        self._sources = [prefix] if beside is None else [prefix, beside]
+        self._leaving: list[tuple[int]] = []
+
+    def put(
+        self,
+        document: int,
+        text: str,
+        spans: Sequence[Span],
+        coded: Mapping[bytes, Coded],
+    ) -> tuple[list[int], bool]:
+        """Make `spans` of `text` the passages of a document; the ids, and whether any came or left.
+
+        A passage that the document had keeps its row, wherever it stands now. The vectors of a new one are found
+        under its hash: in `coded`, else on this shelf. Those that left do so when the transaction ends, because
+        another document of it may want their vectors.
+        """
+        self._agree(coded)
+        had: defaultdict[bytes, deque[tuple[int, int, int, int | None, str | None]]] = defaultdict(deque)
+        for row in self._db.execute(
+            f"SELECT hash, id, start, end, page, heading FROM {self._p}passages WHERE document = ? ORDER BY start",
+            (document,),
+        ):
+            had[row[0]].append(row[1:])
+        ids, fresh = [], False
+        for span in spans:
+            piece, places = text[span.start : span.end], spans_blob(span)
+            name = passage_hash(piece, places)
+            if had[name]:
+                row = had[name].popleft()
+                self._place(row, span)
+                ids.append(row[0])
+            else:
+                ids.append(self._insert(document, span, piece, places, name, coded))
+                fresh = True
+        left = [(row[0],) for rows in had.values() for row in rows]
+        self._leaving += left
+        return ids, fresh or bool(left)
+
+    def missing(self, hashes: Iterable[bytes]) -> list[bytes]:
+        """Those of `hashes`, each once and in order, of which no vector is known."""
+        wanted = list(dict.fromkeys(hashes))
+        known: set[bytes] = set()
+        for at in range(0, len(wanted), _AT_ONCE):
+            some = wanted[at : at + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            for p in self._sources:
+                sql = f"SELECT hash FROM {p}passages WHERE hash IN ({marks}) UNION SELECT hash FROM {p}spare "
+                known.update(row[0] for row in self._db.execute(f"{sql} WHERE hash IN ({marks})", some + some))
+        return [name for name in wanted if name not in known]
+
+    def spare(self, coded: Mapping[bytes, Coded]) -> None:
+        """Keep vectors that have no passage yet."""
+        self._agree(coded)
+        rows = [(name, *_blobs(pair)) for name, pair in coded.items()]
+        self._db.executemany(f"INSERT OR IGNORE INTO {self._p}spare VALUES (?, ?, ?)", rows)
+
+    def has_spare(self) -> bool:
+        return self._db.execute(f"SELECT 1 FROM {self._p}spare LIMIT 1").fetchone() is not None
+
+    def clear_spare(self) -> None:
+        self._db.execute(f"DELETE FROM {self._p}spare")
+
+    def encoder(self) -> str | None:
+        """The fingerprint of the encoder whose vectors stand here."""
+        return self._meta("encoder")
+
+    def claim(self, encoder: str) -> None:
+        """From now on the vectors are those of this encoder. Only for a shelf without passages."""
+        self._db.execute("DELETE FROM meta WHERE key = ?", (f"{self._p}dim",))
+        self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{self._p}encoder", encoder))
+        self.clear_spare()
+
+    def _agree(self, coded: Mapping[bytes, Coded]) -> None:
+        """All vectors have one length, the first one's. Raises EncoderError."""
+        if not coded:
+            return
+        new, known = len(next(iter(coded.values()))[0]), self._meta("dim")
+        if known is None:
+            self._db.execute("INSERT INTO meta VALUES (?, ?)", (f"{self._p}dim", str(new)))
+        elif int(known) != new:
+            raise EncoderError(
+                f"the encoder gives vectors of {new} numbers where the index has {known}, under the same name; "
+                "name it otherwise (its attribute `fingerprint`) and make the vectors afresh: edge index redo"
+            )
+
+    def _meta(self, key: str) -> str | None:
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (self._p + key,)).fetchone()
+        return row[0] if row else None
+
+    def sweep(self) -> None:
+        """Delete what has left."""
+        self._db.executemany(f"DELETE FROM {self._p}passages WHERE id = ?", self._leaving)
+        self.forget()
+
+    def forget(self) -> None:
+        """The transaction came to nothing: what has left is still there."""
+        self._leaving = []
+
+    def _place(self, row: tuple[int, int, int, int | None, str | None], span: Span) -> None:
+        """Only what changed is written: a row whose heading stays is none for the full-text index."""
+        passage, start, end, page, heading = row
+        if (start, end, page) != (span.start, span.end, span.page):
+            sql = f"UPDATE {self._p}passages SET start = ?, end = ?, page = ? WHERE id = ?"
+            self._db.execute(sql, (span.start, span.end, span.page, passage))
+        if heading != span.heading:
+            self._db.execute(f"UPDATE {self._p}passages SET heading = ? WHERE id = ?", (span.heading, passage))
+
+    def _insert(
+        self, document: int, span: Span, piece: str, places: bytes, name: bytes, coded: Mapping[bytes, Coded]
+    ) -> int:
+        vector, sentences = _blobs(coded[name]) if name in coded else self._find(name)
+        # A redo counts on in the index's own numbers: none is ever used twice.
+        own = next_passage_id(self._db) if self._p else None
+        passage = self._db.execute(
+            f"INSERT INTO {self._p}passages(id, document, start, end, page, heading, hash, text) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (own, document, span.start, span.end, span.page, span.heading, name, piece),
+        ).lastrowid
+        pairs = grams(piece)
+        if pairs:
+            self._db.execute(f"INSERT INTO {self._p}passages_grams(rowid, grams) VALUES (?, ?)", (passage, pairs))
+        crc = vectors_crc(vector, places, sentences)
+        self._db.execute(
+            f"INSERT INTO {self._p}vectors VALUES (?, ?, ?, ?, ?)", (passage, vector, places, sentences, crc)
+        )
+        return int(passage or 0)
+
+    def _find(self, name: bytes) -> tuple[bytes, bytes]:
+        for p in self._sources:
+            for sql in (
+                f"SELECT vector, sentences FROM {p}spare WHERE hash = ?",
+                f"SELECT vector, sentences FROM {p}passages JOIN {p}vectors ON passage = id WHERE hash = ? LIMIT 1",
+            ):
+                row = self._db.execute(sql, (name,)).fetchone()
+                if row is not None:
+                    return row[0], row[1]
+        raise LookupError("a passage came without vectors, and the index has none for it")
+
+
+def next_passage_id(db: sqlite3.Connection) -> int:
+    db.execute("UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'passages'")
+    return int(db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()[0])
+
+
+def _blobs(coded: Coded) -> tuple[bytes, bytes]:
+    import numpy as np
+
+    vector, sentences = coded
+    return vector.astype(np.float32).tobytes(), sentences.astype(np.float16).tobytes()

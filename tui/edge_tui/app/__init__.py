@@ -1,0 +1,1 @@
+"""The Textual app behind `edge chat`: it draws what the session tells."""

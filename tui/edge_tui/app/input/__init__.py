@@ -1,0 +1,1 @@
+"""Where a person types: the prompt, completion, history, pasted texts."""

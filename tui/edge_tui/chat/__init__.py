@@ -1,1 +1,0 @@
-"""The terminal app behind `edge chat`: session.py holds the logic, app.py draws it."""

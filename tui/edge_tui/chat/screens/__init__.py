@@ -1,1 +1,0 @@
-"""Screens that stand above the conversation."""

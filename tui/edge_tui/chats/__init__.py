@@ -1,1 +1,0 @@
-"""Chats that are kept: one SQLite file in the data directory, its search and its exports. No Textual here."""

@@ -1,0 +1,121 @@
+"""One question on its way through `Chat`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from edge.answer import Answer, Delta
+from edge.types import Sampling, Usage
+from edge_tui.rendering.answer import notes, number_sources, to_markdown
+from edge_tui.rendering.sentence_marks import checked
+from edge_tui.session.events import Event, Finished, Found, Further, Reading, Source, Speed, Thinking, Words
+from edge_tui.terminal import printable
+
+if TYPE_CHECKING:
+    from edge.chat import Chat
+    from edge_tui.session.session import Session
+
+
+class Asking:
+    """Deltas in, events out, the clock running."""
+
+    def __init__(self, chat: Chat, session: Session) -> None:
+        self._chat = chat
+        self._session = session
+        self._started = perf_counter()
+        self._first: float | None = None
+        self._tokens = 0
+        self.sources: tuple[Source, ...] = ()
+        self._text: list[str] = []
+        self._thinking: list[str] = []
+        self._thought: tuple[float, float] | None = None
+        """When thinking began, and its latest word came."""
+
+    def run(self, question: str, sampling: Sampling, stopped: Callable[[], bool]) -> Iterator[Event]:
+        stream = self._session.keeping.deltas(self._chat.stream(question, sampling=sampling))
+        try:
+            for delta in stream:
+                yield from self._events(delta)
+                if delta.answer is not None:
+                    return
+                if stopped():
+                    break
+        finally:
+            close = getattr(stream, "close", None)
+            if close is not None:
+                close()
+        self._session.answer = "".join(self._text)
+        yield Finished(
+            "cancelled",
+            printable(self._session.answer),
+            self.sources,
+            ("Stopped",),
+            self._speed(None),
+            thinking=printable("".join(self._thinking)),
+            thought=self._seconds_thought(),
+        )
+
+    def _events(self, delta: Delta) -> Iterator[Event]:
+        if delta.evidence is not None:
+            self.sources = number_sources(delta.evidence)
+            yield Found(self.sources)
+            if self.sources:
+                self.sources = self._session.in_context(self.sources)
+                yield Found(self.sources)
+        if delta.prefill is not None:
+            yield Reading(delta.prefill)
+        if delta.further is not None:
+            self._thinking.clear()
+            yield Further(delta.further)
+        if delta.thinking:
+            now = perf_counter()
+            self._thought = (self._thought or (now, now))[0], now
+            self._thinking.append(delta.thinking)
+            self._tokens += 1
+            yield Thinking(printable(delta.thinking))
+        if delta.text:
+            if self._first is None:
+                self._first = perf_counter() - self._started
+            self._tokens += 1
+            self._text.append(delta.text)
+            self._session.speed = self._speed(None)
+            yield Words(printable(delta.text))
+        if delta.answer is not None:
+            yield self._finish(delta.answer)
+
+    def _finish(self, answer: Answer) -> Finished:
+        sources = self._session.in_context(number_sources(answer.citations, self.sources))
+        own = self._chat.knowledge is not None
+        self._session.answer = answer.text
+        self._session.speed = self._speed(answer.usage, answer.ledger.limit)
+        return Finished(
+            answer.finish,
+            to_markdown(answer, sources, mark_own=own),
+            sources,
+            notes(answer, mark_own=own),
+            self._session.speed,
+            checked(answer, sources) if own and answer.passages else (),
+            answer.ledger if answer.ledger.limit else None,
+            printable(answer.thinking),
+            self._seconds_thought(),
+        )
+
+    def _seconds_thought(self) -> float:
+        return self._thought[1] - self._thought[0] if self._thought is not None else 0.0
+
+    def _speed(self, usage: Usage | None, limit: int = 0) -> Speed:
+        """Exact with the usage of a finished answer, from the clock until then."""
+        limit = limit or self._session.speed.limit
+        if usage is None:
+            spent = perf_counter() - self._started - (self._first or 0.0)
+            rate = (self._tokens - 1) / spent if self._tokens > 1 and spent > 0 else None
+            before = self._session.speed
+            return Speed(self._first, rate, before.used, limit, before.cached, self._tokens)
+        seconds = usage.completion_seconds
+        rate = usage.completion_tokens / seconds if seconds > 0 else None
+        used = usage.prompt_tokens + usage.completion_tokens or self._session.speed.used
+        return Speed(
+            self._first, rate, used, limit, usage.cached_tokens, usage.completion_tokens, usage.restored_tokens
+        )

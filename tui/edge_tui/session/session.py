@@ -1,0 +1,323 @@
+"""The logic of a chat without its drawing: loading, asking, stopping, adding documents, looking back.
+
+No Textual here. The iterators that methods return are consumed on one worker thread, in turn; everything
+else is called by the thread that draws.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from edge.errors import EdgeError, ModelError
+from edge.types import AddProgress, AddReport, Sampling
+from edge_tui.history.chat_history import Keeping
+from edge_tui.session import document_jobs
+from edge_tui.session.answer_job import Asking
+from edge_tui.session.choices import adapter_names
+from edge_tui.session.events import Event, Finished, Loaded, Opened, Source, Speed, State, Trouble
+from edge_tui.session.prewarm import Ahead
+from edge_tui.session.source_context import in_context
+from edge_tui.session.state import Holding, Knowledge
+from edge_tui.session.switch_jobs import Openers, Stopped, Switching, told
+
+if TYPE_CHECKING:
+    from edge.model import Model
+
+Doing = Literal["answering", "adding", "adapting", "switching", "comparing"]
+
+_WITHOUT_MODEL = "No model is loaded: these are the documents' own words"
+
+
+class Session(Holding):
+    """One conversation with one model about one set of documents.
+
+    `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
+    `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
+    `openers` open what is switched to later. `sampling` and `system` count from the next question on. `keeping` keeps
+    what is said. `read_ahead` is the bytes that may be kept of what `read_ahead` reads.
+    """
+
+    def __init__(
+        self,
+        open_model: Callable[[], Model],
+        open_knowledge: Callable[[], Knowledge] | None = None,
+        *,
+        documents: Sequence[str | Path] = (),
+        adapter: str | None = None,
+        system: str | None = None,
+        k: int = 5,
+        prompt_passages: int | None = None,
+        patience: float = 10.0,
+        certainty: float = 0.5,
+        think: bool = False,
+        sampling: Sampling | None = None,
+        openers: Openers | None = None,
+        keeping: Keeping | None = None,
+        read_ahead: int = 0,
+    ) -> None:
+        super().__init__(adapter, system, open_knowledge, think=think)
+        self._open_model = open_model
+        self._first_documents = tuple(documents)
+        self._k = k
+        self._prompt_passages = prompt_passages
+        self._patience = patience
+        self._certainty = certainty
+        self.sampling = self.first_sampling = sampling or Sampling()
+        self._doing: Doing | None = None
+        self._latest = 0
+        self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
+        self.switching = Switching(self, openers or Openers(), open_model)
+        self.keeping = keeping or Keeping()
+        self.ahead = Ahead(read_ahead)
+        self._kept_at: tuple[int, str] | None = None
+        self.report: AddReport | None = None
+        """What came of the last time that documents were added."""
+        self.question = self.answer = ""
+
+    # What the drawing thread calls -------------------------------------------------------------------------
+
+    def open(self, progress: Callable[[AddProgress], None] | None = None) -> Iterator[Event]:
+        """Open the documents and add those given at the start; what cannot be opened is told, the rest works."""
+        return self._open(progress, self._job("adding"))
+
+    def ask(self, question: str, *, instead_of: int | None = None) -> Iterator[Event]:
+        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early.
+
+        With `instead_of` the turns from that one on, counted from 1, give way to it.
+        """
+        self.question = question
+        return self.keeping.told(question, self._answer(question, self._job("answering")), instead_of)
+
+    def kept(self, job: Iterator[Event]) -> Iterator[Event]:
+        """What `keeping` does with kept chats. Where that opens another one, its last answer is the last answer."""
+        self._keep_read()
+        for event in job:
+            if isinstance(event, Opened):
+                last = event.turns[-1] if event.turns else None
+                self.question, self.answer = (last.question.text, last.answer.text) if last else ("", "")
+                self.speed = Speed(limit=self.speed.limit)
+            yield event
+
+    def add(
+        self,
+        paths: Iterable[str | Path],
+        progress: Callable[[AddProgress], None] | None = None,
+        *,
+        again: bool = False,
+    ) -> Iterator[Event]:
+        """Add files and folders, with `again` also what did not change; `progress` is called on the worker's thread."""
+        return document_jobs.add(self, tuple(paths), progress, self._job("adding"), again=again)
+
+    def remove(self, paths: Iterable[str]) -> Iterator[Event]:
+        """Take files, or all that lies in folders, out of the documents; the files stay where they are."""
+        return document_jobs.remove(self, tuple(paths), self._job("adding"))
+
+    def survey(self) -> Iterator[Event]:
+        """Look which documents are no longer what was read."""
+        return document_jobs.survey(self)
+
+    def adapt(self, wanted: str | None) -> Iterator[Event]:
+        """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
+        return self.run("adapting", lambda stopped: self.switching.adapter(wanted, stopped))
+
+    def adapters(self) -> tuple[str, ...]:
+        """The names of those that can be asked for: loaded ones and those of the library."""
+        return tuple(adapter_names(self.loaded()))
+
+    def run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
+        """The events of a job that changes or uses what this session has; it is told when it is to stop."""
+        return self._run(doing, job, self._job(doing))
+
+    def stop(self, *what: Doing) -> None:
+        """End what was asked for so far, also what has not begun yet; everything unless told. Loading goes on."""
+        for doing in what or self._stopped:
+            self._stopped[doing] = self._latest
+
+    def load(self, tell: Callable[[Event], None]) -> None:
+        """Begin to load the model in a thread of its own; `tell` gets `Loaded` there when it is over.
+
+        Questions need not wait: their evidence comes first anyway.
+        """
+
+        def run() -> None:
+            try:
+                model = self._open_model()
+            except Exception as error:  # whatever it was, a question must not wait for ever
+                known = isinstance(error, EdgeError)
+                words = str(error) if known else f"The model cannot be loaded ({type(error).__name__}: {error})."
+                self._failure = ModelError(words)
+                self._loading = "failed"
+                self._model.set_exception(self._failure)
+                tell(Loaded(words))
+            else:
+                self._begin_with(model)
+                tell(Loaded())
+
+        threading.Thread(target=run, name="edge-model", daemon=True).start()
+
+    @property
+    def state(self) -> State:
+        """What the worker is at, else how far the model is."""
+        return self._doing or self._loading
+
+    # What the worker's thread runs -------------------------------------------------------------------------
+
+    def _open(self, progress: Callable[[AddProgress], None] | None, stopped: Callable[[], bool]) -> Iterator[Event]:
+        from edge.chat import Chat
+
+        self._chat = Chat(
+            self._model,
+            system=self._system,
+            adapter=self.adapter,
+            k=self._k,
+            prompt_passages=self._prompt_passages,
+            patience=self._patience,
+            certainty=self._certainty,
+            think=self.think,
+        )
+        yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
+        if self._open_knowledge is None:
+            return
+        try:
+            self.reach()
+        except EdgeError as error:
+            yield Trouble(str(error))
+            return
+        if self._first_documents:
+            yield from document_jobs.add(self, self._first_documents, progress, stopped)
+
+    def clear(self) -> Iterator[Event]:
+        """Begin a new conversation; documents and model stay."""
+        self._keep_read()
+        if self._chat is not None:
+            self._chat.clear()
+            self._chat.system = self._system
+        self.question = self.answer = ""
+        self.speed = Speed(limit=self.speed.limit)
+        yield from self.keeping.clear()
+
+    def read_ahead(self, stopped: Stopped) -> bool:
+        """While nobody asks, let the model read the next passage beforehand, unless `stopped`; whether there is more.
+
+        What it has read of the conversation is kept before that; where that cannot be, it stays as it is.
+        """
+        model, chat = self.loaded(), self._chat
+        if model is None or chat is None or self._knowledge is None:
+            return False
+        key = (id(model), self.adapter, self._system, self.think, self.documents)
+        with suppress(EdgeError):
+            if not self.ahead.wants(key, self._knowledge):
+                return False
+            stand = (len(chat.history), self.answer)
+            if chat.history and stand != self._kept_at and not chat.keep():
+                return False
+            self._kept_at = stand
+            self.ahead.read(chat, stopped)
+        return self.ahead.progress is not None
+
+    def close(self) -> Iterator[Event]:
+        """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
+        self._keep_read()
+        self._chat = None
+        self.keeping.close()
+        if self._model.done() and self._failure is None:
+            self._model.result().close()
+        if self._knowledge is not None:
+            self._knowledge.close()
+            self._knowledge = None
+        yield from ()
+
+    def _keep_read(self) -> None:
+        """What the model has read of this conversation, so that going on with it later reads nothing again."""
+        model = self.loaded()
+        if model is not None and self._chat is not None and self.keeping.on and self.keeping.turns:
+            with suppress(EdgeError):
+                self._chat.keep()
+
+    def _run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
+        self._doing = doing
+        try:
+            yield from job(stopped)
+        except EdgeError as error:
+            yield told(error, self)
+        finally:
+            self._doing = None
+
+    @contextmanager
+    def at(self, doing: Doing) -> Iterator[None]:
+        """While the worker is at something, `state` says so."""
+        self._doing = doing
+        try:
+            yield
+        finally:
+            self._doing = None
+
+    def _job(self, doing: Doing) -> Callable[[], bool]:
+        """A new job; the returned function tells whether it is to stop."""
+        self._latest += 1
+        number = self._latest
+        return lambda: number <= self._stopped[doing]
+
+    def _answer(self, question: str, stopped: Callable[[], bool]) -> Iterator[Event]:
+        if self._chat is None or stopped():
+            yield Finished("cancelled", "", (), ("Stopped",), self.speed)
+            return
+        self._doing = "answering"
+        asking = Asking(self._chat, self)
+        try:
+            yield from asking.run(question, self.sampling, stopped)
+        except EdgeError as error:
+            if error is not self._failure:
+                yield Trouble(str(error))
+            elif asking.sources:
+                yield Finished("stop", "", asking.sources, (_WITHOUT_MODEL,), self.speed)
+            else:
+                yield Trouble(f"{error} Until then, documents that you /add can still be searched.")
+        finally:
+            self._doing = None
+
+    # What comparing needs, on the worker's thread ----------------------------------------------------------
+
+    def repeats(self, question: str) -> bool:
+        """Whether the last turn asked the same."""
+        history = self._chat.history if self._chat is not None else []
+        return len(history) >= 2 and history[-2].content.endswith(question)
+
+    def beside(
+        self, model: Model, question: str, sampling: Sampling, *, adapter: str | None, documents: bool
+    ) -> Session:
+        """A session for a question on the side, with or without documents, and with a copy of the conversation.
+
+        Of that the last turn is left out if it asked the same: nobody is to read the answer there.
+        """
+        side = Session(
+            lambda: model,
+            adapter=adapter,
+            system=self._system,
+            k=self._k,
+            prompt_passages=self._prompt_passages,
+            patience=self._patience,
+            certainty=self._certainty,
+            think=self.think,
+            sampling=sampling,
+        )
+        side._begin_with(model)
+        list(side.open())
+        if side._chat is not None and self._chat is not None:
+            side._chat.history = self._chat.history[: -2 if self.repeats(question) else None]
+            side.take_knowledge(self._knowledge if documents else None)
+        return side
+
+    def adopt(self, side: Session) -> None:
+        """Go on with the conversation of a session that `beside` made."""
+        if side._chat is not None and self._chat is not None:
+            self._chat.history = list(side._chat.history)
+            self.question, self.answer, self.speed = side.question, side.answer, side.speed
+
+    def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """The sources with the text around them and whether it still stands so in the file. On the worker's thread."""
+        return sources if self._knowledge is None else in_context(self._knowledge, sources)
