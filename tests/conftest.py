@@ -14,11 +14,27 @@ import pytest
 
 import edge.system.offline
 import standin
+from edge.system.file_lock import file_lock
+
+
+def _take_own_cores() -> None:
+    """Workers beside each other share the cores out: threads of two models on the same core wait for one another."""
+    worker, workers = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, cores[int(worker.removeprefix("gw")) % len(cores) :: workers])
+
 
 edge.system.offline.silence()
+_take_own_cores()
 
 # A shell's background job ignores Ctrl-C and so would every process that a test starts; exec resets a handler.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two workers for the whole suite; some named tests run at once, in this process."""
+    return 2 if config.args == config.getini("testpaths") and (os.cpu_count() or 1) > 1 else 0
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +43,9 @@ def starter_home() -> Path:
     from edge_tui.hub.starter import pull
 
     home = Path(os.environ.get("EDGE_TEST_HOME") or platformdirs.user_cache_dir("edge-tests", appauthor=False))
-    pull(home / "models")
+    home.mkdir(parents=True, exist_ok=True)
+    with file_lock(home / ".lock", wait=1800):
+        pull(home / "models")
     return home
 
 

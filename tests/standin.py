@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge.system.file_lock import file_lock
+
 LINEAR = ["qkv_proj", "o_proj", "gate_up_proj", "down_proj"]
 """Phi-3's linear modules, fused as they are."""
 
@@ -211,11 +213,15 @@ def make_tiny(
 
 
 def kept(folder: Path, make: Callable[[Path], Path]) -> Path:
-    """`folder`, made once by `make`; a run that was interrupted in the middle leaves nothing there."""
-    if not folder.is_dir():
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        make(partial)
-        partial.rename(folder)
+    """`folder`, made once by `make`; a run that was interrupted in the middle leaves nothing there.
+
+    Runs beside each other wait for the one that makes it.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with file_lock(folder.with_name(f".{folder.name}.lock"), wait=1800):
+        if not folder.is_dir():
+            partial = folder.with_name(f".{folder.name}.partial")
+            shutil.rmtree(partial, ignore_errors=True)
+            make(partial)
+            partial.rename(folder)
     return folder
