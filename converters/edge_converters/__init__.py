@@ -1,11 +1,14 @@
-"""Everything that turns one file of weights into another. The names below are the public ones."""
+"""Everything that turns one file of weights into another. The names below are the public ones.
+
+Importing this package also gives `edge` what converts a PEFT directory that is added to a loaded model.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_converters.lora.merge import merge
-from edge_converters.tuning.tune import tune
+from edge.adapters import ConvertedAdapter, register_converter
 
 if TYPE_CHECKING:
     from edge_converters.adapter import to_adapter
@@ -15,10 +18,11 @@ if TYPE_CHECKING:
     from edge_converters.encoder.directory import convert_encoder
     from edge_converters.encoder.export import to_encoder
     from edge_converters.gguf.export import to_gguf
+    from edge_converters.lora.merge import merge
     from edge_converters.onnx.export import to_onnx
     from edge_converters.output import AdapterSource, Export
     from edge_converters.parity import Parity, check_parity
-    from edge_converters.tuning.tune import Tuned
+    from edge_converters.tuning.tune import Tuned, tune
 
 __all__ = [
     "AdapterSource",
@@ -48,17 +52,18 @@ _MODULES = {
     "check_parity": "parity",
     "convert_encoder": "encoder.directory",
     "convert_examples": "data.write",
+    "merge": "lora.merge",
     "read_examples": "data.examples",
     "split_examples": "data.write",
     "to_adapter": "adapter",
     "to_encoder": "encoder.export",
     "to_gguf": "gguf.export",
     "to_onnx": "onnx.export",
+    "tune": "tuning.tune",
 }
 
 
 def __getattr__(name: str) -> object:
-    # `merge` and `tune` are not lazy: they have the names of their modules, which would take their places.
     if name not in _MODULES:
         raise AttributeError(f"module 'edge_converters' has no attribute {name!r}")
     from importlib import import_module
@@ -70,3 +75,12 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _convert_adapter(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
+    from edge_converters.adapter import adapter_for
+
+    return adapter_for(adapter, model, cache=cache)
+
+
+register_converter(_convert_adapter)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge.adapters import ConvertedAdapter
 from edge.errors import AdapterError, ConversionError
 from edge_converters.lora.peft_adapter import Lora
 from edge_converters.output import AdapterSource, Export, Progress, weights_sha256
@@ -18,16 +18,7 @@ from edge_converters.output import AdapterSource, Export, Progress, weights_sha2
 _FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """An adapter in an engine's own format; `modules` of the model are changed by it, in the `ranks` that occur."""
-
-    path: Path
-    modules: int
-    ranks: tuple[int, ...]
-
-
-def adapter_for(adapter: Path, model: Path, *, cache: Path) -> Ready:
+def adapter_for(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
     """The PEFT directory `adapter` for the engine that runs `model`, a GGUF file or an ONNX folder with slots.
 
     Whether it fits is checked every time; it is converted once and kept in `cache`, by the SHA-256 of its files and
@@ -58,7 +49,7 @@ def adapter_for(adapter: Path, model: Path, *, cache: Path) -> Ready:
             from edge_converters.gguf.lora import lora_to_gguf
 
             lora_to_gguf(adapter, out, base=base)
-    return Ready(out, done.modules, done.ranks)
+    return ConvertedAdapter(out, done.modules, done.ranks)
 
 
 def to_adapter(

@@ -280,8 +280,9 @@ class Model(ProcessBound):
         """Load a LoRA beside the base; `stream(adapter=name)` uses it.
 
         `path` is a PEFT directory, a GGUF LoRA, an `.onnx_adapter`, or the name of an adapter in the library. A PEFT
-        directory is converted once and kept. Raises AdapterError for an adapter that does not fit this model or a
-        name that is taken, MissingExtra where a PEFT directory cannot be converted here.
+        directory is converted once and kept, in a program that has imported `edge_converters`. Raises AdapterError for
+        an adapter that does not fit this model or a name that is taken, MissingExtra where a PEFT directory cannot be
+        converted here.
         """
         self._scheduler.check_open()
         source = find_adapter(arguments.path("path", path))
@@ -292,9 +293,9 @@ class Model(ProcessBound):
         adapter = Adapter(name, str(source), scale)
         with self._scheduler.exclusive():
             if self.path is not None:
-                from edge.adapters import fitting
+                from edge.adapters import prepare_adapter
 
-                adapter = fitting(adapter, self.path)
+                adapter = prepare_adapter(adapter, self.path)
             self.engine.add_adapter(adapter)
             self._adapters[name] = adapter
         return adapter

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import edge
 import standin
 import vocabularies
 from edge.errors import AdapterError, EdgeError
@@ -66,3 +69,24 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_pa
         with pytest.raises(EdgeError, match="take the base that it was trained on"):
             adapter_for(lora, tmp_path / model, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_loaded_model_takes_a_peft_folder_from_whoever_has_the_converters(tmp_path: Path) -> None:
+    base = make(tmp_path / "base", "phi3")
+    lora = standin.make_lora(base, tmp_path / "lora")
+    to_gguf(base, tmp_path / "model.gguf")
+    with edge.load(tmp_path / "model.gguf", context=64, kv_budget=0) as model:
+        added = model.add_adapter(lora)
+    assert (added.name, added.modules, added.ranks) == ("lora", 8, (4,))
+    assert Path(added.path).suffix == ".gguf"
+    alone = (
+        "import sys, edge\nfrom edge.adapters import prepare_adapter\nfrom pathlib import Path\n"
+        "try: prepare_adapter(edge.Adapter('lora', sys.argv[1], 1.0), Path(sys.argv[2]))\n"
+        "except edge.AdapterError as error: print(error)\n"
+        "print([name for name in sys.modules if name.startswith('edge_')])"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", alone, lora, tmp_path / "model.gguf"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "put `import edge_converters` before it" in said
+    assert said.splitlines()[-1] == "[]"

@@ -44,6 +44,7 @@ def model_loader(request: Request) -> Callable[[], Model]:
 
     def load() -> Model:
         import edge
+        import edge_converters  # noqa: F401 - registers what converts PEFT folders
 
         _logger.info("model %s, adapter %s, context %s", path, adapter, wanted.context)
 

@@ -157,6 +157,7 @@ def _delete(path: Path) -> None:
 
 def _fits(adapter: Path, model: Path) -> str:
     """Whether it fits, in a sentence. PEFT directories are compared by their shapes, files by loading them."""
+    import edge_converters  # noqa: F401 - registers what converts PEFT folders
     from edge import load
     from edge.errors import AdapterError, ConversionError
 
