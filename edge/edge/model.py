@@ -35,7 +35,6 @@ def load(
     gpu_layers: int | Literal["all", "auto"] | None = None,
     kv_type: KvType = "f16",
     provider: str | None = None,
-    lookup: bool = False,
     kv_budget: float = 2.0,
     force: bool = False,
     queue_timeout: float | None = None,
@@ -45,10 +44,9 @@ def load(
 
     A GGUF file runs on llama.cpp, a folder with a genai_config.json on onnxruntime-genai; where a name stands for
     both, `engine` chooses. `context` in tokens and `threads` default to what suits the machine. For GGUF: `gpu_layers`
-    (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `lookup`
-    (guess tokens that repeat the prompt: a faster decode where a batch costs little more than a step, for a slower
-    prefill), `kv_budget` (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For
-    ONNX: `provider` ("cpu", "cuda", "dml").
+    (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `kv_budget`
+    (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For ONNX: `provider` ("cpu",
+    "cuda", "dml").
     A model that does not fit into free memory is refused unless `force`. `queue_timeout`: see `Model`. `progress` is
     told how much is done, 0 to 1, the last time 1; what it raises ends the loading and comes out here.
 
@@ -76,7 +74,6 @@ def load(
             threads=threads,
             gpu_layers=gpu_layers,
             kv_type=kv_type,
-            lookup=lookup,
             kv_budget=int(kv_budget * 1e9),
             force=force,
             progress=report,

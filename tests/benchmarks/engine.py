@@ -163,7 +163,7 @@ def main() -> None:
     if options.adapter is not None:
         swapping(options.model, options.adapter, options.rounds)
     context = options.prompt + options.reply + 64
-    model = edge.load(options.model, context=context, lookup=False, gpu_layers=options.gpu_layers)
+    model = edge.load(options.model, context=context, gpu_layers=options.gpu_layers)
     bare = Bare(options.model, context, gpu_layers=options.gpu_layers)
     # Counting runs on without an end of its own, so that neither side stops early.
     text = " ".join(str(number) for number in range(options.prompt))

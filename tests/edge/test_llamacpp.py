@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -210,113 +209,8 @@ def test_an_adapter_that_is_none(smollm: Model, smollm_path: Path, tmp_path: Pat
         smollm.add_adapter(smollm_path)
 
 
-STATIONS = (
-    "Alder Birch Cedar Dogwood Elm Fir Ginkgo Hazel Ivy Juniper Kauri Larch Maple Nutmeg Oak Pine Quince Rowan Spruce "
-    "Tamarack"
-)
-PASSAGES = " ".join(
-    f"Station {name} lies {number} metres above the river and its {colour} tower was built once by the {trade} guild."
-    for number, name, colour, trade in zip(
-        range(103, 123),
-        STATIONS.split(),
-        "red blue green white black grey brown pink gold teal ochre".split() * 2,
-        "bakers tanners masons weavers".split() * 5,
-        strict=False,
-    )
-)
-COPYING = f"{PASSAGES}\n\nOnce more: {PASSAGES[:130]}"
-"""More than 512 tokens: beyond them llama.cpp's attention treats a single token apart, if it can."""
-
-
-def batches(model: Model, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of all batches that the model computes from now on."""
-    engine: Any = model.engine
-    sizes: list[int] = []
-    compute = engine._compute
-
-    def counted(tokens: list[int], **options: bool) -> None:
-        sizes.append(len(tokens))
-        compute(tokens, **options)
-
-    monkeypatch.setattr(engine, "_compute", counted)
-    return sizes
-
-
-@pytest.fixture(scope="module", params=["f16", "q8_0"])
-def pair(request: pytest.FixtureRequest, smollm_path: Path) -> Iterator[tuple[Model, Model]]:
-    """One that guesses and one with the same settings that never does, on two threads."""
-    options: Any = {"context": 2048, "threads": 2, "kv_type": request.param, "lookup": True}
-    with edge.load(smollm_path, **options) as guessing, edge.load(smollm_path, **options) as plain:
-        engine: Any = plain.engine
-        engine._lookup = False
-        yield guessing, plain
-
-
-@pytest.mark.parametrize("sampling", [Sampling(max_tokens=40), Sampling(temperature=0.5, seed=5, max_tokens=40)])
-def test_guesses_change_no_token(
-    pair: tuple[Model, Model], sampling: Sampling, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    guessing, plain = pair
-    expected = plain.generate(COPYING, sampling=sampling)
-    assert expected.usage.prompt_tokens > 512
-    engine: Any = guessing.engine
-    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)  # guess wherever there is a chance
-    guessing.generate(COPYING, sampling=sampling)  # compares its batches with single steps
-    assert set(engine._exact.values()) == {True}
-    sizes = batches(guessing, monkeypatch)
-    reply = guessing.generate(COPYING, sampling=sampling)
-    assert reply.text == expected.text
-    assert reply.finish == expected.finish
-    assert reply.usage.completion_tokens == expected.usage.completion_tokens
-    assert len(sizes) < 0.85 * expected.usage.completion_tokens, "hardly a guess came true"
-
-
-def test_a_reply_that_is_closed_between_its_guesses_leaves_a_true_cache(
-    pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import llama_cpp
-
-    closed, plain = pair
-    engine: Any = closed.engine
-    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
-    for tokens in (9, 14, 15, 16, 17):
-        stream = closed.stream(COPYING, sampling=Sampling(max_tokens=40))
-        for _ in range(tokens):
-            next(stream)
-        stream.close()
-        assert llama_cpp.llama_memory_seq_pos_max(engine._memory, 0) + 1 == len(engine._tokens)
-    text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
-    assert closed.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-
-
-@pytest.mark.parametrize("inexact_from", [2, 4, 8])
-def test_batches_that_round_otherwise_than_single_steps_are_not_used(
-    pair: tuple[Model, Model], inexact_from: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model, plain = pair
-    engine: Any = model.engine
-    monkeypatch.setattr(engine, "_exact", {})
-    logits, sizes = engine._logits, batches(model, monkeypatch)
-
-    def rounding(row: int) -> bytes:
-        differs = row >= 0 and sizes[-1] >= inexact_from
-        return logits(row) + (b"?" if differs else b"")
-
-    monkeypatch.setattr(engine, "_logits", rounding)
-    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
-    text = plain.generate(COPYING, sampling=Sampling(max_tokens=40)).text
-    for _ in range(2):
-        assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-    assert engine._exact[None, inexact_from] is False
-    sizes.clear()
-    assert model.generate(COPYING, sampling=Sampling(max_tokens=40)).text == text
-    assert max(sizes) == inexact_from - 1
-
-
-def test_a_full_context_ends_a_reply_that_guesses(smollm_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with edge.load(smollm_path, context=256, lookup=True) as model:
-        engine: Any = model.engine
-        monkeypatch.setattr(engine._pace, "length", lambda _match, room: min(6, room))
+def test_a_full_context_ends_a_reply(smollm_path: Path) -> None:
+    with edge.load(smollm_path, context=256) as model:
         reply = model.generate("one two three four " * 8, sampling=Sampling(max_tokens=500, repeat_penalty=1.0))
     assert reply.finish == "length"
     assert reply.usage.prompt_tokens + reply.usage.completion_tokens == 256
@@ -388,19 +282,6 @@ def test_a_reply_keeps_to_its_schema(smollm: Model, seed: int | None) -> None:
     reply = smollm.generate([Message("user", "Describe a person as JSON.")], sampling=sampling, response_format=PERSON)
     assert reply.finish == "stop"
     jsonschema.validate(json.loads(reply.text), PERSON)
-
-
-def test_a_schema_and_guesses_go_together(pair: tuple[Model, Model], monkeypatch: pytest.MonkeyPatch) -> None:
-    engine: Any = pair[0].engine
-    monkeypatch.setattr(engine._pace, "cost", lambda _rows: 1.0)
-    schema = {
-        "type": "object",
-        "properties": {"station": {"type": "string", "maxLength": 30}, "sentence": {"type": "string", "maxLength": 90}},
-        "required": ["station", "sentence"],
-    }
-    for sampling in (Sampling(max_tokens=90), Sampling(max_tokens=90, temperature=1.0, seed=2)):
-        texts = [model.generate(COPYING, sampling=sampling, response_format=schema).text for model in pair]
-        assert texts[0] == texts[1]
 
 
 def test_a_reply_that_is_cut_says_so(smollm: Model) -> None:

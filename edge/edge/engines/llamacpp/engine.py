@@ -11,7 +11,6 @@ import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from edge.engines.contract import Interrupted, Token, check_length, closed
@@ -19,7 +18,6 @@ from edge.engines.gpu import offloaded
 from edge.engines.guidance import Guidance
 from edge.engines.llamacpp.bindings import bindings, forget_errors, last_error, load_model
 from edge.engines.llamacpp.kv_cache_store import Keeper
-from edge.engines.llamacpp.lookup import LONGEST, Drafter, Pace
 from edge.engines.llamacpp.sampler_chain import SamplerChain
 from edge.engines.llamacpp.vocabulary import GgufVocabulary
 from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit
@@ -38,23 +36,11 @@ WORTH_KEEPING = 64
 BATCH = 512
 """Tokens that are read in one step: large enough for full speed, small enough to cancel in between."""
 
-
-F16, Q4_0, Q8_0, BF16 = 1, 2, 8, 30
-KV_TYPES = {"f16": (F16, F16), "q8_0": (Q8_0, Q8_0), "q4_0": (Q4_0, Q4_0)}
-"""ggml's types of keys and values."""
-
-EXACT = (F16, BF16)
-"""In the place of f16 while guesses are made. Where both are f16, flash attention on a CPU splits a single token's keys
-among its threads and sums in f16, which no batch does: guesses could not be checked exactly. With values in bf16, of
-the same size, it sums in f32 and in one way for batches of up to 63 tokens. Its price is a slower prefill, a tenth at
-300 tokens and a fifth at 800, because there is no tiled routine for it: nobody pays that unasked."""
+KV_TYPES = {"f16": 1, "q8_0": 8, "q4_0": 2}
+"""ggml's numbers for the types that keys and values may have."""
 
 _ABORTED = 2
 """What llama_decode returns when its callback asks it to stop."""
-
-KINDS = (2, 4, 8)
-"""From how many rows on llama.cpp may take another matrix routine, which may round differently: interleaved weights go
-by fours, k-quants by eights."""
 
 
 class LlamaCppEngine:
@@ -63,9 +49,7 @@ class LlamaCppEngine:
     `context` is in tokens (None: 4096 or what the model was trained for, if less); above 4096 llama.cpp allocates
     LongRoPE's long factors, which make Phi-3.5, Phi-3-128k and Phi-4-mini worse on short prompts (its issue 24823):
     nobody crosses that unasked. `threads` None takes the physical cores. `gpu_layers`: see `offloaded`. `kv_type` is
-    f16, q8_0 or q4_0. `lookup` guesses tokens from the prompt; it is left out where a guess cannot be checked or
-    undone: with layers on a GPU, in recurrent models, and where a batch of this model turns out to round otherwise than
-    single steps do. `kv_budget` is the bytes that states may take in the cache directory, 0 for none.
+    f16, q8_0 or q4_0. `kv_budget` is the bytes that states may take in the cache directory, 0 for none.
     Raises ModelNotFound, ModelTooLarge (not with `force`), ModelError, UsageError or MissingExtra.
     """
 
@@ -77,7 +61,6 @@ class LlamaCppEngine:
         threads: int | None = None,
         gpu_layers: int | Literal["all", "auto"] | None = None,
         kv_type: str = "f16",
-        lookup: bool = False,
         kv_budget: int = 0,
         force: bool = False,
         progress: Callable[[float], object] | None = None,
@@ -102,19 +85,14 @@ class LlamaCppEngine:
         self._vocabulary = GgufVocabulary(self._model)
         self._vocab = self._vocabulary.pointer
         self.parameters: int | None = int(lib.llama_model_n_params(self._model))
-        # Guessing: what it is worth, and by adapter and kind of batch whether it rounds as single steps do.
-        self._pace = Pace()
-        self._exact: dict[tuple[tuple[str, float] | None, int], bool] = {}
         try:
             self.context = self._choose_context(context)
             threads = threads or physical_cores()
-            undoes = not (lib.llama_model_is_recurrent(self._model) or lib.llama_model_is_hybrid(self._model))
-            self._lookup = lookup and not layers and undoes
-            kv_types = self._make_context(threads)
+            self._make_context(threads)
             self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=bool(layers))
             processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
             self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
-            self._kept.numbers = (self.context, *kv_types, threads, self.device)
+            self._kept.numbers = (self.context, *[KV_TYPES[kv_type]] * 2, threads, self.device)
         except BaseException:
             self.close()
             raise
@@ -148,7 +126,6 @@ class LlamaCppEngine:
             self._use_adapter(None)
         # The name may come again with other weights.
         self._kept.forget(name)
-        self._exact.clear()
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(
@@ -234,14 +211,12 @@ class LlamaCppEngine:
             )
         return wanted
 
-    def _make_context(self, threads: int) -> tuple[int, int]:
-        """Returns the types of keys and values."""
+    def _make_context(self, threads: int) -> None:
         params = self._lib.llama_context_default_params()
         params.n_ctx = self.context
         params.n_batch = params.n_ubatch = min(BATCH, self.context)
         params.n_threads = params.n_threads_batch = threads
-        kv_types = EXACT if self._lookup and self.kv_type == "f16" else KV_TYPES[self.kv_type]
-        params.type_k, params.type_v = kv_types
+        params.type_k = params.type_v = KV_TYPES[self.kv_type]
         params.no_perf = True
         forget_errors()
         self._ctx = self._lib.llama_init_from_model(self._model, params)
@@ -251,7 +226,6 @@ class LlamaCppEngine:
                 f"{last_error()}; free some memory or ask for a smaller context"
             )
         self._memory = self._lib.llama_get_memory(self._ctx)
-        return kv_types
 
     def _use_adapter(self, adapter: Adapter | None) -> None:
         """Activate a LoRA, or none. KV that was computed under another one, or another scale, is not valid any more."""
@@ -381,7 +355,7 @@ class LlamaCppEngine:
         guidance = None if sampling.schema is None else Guidance(self._vocabulary.guided, sampling.schema)
         sampler = SamplerChain(lib, self._vocab, sampling, guidance)
         try:
-            for left, token in zip(range(room - 1, -1, -1), self._choose(sampler, room), strict=False):
+            for left, token in zip(range(room - 1, -1, -1), self._choose(sampler), strict=False):
                 if lib.llama_vocab_is_eog(self._vocab, token):
                     yield Token(decoder.decode(b"", True), "stop")
                     return
@@ -395,56 +369,12 @@ class LlamaCppEngine:
         finally:
             sampler.close()
 
-    def _choose(self, sampler: SamplerChain, room: int) -> Iterator[int]:
+    def _choose(self, sampler: SamplerChain) -> Iterator[int]:
         """The tokens of a reply, without end; the KV holds only tokens that were chosen, and never the newest."""
-        drafter = Drafter(self._tokens, self._pace) if self._lookup else None
-        token = sampler.sample(self._ctx, -1)
         while True:
+            token = sampler.sample(self._ctx, -1)
             yield token
-            room -= 1
-            if drafter is None:
-                self._compute([token])
-                token = sampler.sample(self._ctx, -1)
-                continue
-            drafter.spoke(token)
-            guesses = drafter.draft(min(room, self._largest_batch()) - 1)
-            *chosen, token = self._verify(sampler, [token, *guesses])
-            for known in chosen:
-                drafter.spoke(known)
-                yield known
-                room -= 1
-
-    def _verify(self, sampler: SamplerChain, tokens: list[int]) -> list[int]:
-        """Compute a token and the guesses after it in one batch; return what the sampler chooses after each, as far as
-        the guesses come true. The sampler moves on only over tokens of the reply, so nothing of it has to be undone.
-
-        The first batch of each kind is compared, bit for bit, with single steps: what rounds differently is not used.
-        """
-        lib, start, rows = self._lib, len(self._tokens), len(tokens)
-        began = perf_counter()
-        self._compute(tokens, every=True)
-        self._pace.took(rows, perf_counter() - began)
-        expected: list[bytes] = []
-        kind = (self._kv_key, _kind(rows))
-        if rows > 1 and kind not in self._exact:
-            expected = [self._logits(row) for row in range(rows)]
-            self._go_back(start)
-            self._exact[kind] = True
-        chosen: list[int] = []
-        for row, token in enumerate(tokens):
-            if expected:
-                self._compute([token])
-                self._exact[kind] &= self._logits(-1) == expected[row]
-            chosen.append(sampler.sample(self._ctx, -1 if expected else row))
-            if chosen[-1] not in tokens[row + 1 : row + 2] or lib.llama_vocab_is_eog(self._vocab, chosen[-1]):
-                break
-        self._go_back(start + len(chosen))
-        return chosen
-
-    def _largest_batch(self) -> int:
-        """Rows that may be computed at once under the active adapter, as far as is known."""
-        inexact = [kind for kind in KINDS if self._exact.get((self._kv_key, kind)) is False]
-        return min(inexact) - 1 if inexact else LONGEST + 1
+            self._compute([token])
 
     def _logits(self, row: int) -> bytes:
         size = self._lib.llama_vocab_n_tokens(self._vocab) * ctypes.sizeof(ctypes.c_float)
@@ -463,10 +393,6 @@ def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, 
 def _bytes(data: bytes) -> Any:
     """As llama.cpp takes them, not copied."""
     return ctypes.cast(ctypes.c_char_p(data), ctypes.POINTER(ctypes.c_uint8))
-
-
-def _kind(rows: int) -> int:
-    return max(kind for kind in (1, *KINDS) if kind <= rows)
 
 
 def _floats(logits: bytes) -> NDArray[np.float32]:
