@@ -34,7 +34,7 @@ class ArticleSearch:
         ]
 
     def answerable(self, query: str, passages: Sequence[edge.Passage]) -> float:
-        """The probability that these passages tell what is asked; below `Chat.certainty` (0.5) they do not."""
+        """The probability that these passages tell what is asked; below `Chat.min_answerable` (0.5) they do not."""
         return max((passage.score for passage in passages), default=0.0)
 
     @staticmethod
@@ -48,5 +48,5 @@ if __name__ == "__main__":
     with edge.load("smollm2") as model:
         answer = edge.Chat(model, knowledge=ArticleSearch()).ask(question, sampling=edge.Sampling(max_tokens=60))
     print(answer)
-    if answer.told is not None:
-        print(f"\nProbability that the articles tell: {answer.told:.2f}")
+    if answer.answerable is not None:
+        print(f"\nProbability that the articles tell: {answer.answerable:.2f}")

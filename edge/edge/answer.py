@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
-from edge.types import Citation, Claim, Evidence, Finish, Ledger, Passage, Prefill, Usage, shortened
+from edge.types import Citation, Claim, ContextUsage, Evidence, Finish, Passage, Prefill, Usage, shortened
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """What documents and models may say, and a terminal would obey."""
@@ -20,10 +20,10 @@ class Answer:
 
     `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
     of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
-    `passages` are the ones the model was given. `told` is the probability, as far as it was judged, that the documents
-    tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is read again.
-    Where a `response_format` was given, `text` is JSON, `parsed` its value (an object of the pydantic class that was
-    given), and the claims are the texts in it; None where the documents do not tell.
+    `passages` are the ones the model was given. `answerable` is the probability, as far as it was judged, that the
+    documents tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is
+    read again. Where a `response_format` was given, `text` is JSON, `parsed` its value (an object of the pydantic class
+    that was given), and the claims are the texts in it; None where the documents do not tell.
     """
 
     text: str
@@ -32,9 +32,9 @@ class Answer:
     unsupported: tuple[Claim, ...]
     passages: tuple[Passage, ...]
     usage: Usage
-    ledger: Ledger
+    context_usage: ContextUsage
     finish: Finish = "stop"
-    told: float | None = None
+    answerable: float | None = None
     thinking: str = ""
     parsed: Any = field(default=None, hash=False)
 
@@ -45,10 +45,10 @@ class Answer:
         return _CONTROL.sub("\ufffd", "\n".join([text.strip(), *([""] if lines else []), *lines]))
 
     def __repr__(self) -> str:
-        told = "" if self.told is None else f", told={self.told:.2f}"
+        answerable = "" if self.answerable is None else f", answerable={self.answerable:.2f}"
         return (
             f"Answer({shortened(self.text)!r}, citations={len(self.citations)}, "
-            f"unsupported={len(self.unsupported)}, passages={len(self.passages)}, finish={self.finish!r}{told})"
+            f"unsupported={len(self.unsupported)}, passages={len(self.passages)}, finish={self.finish!r}{answerable})"
         )
 
     def _repr_markdown_(self) -> str:
@@ -67,15 +67,15 @@ class Delta:
     """One step of a stream. Every field but `text` and `thinking` is set only on the step where it becomes known.
 
     First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `thinking`, where the model
-    thinks first, and `text` piece by piece, last `finish` and `usage`, and from `Chat` the whole `answer`. `further`,
-    before any text, says that the passages that were read do not tell, and that so many more are read now: what was
-    thought until then counts no more.
+    thinks first, and `text` piece by piece, last `finish` and `usage`, and from `Chat` the whole `answer`.
+    `further_passages`, before any text, says that the passages that were read do not tell, and that so many more are
+    read now: what was thought until then counts no more.
     """
 
     text: str = ""
     evidence: tuple[Evidence, ...] | None = None
     prefill: Prefill | None = None
-    further: int | None = None
+    further_passages: int | None = None
     finish: Finish | None = None
     usage: Usage | None = None
     answer: Answer | None = None

@@ -14,7 +14,7 @@ from edge.log import logger
 from edge.model import Model
 from edge.rag.abstention import NOT_TOLD, abstains, may_abstain
 from edge.rag.citations import cite, find_evidence
-from edge.rag.passage_selection import PATIENCE, affordable, find, parts
+from edge.rag.passage_selection import EXTRA_READ_SECONDS, affordable, find, parts
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
 from edge.rag.retriever import answerable, check_retriever
 from edge.requests import checked_messages, checked_sampling
@@ -24,11 +24,11 @@ from edge.structured_answer import cite_values, parsed
 from edge.system.process_bound import ProcessBound
 from edge.thinking import opened_by
 from edge.types import (
+    ContextUsage,
     Dropped,
     Evidence,
     Finish,
     JudgingRetriever,
-    Ledger,
     Message,
     Passage,
     Prefill,
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _log = logger("chat")
 
-CERTAINTY = 0.5
+MIN_ANSWERABLE = 0.5
 """The probability, by the retriever or by the model, below which the documents do not tell."""
 
 THINKING_BUDGET = 2048
@@ -52,8 +52,8 @@ THINKING_BUDGET = 2048
 @dataclass(slots=True)
 class _Asked:
     """A question with what was found for it, and what it took before its answer: `read`, the first reading of a prompt,
-    and the `seconds` of readings that led to no words. `told`: how likely the documents tell, as far as it was judged.
-    `evidence` is shown, at `pointed` the model is pointed.
+    and the `seconds` of readings that led to no words. `answerable`: how likely the documents tell, as far as it was
+    judged. `evidence` is shown, at `pointed` the model is pointed.
     """
 
     question: str
@@ -62,7 +62,7 @@ class _Asked:
     evidence: tuple[Evidence, ...]
     pointed: tuple[Evidence, ...]
     response_format: Any = None
-    told: float | None = None
+    answerable: float | None = None
     read: Prefill | None = None
     seconds: float = 0.0
 
@@ -86,14 +86,15 @@ class Chat(ProcessBound):
     Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
     found the model reads the best `prompt_passages`. None leaves that to the question
     (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that tells, and, where
-    what was read does not tell, the next, as far as reading them takes no more than about `patience` seconds. Small
+    what was read does not tell, the next, as far as reading them takes no more than about `extra_read_seconds`. Small
     models always read one: of 40 questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A
-    retriever that judges its passages less likely than `certainty` to tell is believed, and the model is not asked; a
-    model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every question
-    answered. With `think` a model that can do without thinking thinks before it answers; it may be changed between
-    questions. What is thought is no part of the answer: it is not checked, no later question reads it, and where it
-    is sure to come it has a `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and `response_format` (a
-    JSON schema or a pydantic class, see `Model.stream`) hold for every question that does not bring its own.
+    retriever that judges its passages less likely than `min_answerable` to tell is believed, and the model is not
+    asked; a model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every
+    question answered. With `think` a model that can do without thinking thinks before it answers; it may be changed
+    between questions. What is thought is no part of the answer: it is not checked, no later question reads it, and
+    where it is sure to come it has a `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and
+    `response_format` (a JSON schema or a pydantic class, see `Model.stream`) hold for every question that does not
+    bring its own.
     """
 
     def __init__(
@@ -105,8 +106,8 @@ class Chat(ProcessBound):
         adapter: str | None = None,
         k: int = 5,
         prompt_passages: int | None = None,
-        patience: float = PATIENCE,
-        certainty: float = CERTAINTY,
+        extra_read_seconds: float = EXTRA_READ_SECONDS,
+        min_answerable: float = MIN_ANSWERABLE,
         think: bool = False,
         sampling: Sampling | None = None,
         response_format: Any = None,
@@ -119,8 +120,8 @@ class Chat(ProcessBound):
         self.adapter = adapter
         self.k = arguments.whole("k", k, 1)
         self.prompt_passages = prompt_passages
-        self.patience = patience
-        self.certainty = certainty
+        self.extra_read_seconds = extra_read_seconds
+        self.min_answerable = min_answerable
         self.think = think
         self.sampling = checked_sampling(sampling)
         self.response_format = response_format
@@ -217,8 +218,8 @@ class Chat(ProcessBound):
         asked = _Asked(question, sampling, passages, evidence, evidence, response_format)
         if self.knowledge is not None:
             yield Delta(evidence=asked.evidence)
-            asked.told = self._likely(question, passages)
-            if not passages or self._refuses(asked.told):
+            asked.answerable = self._likely(question, passages)
+            if not passages or self._refuses(asked.answerable):
                 yield from self._not_told(asked)
                 return
         counts, read = self._counts(passages, worth), 0
@@ -228,7 +229,7 @@ class Chat(ProcessBound):
             asked.pointed = find_evidence(self.knowledge, question, asked.passages)
         for count in counts:
             if read:
-                yield Delta(further=count - read)
+                yield Delta(further_passages=count - read)
             read = count
             if (yield from self._answered(asked, count, more=count < counts[-1])):
                 return
@@ -239,7 +240,7 @@ class Chat(ProcessBound):
             return (min(self.prompt_passages or 1, len(passages)),)
         model = self.model
         rate = model.engine.prefill_rate
-        most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.patience)
+        most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.extra_read_seconds)
         first = min(worth, most)
         return (first, most) if first < most else (most,)
 
@@ -247,7 +248,7 @@ class Chat(ProcessBound):
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
         tell."""
         sampling = asked.sampling
-        prompt, read, ledger = self._fit(asked.question, asked.passages[:count], asked.pointed, sampling)
+        prompt, read, context_usage = self._fit(asked.question, asked.passages[:count], asked.pointed, sampling)
         if sampling.thinking_budget is None and self._will_think(prompt):
             sampling = replace(sampling, thinking_budget=THINKING_BUDGET)
         self.prompt = tuple(prompt)
@@ -258,10 +259,12 @@ class Chat(ProcessBound):
             # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
             judged = yield from self._judged(prompt, shared, asked)
-        told = asked.told if judged is None else min(judged, 1.0 if asked.told is None else asked.told)
-        if judged is not None and self._refuses(told):
+        likely = asked.answerable
+        if judged is not None:
+            likely = judged if likely is None else min(judged, likely)
+        if judged is not None and self._refuses(likely):
             if not more:
-                asked.told = told
+                asked.answerable = likely
                 yield from self._not_told(asked)
             return not more
         text, thinking = "", ""
@@ -310,7 +313,17 @@ class Chat(ProcessBound):
         citations, unsupported = (cite_values if structured else cite)(text, asked.passages, asked.question)
         value = parsed(text, asked.response_format) if structured else None
         answer = Answer(
-            text, asked.evidence, citations, unsupported, tuple(read), usage, ledger, finish, told, thinking, value
+            text,
+            asked.evidence,
+            citations,
+            unsupported,
+            tuple(read),
+            usage,
+            context_usage,
+            finish,
+            likely,
+            thinking,
+            value,
         )
         _log.info(
             "answered from %d of %d passages in %.1f s: %d tokens read, %d of them cached, %d written",
@@ -337,7 +350,7 @@ class Chat(ProcessBound):
 
         None where the model's judgement is not known to be worth anything, or there is no room to ask for it.
         """
-        if self.certainty <= 0:
+        if self.min_answerable <= 0:
             return None
         from edge.rag.answerability import calibration_of, log_odds
 
@@ -360,17 +373,17 @@ class Chat(ProcessBound):
             asked.seconds += perf_counter() - began
         return calibration.probability(odds)
 
-    def _refuses(self, told: float | None) -> bool:
-        return told is not None and told < self.certainty
+    def _refuses(self, likely: float | None) -> bool:
+        return likely is not None and likely < self.min_answerable
 
     def _not_told(self, asked: _Asked) -> Iterator[Delta]:
-        _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.told)
+        _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.answerable)
         self.prompt = (*self._system(), Message("user", asked.question))
         self.history += [self.prompt[-1], Message("assistant", NOT_TOLD)]
-        ledger = Ledger(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
+        context_usage = ContextUsage(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=NOT_TOLD)
         usage = asked.cost()
-        answer = Answer(NOT_TOLD, asked.evidence, (), (), (), usage, ledger, told=asked.told)
+        answer = Answer(NOT_TOLD, asked.evidence, (), (), (), usage, context_usage, answerable=asked.answerable)
         yield Delta(finish="stop", usage=usage, answer=answer)
 
     def _system(self) -> list[Message]:
@@ -380,8 +393,8 @@ class Chat(ProcessBound):
 
     def _fit(
         self, question: str, passages: Sequence[Passage], evidence: Sequence[Evidence], sampling: Sampling
-    ) -> tuple[list[Message], list[Passage], Ledger]:
-        """The messages to send, the passages among them, and the ledger.
+    ) -> tuple[list[Message], list[Passage], ContextUsage]:
+        """The messages to send, the passages among them, and the context_usage.
 
         What does not fit goes in this order: the older half of the history, until none is left, then passages
         from the last. Half at a time, because every cut costs the KV cache of all that follows it.
@@ -424,5 +437,7 @@ class Chat(ProcessBound):
                 "the context of %d tokens was full: the history was cut %d times and %d passages were left out",
                 *(limit, turns_left, len(dropped) - turns_left),
             )
-        ledger = Ledger(limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped))
-        return prompt, read, ledger
+        context_usage = ContextUsage(
+            limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped)
+        )
+        return prompt, read, context_usage

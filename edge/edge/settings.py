@@ -22,6 +22,10 @@ def _setting(
     return field(default=default, metadata={"about": about, "choices": choices, "least": least, "most": most})
 
 
+RENAMED = {"patience": "extra_read_seconds", "certainty": "min_answerable"}
+"""Old names of settings, and of their variables, that are still taken where the new one is not set; for one release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings; what each means stands beside it. `keys`: the table of that name, (action of the app, key) each."""
@@ -41,8 +45,8 @@ class Settings:
     provider: str | None = _setting(None, "where ONNX computes", choices=("cpu", "cuda", "dml"))
     k: int = _setting(5, "passages that are looked at for a question", least=1, most=1000)
     prompt_passages: int | None = _setting(None, "how many of them the model reads; the question decides", least=1)
-    patience: float = _setting(10.0, "seconds that reading more than the best of them may take", least=0)
-    certainty: float = _setting(0.5, "below this probability the documents do not tell", least=0, most=1)
+    extra_read_seconds: float = _setting(10.0, "seconds that reading more than the best of them may take", least=0)
+    min_answerable: float = _setting(0.5, "below this probability the documents do not tell", least=0, most=1)
     temperature: float = _setting(0.0, "how freely words are chosen; 0 is greedy", least=0)
     max_tokens: int = _setting(512, "the longest reply", least=1)
     think: bool = _setting(False, "whether a model that can do without thinks before it answers")
@@ -118,11 +122,12 @@ def _read_checked(config: Path | None) -> dict[str, Any]:
 def _resolve(
     name: str, flags: Mapping[str, object], environment: Mapping[str, str], written: Mapping[str, object], config: str
 ) -> Resolved:
-    each, variable = _FIELDS[name], f"EDGE_{name.upper()}"
+    each, names = _FIELDS[name], spellings(name)
+    variable = next((variable for variable in map(variable_of, names) if environment.get(variable)), "")
     given: dict[Source, tuple[object, str]] = {
         "flag": (flags.get(name), f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"),
-        "environment": (environment.get(variable) or None, variable),
-        "config": (written.get(name), config),
+        "environment": (environment.get(variable), variable),
+        "config": (next((written[one] for one in names if one in written), None), config),
     }
     kind, choices, about = _type(each), each.metadata["choices"], each.metadata["about"]
     for source, (value, origin) in given.items():
@@ -130,6 +135,16 @@ def _resolve(
             value = check_setting(name, value, origin)
             return Resolved(name, value, each.default, kind, source, origin, choices, about)
     return Resolved(name, each.default, each.default, kind, "default", "", choices, about)
+
+
+def spellings(name: str) -> tuple[str, ...]:
+    """The name of a setting, and after it those that it had once."""
+    return (name, *(old for old, new in RENAMED.items() if new == name))
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return f"EDGE_{name.upper()}"
 
 
 def read_config(config: Path | None) -> dict[str, Any]:
@@ -144,10 +159,10 @@ def read_config(config: Path | None) -> dict[str, Any]:
 
 def check_setting(name: str, value: object, source: str) -> Any:
     """`value` as the type of the setting `name`, texts converted. Raises UsageError, which names `source`."""
-    if name not in _FIELDS:
+    each = _FIELDS.get(RENAMED.get(name, name))
+    if each is None:
         meant = did_you_mean(name, NAMES)
         raise UsageError(f"{source}: unknown setting {name!r}{meant or '; known: ' + ', '.join(NAMES) + ', [keys]'}")
-    each = _FIELDS[name]
     converted = _convert(name, value, _type(each), source)
     _check_choice(name, converted, each.metadata["choices"], source)
     _check_range(name, converted, each.metadata["least"], each.metadata["most"], source)

@@ -197,7 +197,7 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class ContextUsage:
     """Where the context went, in tokens, and what was left out."""
 
     limit: int
@@ -220,7 +220,7 @@ class Retriever(Protocol):
 class JudgingRetriever(Retriever, Protocol):
     """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked.
 
-    Below `Chat.certainty` the answer says that the documents do not tell, and the model is not asked.
+    Below `Chat.min_answerable` the answer says that the documents do not tell, and the model is not asked.
     """
 
     def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...

@@ -29,7 +29,7 @@ from edge_index.ingest.embedding import (
     load_encoder,
 )
 from edge_index.ingest.file_state import stale
-from edge_index.ingest.rebuild import Redo, outdated
+from edge_index.ingest.rebuild import Rebuild, outdated
 from edge_index.ingest.rebuild_tables import count_cut_otherwise
 from edge_index.retrieval.answerability import answerable
 from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
@@ -211,28 +211,28 @@ class Index(Closable):
             self._store.forget(leaving)
         return len(leaving)
 
-    def cut_by_older_rules(self) -> int:
-        """Documents that `redo` would cut into other passages; looking needs no encoder."""
+    def outdated_chunks(self) -> int:
+        """Documents that `rebuild` would cut into other passages; looking needs no encoder."""
         with self._lock:
             return count_cut_otherwise(self._store, CUT)
 
-    def outdated(self, *, anyway: bool = False) -> Outdated | None:
+    def outdated(self, *, force: bool = False) -> Outdated | None:
         """What was made by older rules or with another encoder than the one this was opened with, and how long it
-        takes to make it afresh; None where nothing was. With `anyway` as if all of it was."""
+        takes to make it afresh; None where nothing was. With `force` as if all of it was."""
         with self._lock:
-            return outdated(self._store, self._any_encoder(), anyway=anyway)
+            return outdated(self._store, self._any_encoder(), force=force)
 
-    def redo(
-        self, *, progress: Callable[[AddProgress], None] | None = None, anyway: bool = False, wait: float = WAIT
+    def rebuild(
+        self, *, progress: Callable[[AddProgress], None] | None = None, force: bool = False, wait: float = WAIT
     ) -> AddReport:
         """Make the whole index afresh from the texts it keeps, by today's rules and with this encoder.
 
         The files are not read. Until it is done the index stays as it is, for others, too; then all of it changes
         at once. After an interruption it goes on where it was. Nothing is done where nothing is outdated, unless
-        `anyway`, which also encodes what is known. Raises KnowledgeError as `add` does.
+        `force`, which also encodes what is known. Raises KnowledgeError as `add` does.
         """
         with self._lock, self._writer.held(wait):
-            report = Redo(self._store, self._any_encoder(), progress, anyway=anyway).run()
+            report = Rebuild(self._store, self._any_encoder(), progress, force=force).run()
             self._nearest.refresh()
             return report
 
@@ -318,7 +318,7 @@ class Index(Closable):
             if made_with not in (None, name) and self._store.count():
                 raise EncoderError(
                     f"the index at {self.path} was made with the encoder {made_with}, not with {name}; "
-                    "open it with that one, or make its vectors afresh with this one: edge index redo"
+                    "open it with that one, or make its vectors afresh with this one: edge index rebuild"
                 )
             return encoder
 

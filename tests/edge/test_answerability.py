@@ -85,11 +85,11 @@ def test_the_fit_is_a_weighted_logistic_regression() -> None:
     rows = [(random.gauss(2.0, 1.0), True) for _ in range(300)] + [(random.gauss(0.5, 1.5), False) for _ in range(100)]
     slope, offset = fit(rows)
     oracle = LogisticRegression(C=1e6, class_weight={1: SHARE / 300, 0: (1 - SHARE) / 100}, tol=1e-10)
-    oracle.fit([[score] for score, _ in rows], [told for _, told in rows])
+    oracle.fit([[score] for score, _ in rows], [label for _, label in rows])
     for score in (-2.0, 0.0, 1.0, 3.0):
         expected = oracle.predict_proba([[score]])[0][1]
         assert Calibration(slope, offset, 1.0, 400).probability(score) == pytest.approx(expected, abs=0.04)
-    assert auroc(rows) == pytest.approx(roc_auc_score([told for _, told in rows], [score for score, _ in rows]))
+    assert auroc(rows) == pytest.approx(roc_auc_score([label for _, label in rows], [score for score, _ in rows]))
 
 
 def test_questions_told_apart_without_a_mistake_give_no_steep_step() -> None:
@@ -103,7 +103,7 @@ def test_a_model_is_asked_about_both_kinds_of_question(model: Model, reader: Rea
     found = calibrate(model, progress=done.append)
     cases = own_cases()
     assert done == list(range(1, len(cases) + 1))
-    assert sum(case.told for case in cases) == len(cases) / 2 == 32
+    assert sum(case.answerable for case in cases) == len(cases) / 2 == 32
     for (prompt, _), case in zip(reader.judged, cases, strict=True):
         assert f"[1] {case.passages[0].text}\n\n" in prompt
         assert prompt.endswith(f"Question: {case.question}{ASKED}\n<|assistant|>\n")
@@ -113,7 +113,7 @@ def test_a_model_is_asked_about_both_kinds_of_question(model: Model, reader: Rea
 
 def test_too_few_questions_are_no_calibration(model: Model) -> None:
     with pytest.raises(UsageError, match="four of each"):
-        calibrate(model, [case for case in own_cases() if case.told])
+        calibrate(model, [case for case in own_cases() if case.answerable])
 
 
 def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reader) -> None:
@@ -123,24 +123,24 @@ def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reade
     answer = deltas[-1].answer
     assert answer is not None
     assert (answer.text, answer.passages, answer.citations) == (NOT_TOLD, (), ())
-    assert answer.told == pytest.approx(1 / (1 + math.exp(3)))
+    assert answer.answerable == pytest.approx(1 / (1 + math.exp(3)))
     assert [delta.text for delta in deltas if delta.text] == [NOT_TOLD], "not a word of the model's is shown"
     assert answer.evidence, "what comes nearest is still shown"
     assert answer.usage.prompt_tokens > 20, "reading was not for nothing"
     assert TEXT not in chat.history[0].content, "what did not help is not kept"
     told = chat.ask("Who was Rollo?")
     assert (told.text, told.passages) == ("Rollo led the Normans.", (PASSAGE,))
-    assert told.told == pytest.approx(1 / (1 + math.exp(-3)))
+    assert told.answerable == pytest.approx(1 / (1 + math.exp(-3)))
 
 
 def test_the_more_doubtful_of_both_judges_is_believed(model: Model, reader: Reader) -> None:
     save(GOOD, model)
     shelf = Shelf(likely=0.7)
-    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").told == 0.7
-    assert Chat(model, knowledge=shelf, certainty=0.8).ask("Who was Rollo?").text == NOT_TOLD
+    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.7
+    assert Chat(model, knowledge=shelf, min_answerable=0.8).ask("Who was Rollo?").text == NOT_TOLD
     asked = len(reader.judged)
     shelf.likely = 0.4
-    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").told == 0.4
+    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.4
     assert len(reader.judged) == asked, "what search refuses is not read at all"
 
 
@@ -157,7 +157,7 @@ def test_a_model_that_is_not_known_to_judge_well_is_not_asked(
 def test_certainty_nought_answers_everything(model: Model, reader: Reader) -> None:
     save(GOOD, model)
     assert (
-        Chat(model, knowledge=Shelf(), certainty=0).ask("Who was the leader of the Danes?").text
+        Chat(model, knowledge=Shelf(), min_answerable=0).ask("Who was the leader of the Danes?").text
         == "Rollo led the Normans."
     )
     assert reader.judged == []
@@ -165,7 +165,7 @@ def test_certainty_nought_answers_everything(model: Model, reader: Reader) -> No
 
 def test_without_documents_nothing_is_judged(model: Model, reader: Reader) -> None:
     save(GOOD, model)
-    assert Chat(model).ask("Who was the leader of the Danes?").told is None
+    assert Chat(model).ask("Who was the leader of the Danes?").answerable is None
     assert reader.judged == []
 
 
@@ -211,7 +211,7 @@ def test_a_judged_answer_is_the_unjudged_one(smollm_path: Path) -> None:
 
     for (plain, _), (judged, deltas) in zip(talk(judge=False), talk(judge=True), strict=True):
         assert judged.text == plain.text
-        assert (plain.told, judged.told is not None and judged.told > 0.9) == (1.0, True)
+        assert (plain.answerable, judged.answerable is not None and judged.answerable > 0.9) == (1.0, True)
         assert judged.usage.prompt_tokens == plain.usage.prompt_tokens
         assert judged.usage.cached_tokens == plain.usage.cached_tokens, "the prompt is read once"
         read = [delta.prefill for delta in deltas if delta.prefill]

@@ -1,4 +1,4 @@
-"""A conversation: what the model is sent, what is kept, what the ledger says. Text by the scripted engine."""
+"""A conversation: what the model is sent, what is kept, where the context goes. Text by the scripted engine."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_a_retriever_that_doubts_its_passages_is_believed() -> None:
     assert [e.document for e in answer.evidence] == ["/docs/1.md"], "what comes nearest is still shown"
     shelf.probability = 0.6
     assert chat.ask("Who led the Normans?").text == "Rollo."
-    chat.certainty = 0.7
+    chat.min_answerable = 0.7
     assert chat.ask("Who led the Normans?").text == NOT_TOLD
 
 
@@ -186,15 +186,15 @@ def test_a_second_turn_begins_with_exactly_what_was_sent_before() -> None:
     assert second.usage.cached_tokens > 0.9 * engine.count(engine.prompts[0])
 
 
-def test_the_ledger_adds_up_to_the_prompt() -> None:
+def test_the_context_usage_adds_up_to_the_prompt() -> None:
     chat, engine = make("One.", "Two.", knowledge=Shelf(passage(1), passage(2)))
     for question in ("First?", "Second?"):
         answer = chat.ask(question, sampling=Sampling(max_tokens=100))
-        ledger = answer.ledger
-        spent = ledger.system + ledger.history + ledger.passages + ledger.question
+        spends = answer.context_usage
+        spent = spends.system + spends.history + spends.passages + spends.question
         assert spent == answer.usage.prompt_tokens == engine.count(engine.prompts[-1])
-        assert (ledger.limit, ledger.reserved) == (4096, 100)
-    assert ledger.history > 0
+        assert (spends.limit, spends.reserved) == (4096, 100)
+    assert spends.history > 0
 
 
 def test_old_turns_leave_first_then_passages_and_nothing_in_silence() -> None:
@@ -204,7 +204,7 @@ def test_old_turns_leave_first_then_passages_and_nothing_in_silence() -> None:
     for i in range(6):
         answer = chat.ask(f"Question number {i}?", sampling=Sampling(max_tokens=40))
         assert answer.usage.prompt_tokens + 40 <= 400
-        dropped += answer.ledger.dropped
+        dropped += answer.context_usage.dropped
         assert f"Question number {i}?" in engine.prompts[-1]
     assert any("earlier turn" in item.what for item in dropped)
     assert all(item.tokens > 0 for item in dropped)
@@ -212,7 +212,9 @@ def test_old_turns_leave_first_then_passages_and_nothing_in_silence() -> None:
 
     chat, engine = make(context=250, knowledge=Shelf(passage(1, words=60), passage(2, words=150)))
     answer = chat.ask("Who?", sampling=Sampling(max_tokens=20))
-    assert [item.what for item in answer.ledger.dropped] == [f"passage /docs/2.md:100-{100 + len(TEXT) + 150 * 5}"]
+    assert [item.what for item in answer.context_usage.dropped] == [
+        f"passage /docs/2.md:100-{100 + len(TEXT) + 150 * 5}"
+    ]
     assert [p.document for p in answer.passages] == ["/docs/1.md"]
 
 
@@ -302,9 +304,9 @@ def test_a_real_model_computes_only_the_new_tokens_of_a_second_turn(smollm: Mode
     first = chat.ask("Who led the Normans?", sampling=Sampling(max_tokens=24))
     second = chat.ask("To whom did he swear fealty?", sampling=Sampling(max_tokens=24))
     assert second.usage.cached_tokens > 0.9 * first.usage.prompt_tokens
-    # Template text that the model adds at the start (BOS) is the only thing a ledger does not see.
-    ledger = second.ledger
-    assert abs(ledger.system + ledger.history + ledger.passages + ledger.question - second.usage.prompt_tokens) <= 1
+    # Template text that the model adds at the start (BOS) is the only thing that is not counted.
+    spends = second.context_usage
+    assert abs(spends.system + spends.history + spends.passages + spends.question - second.usage.prompt_tokens) <= 1
 
 
 def test_a_restored_chat_sends_what_the_first_one_would_have_sent() -> None:
@@ -348,7 +350,7 @@ def test_where_the_best_passage_does_not_tell_the_next_are_read_and_nothing_else
     chat, engine = unsure("The passage does not tell.", "Rollo led the Normans.")
     deltas = list(chat.stream("Who led the Normans?"))
     assert [blocks(prompt) for prompt in engine.prompts] == [1, 3]
-    assert [delta.further for delta in deltas if delta.further] == [2]
+    assert [delta.further_passages for delta in deltas if delta.further_passages] == [2]
     assert "".join(delta.text for delta in deltas) == "Rollo led the Normans."
     answer = deltas[-1].answer
     assert answer is not None
@@ -372,7 +374,11 @@ def test_an_answer_from_the_best_passage_is_streamed_word_by_word() -> None:
 
 
 def test_patience_and_a_number_of_passages_hold_what_is_read() -> None:
-    for options, read in (({"patience": 0.0}, [1]), ({"prompt_passages": 2}, [2]), ({"patience": 1e9}, [1, 3])):
+    for options, read in (
+        ({"extra_read_seconds": 0.0}, [1]),
+        ({"prompt_passages": 2}, [2]),
+        ({"extra_read_seconds": 1e9}, [1, 3]),
+    ):
         chat, engine = unsure("The passage does not tell.", **options)
         engine.prefill_rate = 100.0
         chat.ask("Who led the Normans?")
@@ -382,7 +388,7 @@ def test_patience_and_a_number_of_passages_hold_what_is_read() -> None:
 def test_a_question_that_is_cancelled_while_it_goes_on_reading_leaves_no_turn() -> None:
     chat, engine = unsure("The passage does not tell.", "Rollo led the Normans.")
     stream = chat.stream("Who led the Normans?")
-    while not next(stream).further:
+    while not next(stream).further_passages:
         pass
     stream.close()
     assert chat.history == []

@@ -108,9 +108,9 @@ def test_what_the_documents_do_not_tell_has_no_form() -> None:
     engine = Recording()
     chat = edge.Chat(Model(engine), knowledge=Documents(probability=0.2), response_format=SCHEMA)
     answer = chat.ask("Who painted the roof?")
-    assert (answer.parsed, answer.told, answer.citations, engine.samplings) == (None, 0.2, (), [])
+    assert (answer.parsed, answer.answerable, answer.citations, engine.samplings) == (None, 0.2, (), [])
     assert "do not" in answer.text
-    assert edge.Chat(Model(engine), knowledge=Documents(()), response_format=SCHEMA).ask("Who?").told == 0.0
+    assert edge.Chat(Model(engine), knowledge=Documents(()), response_format=SCHEMA).ask("Who?").answerable == 0.0
 
 
 def test_the_protocols_are_what_chat_looks_for() -> None:

@@ -106,6 +106,13 @@ def read_back(done: Comparison) -> Comparison:
     return read_comparison(file)
 
 
+def test_a_comparison_of_an_older_version_is_read(tmp_path: Path) -> None:
+    done = run(asked=[Question("Why?", ("because",))])
+    old = to_json(done).replace('"extra_read_seconds"', '"patience"').replace('"min_answerable"', '"certainty"')
+    (tmp_path / "old.json").write_text(old, encoding="utf-8")
+    assert read_comparison(tmp_path / "old.json") == done
+
+
 def test_ways_that_cannot_be_tried_are_named() -> None:
     done = run(asked=[Question("Why?", ("because",))])
     assert done.ways == ("base",)
@@ -209,7 +216,7 @@ def test_answers_are_kept_and_asked_again_only_where_something_changed(tmp_path:
     run(model=model, adapter=lora, ways=["base", "tuned"], skills=False, keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     model = machine()
-    run(model=model, certainty=0.1, knowledge=Shelf(), ways=["base", "rag"], keep=keep)
+    run(model=model, min_answerable=0.1, knowledge=Shelf(), ways=["base", "rag"], keep=keep)
     assert len(model.engine.prompts) == 10  # type: ignore[attr-defined]
     run(model=model, system="Otherwise.", ways=["base"], keep=keep)
     assert len(model.engine.prompts) == 22  # type: ignore[attr-defined]

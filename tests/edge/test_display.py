@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from edge.answer import Answer
-from edge.types import Citation, Claim, Ledger, Passage, Usage
+from edge.types import Citation, Claim, ContextUsage, Passage, Usage
 
 TEXT = "The seal is green.  It is changed every spring. I like it."
-LEDGER = Ledger(0, 0, 0, 0, 0, 0)
+LEDGER = ContextUsage(0, 0, 0, 0, 0, 0)
 
 
 def cited(claim: str, quote: str, page: int | None = None, start: int = 0) -> Citation:
@@ -16,7 +16,7 @@ def cited(claim: str, quote: str, page: int | None = None, start: int = 0) -> Ci
 
 
 def answer(*citations: Citation, text: str = TEXT) -> Answer:
-    return Answer(text, (), citations, (), (), Usage(), LEDGER, told=0.93)
+    return Answer(text, (), citations, (), (), Usage(), LEDGER, answerable=0.93)
 
 
 def test_a_printed_answer_has_its_sources_below() -> None:
@@ -53,7 +53,7 @@ def test_a_repr_is_one_line() -> None:
     long = answer(cited("The seal is green.", "Q"), text=TEXT * 50)
     assert len(repr(long)) < 200
     assert "citations=1" in repr(long)
-    assert "told=0.93" in repr(long)
+    assert "answerable=0.93" in repr(long)
     passage = Passage("A seal.\n" * 99, "/docs/pump.pdf", 3, "Seal", 10, 20, 0.7512, "0" * 64, {"year": 2024})
     assert len(repr(passage)) < 220
     for part in ("/docs/pump.pdf", "page=3", "10:20", "0.751", "2024"):

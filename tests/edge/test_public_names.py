@@ -12,9 +12,9 @@ import edge
 
 PUBLIC = {
     "edge": """
-        Adapter AdapterError Answer Chat Citation Claim ContextOverflow ConversionError DataError Delta
+        Adapter AdapterError Answer Chat Citation Claim ContextOverflow ContextUsage ConversionError DataError Delta
         DocumentError DownloadError Dropped EdgeError EncoderError Evidence EvidenceRetriever FileReplaced
-        FormatError JudgingRetriever KnowledgeError Ledger Message MissingExtra Model ModelBusy ModelError
+        FormatError JudgingRetriever KnowledgeError Message MissingExtra Model ModelBusy ModelError
         ModelNotFound ModelTooLarge ParityError Passage Prefill Reply Retriever Sampling StorageError
         TuningError TuningStopped Usage UsageError load models
     """,

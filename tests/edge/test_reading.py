@@ -59,6 +59,6 @@ def test_every_part_is_searched_for_and_the_best_of_each_come_first() -> None:
     assert find(Shelf(), "When is the shaft seal due?", 5) == ([seal, fan], 1)
 
 
-@pytest.mark.parametrize(("patience", "count"), [(0.0, 1), (1.9, 1), (2.0, 2), (5.0, 3), (60.0, 4)])
-def test_patience_is_the_seconds_of_what_comes_behind_the_best(patience: float, count: int) -> None:
-    assert affordable(passages(*[0.9] * 6), lambda _: 2.0, patience) == count
+@pytest.mark.parametrize(("limit", "count"), [(0.0, 1), (1.9, 1), (2.0, 2), (5.0, 3), (60.0, 4)])
+def test_the_limit_is_the_seconds_of_what_comes_behind_the_best(limit: float, count: int) -> None:
+    assert affordable(passages(*[0.9] * 6), lambda _: 2.0, limit) == count

@@ -51,3 +51,18 @@ def test_a_switch_takes_the_words_that_people_write(tmp_path: Path, word: str, k
 def test_a_switch_that_is_none_is_named() -> None:
     with pytest.raises(UsageError, match="EDGE_KEEP_CHATS: keep_chats must be true or false"):
         load_settings(environment={"EDGE_KEEP_CHATS": "perhaps"})
+
+
+def test_old_names_are_taken_where_the_new_ones_are_not_set(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("patience = 3.5\ncertainty = 0.25\n")
+    found = load_settings(environment={}, config=config)
+    assert (found.extra_read_seconds, found.min_answerable) == (3.5, 0.25)
+    old = {"EDGE_PATIENCE": "4", "EDGE_CERTAINTY": "0.75"}
+    found = load_settings(environment=old, config=config)
+    assert (found.extra_read_seconds, found.min_answerable) == (4.0, 0.75)
+    config.write_text("min_answerable = 0.1\ncertainty = 0.25\n")
+    assert load_settings(environment={}, config=config).min_answerable == 0.1
+    assert load_settings(environment={**old, "EDGE_MIN_ANSWERABLE": "0.2"}).min_answerable == 0.2
+    with pytest.raises(UsageError, match=r"EDGE_CERTAINTY.* from 0 to 1"):
+        load_settings(environment={"EDGE_CERTAINTY": "7"})

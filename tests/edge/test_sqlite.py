@@ -120,7 +120,7 @@ def _search(index: Index) -> None:
 def _check(index: Index) -> None:
     with Index.open(index.path, encoder=WordEncoder()) as other:
         assert other.check() == []
-        other.redo(anyway=True)
+        other.rebuild(force=True)
 
 
 def _export(index: Index) -> None:

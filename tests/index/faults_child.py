@@ -211,8 +211,8 @@ def _perform(index: Index, place: Place, deed: Deed, note: Callable[[str], None]
         for document in index.documents():
             if Path(document.path).name not in deed.files:
                 index.remove(document.path)
-    elif deed.kind == "redo":
-        index.redo()
+    elif deed.kind == "rebuild":
+        index.rebuild()
     else:
         index.search(QUERIES[0])
         index._nearest.settle()

@@ -27,7 +27,7 @@ class Deed:
     """A call that the index acknowledges by returning, and the documents that stand in it then.
 
     `add` of the folder with these files · `remove` of those that are not among them · `search`, which publishes the
-    files beside the store · `redo` with the step's encoder.
+    files beside the store · `rebuild` with the step's encoder.
     """
 
     kind: str
@@ -66,7 +66,7 @@ def story() -> list[Step]:
         Step("move", changed, (Deed("search", changed), Deed("add", moved))),
         Step("remove", moved, (Deed("remove", fewer),)),
         Step("session", fewer, (Deed("add", grown), Deed("search", grown), Deed("add", last), Deed("search", last))),
-        Step("redo", last, (Deed("redo", last), Deed("search", last)), "OtherEncoder"),
+        Step("rebuild", last, (Deed("rebuild", last), Deed("search", last)), "OtherEncoder"),
     ]
 
 
@@ -165,4 +165,4 @@ def judge(step: Step, journal: Journal, encoder: str, found: State, passages: Ma
 
 def _encoder(step: Step, deeds: int) -> str:
     """Whose vectors the index has after so many deeds."""
-    return step.encoder if any(deed.kind == "redo" for deed in step.deeds[:deeds]) else Step.encoder
+    return step.encoder if any(deed.kind == "rebuild" for deed in step.deeds[:deeds]) else Step.encoder

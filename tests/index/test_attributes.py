@@ -121,10 +121,10 @@ def test_a_file_of_the_same_path_takes_the_place_of_a_text(index: Index, docs: P
     assert index.stale() == {}
 
 
-def test_a_redo_keeps_texts_and_metadata(index: Index, docs: Path) -> None:
+def test_a_rebuild_keeps_texts_and_metadata(index: Index, docs: Path) -> None:
     index.add_text(SEAL, name="note", metadata={"year": 2024})
     index.add([docs / "fan.txt"])
-    report = index.redo(anyway=True)
+    report = index.rebuild(force=True)
     assert set(report.updated) == {"note", str(docs / "fan.txt")}
     assert (documents(index)["note"].metadata, documents(index)["note"].has_file) == ({"year": 2024}, False)
 

@@ -662,7 +662,7 @@ def test_words_without_spaces_around_them_are_found(tmp_path: Path) -> None:
     with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
         index.add([folder])
         assert found(index) == right
-        index.redo(anyway=True)
+        index.rebuild(force=True)
         assert found(index) == right
         index.remove(folder / "kyoto.txt")
         assert found(index)["kyoto"] != ["kyoto"]

@@ -40,7 +40,7 @@ def test_who_holds_the_lock_is_told_and_a_kill_releases_it(tmp_path: Path, docs:
         for write in (
             lambda: index.add([docs], wait=0.2),
             lambda: index.remove(docs, wait=0),
-            lambda: index.redo(wait=0),
+            lambda: index.rebuild(wait=0),
         ):
             with pytest.raises(KnowledgeError) as caught:
                 write()

@@ -80,13 +80,21 @@ def test_old_names_are_taken_and_not_shown() -> None:
         for option in options(command):
             for old in getattr(option, "old", ()):
                 taken += 1
-                given = [old] if option.is_flag else [old, "x"]
+                given = [old] if option.is_flag else [old, "0.5"]
                 context = command.make_context(path[-1], given, resilient_parsing=True)
                 wanted = {"--precision": "quantisation"}.get(old, option.name)
-                assert str(context.params[str(wanted)]) in ("x", "True"), (path, old)
+                assert str(context.params[str(wanted)]) in ("0.5", "True"), (path, old)
                 shown = CliRunner().invoke(cli, [*path, "--help"]).stdout
                 assert f"{old} " not in shown, (path, old)
-    assert taken >= 12
+    assert taken >= 14
+
+
+def test_old_words_are_taken_and_not_shown() -> None:
+    (path,) = [path for path, command in LEAVES if getattr(command, "old", ()) == ("redo",)]
+    assert path == ("index", "rebuild")
+    taken = CliRunner().invoke(cli, ["index", "redo", "--help"])
+    assert (taken.exit_code, "index redo [OPTIONS]" in taken.stdout) == (0, True)
+    assert "redo" not in CliRunner().invoke(cli, ["index", "--help"]).stdout
 
 
 def test_every_choice_says_what_was_meant() -> None:

@@ -78,9 +78,9 @@ def test_json_is_the_answer_record_and_every_quote_stands_in_its_file(
         "unsupported",
         "passages",
         "usage",
-        "ledger",
+        "context_usage",
         "finish",
-        "told",
+        "answerable",
         "thinking",
         "parsed",
     }
@@ -229,7 +229,7 @@ def test_the_starter_model_answers_from_a_file(home: Path, docs: Path, capsys: p
     told = ("--docs", docs / "pump.md", "--json", "--max-tokens", "40", "--context", "1024")
     answer = json.loads(run_command("ask", "How often does the coolant pump need maintenance?", *told).stdout)
     assert "500" in answer["text"]
-    assert answer["ledger"]["limit"] == 1024
+    assert answer["context_usage"]["limit"] == 1024
     assert 0 < answer["usage"]["completion_tokens"] <= 40
     assert answer["citations"][0]["quote"] in PUMP
 

@@ -1,4 +1,4 @@
-"""`edge models calibrate` and --certainty as a person types them, with a real model that cannot judge."""
+"""`edge models calibrate` and --min-answerable as a person types them, with a real model that cannot judge."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_certainty_decides_whether_a_doubtful_answer_is_given(index: Path, smoll
     with load(smollm_path) as model:
         save(Calibration(slope=0.01, offset=0.0, auroc=0.9, cases=64), model)
     asked = ("ask", "Who installed the pump?", "--index", index, "-m", smollm_path, "--max-tokens", "8", "--json")
-    unsure = json.loads(run(*asked, "--certainty", "0.6").stdout)
-    assert (unsure["text"], round(unsure["told"], 1)) == (NOT_TOLD, 0.5)
+    unsure = json.loads(run(*asked, "--min-answerable", "0.6").stdout)
+    assert (unsure["text"], round(unsure["answerable"], 1)) == (NOT_TOLD, 0.5)
     assert unsure["evidence"], "what comes nearest is still shown"
-    assert json.loads(run(*asked, "--certainty", "0.3").stdout)["text"] != NOT_TOLD
+    assert json.loads(run(*asked, "--min-answerable", "0.3").stdout)["text"] != NOT_TOLD

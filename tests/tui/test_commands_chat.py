@@ -170,7 +170,7 @@ def test_an_index_that_another_encoder_made_is_refused_when_it_is_opened(
     with Index.open(paths.indexes_dir() / "foreign", encoder=Other()) as index:
         index.add([tmp_path / "a.txt"])
     assert at_terminal("chat") == (0, "")
-    with pytest.raises(EncoderError, match="edge index redo"):
+    with pytest.raises(EncoderError, match="edge index rebuild"):
         handed_over["openers"].index("foreign")
 
 

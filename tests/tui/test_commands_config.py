@@ -44,7 +44,7 @@ def test_every_setting_is_listed_with_who_set_it(file: Path, monkeypatch: pytest
     assert set(NAMES) < set(found)
     assert (found["model"]["value"], found["model"]["source"], found["model"]["origin"]) == ("phi", "config", str(file))
     assert (found["k"]["value"], found["k"]["default"], found["k"]["origin"]) == (9, 5, "EDGE_K")
-    assert (found["patience"]["source"], found["patience"]["type"]) == ("default", "float")
+    assert (found["extra_read_seconds"]["source"], found["extra_read_seconds"]["type"]) == ("default", "float")
     assert found["kv_type"]["choices"] == ["f16", "q8_0", "q4_0"]
     assert (found["keys.copy"]["value"], found["keys.copy"]["default"]) == ("f6", "ctrl+y")
     text = config("list").stdout
@@ -74,6 +74,17 @@ def test_set_keeps_what_a_person_wrote_and_other_programs_read_it(file: Path) ->
     assert list(file.parent.iterdir()) == [file]
 
 
+def test_a_setting_can_still_be_called_by_its_old_name(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file.write_text("certainty = 0.25\n")
+    assert config("get", "certainty").stdout == config("get", "min_answerable").stdout == "0.25\n"
+    assert "certainty" not in config("list").stdout
+    monkeypatch.setenv("EDGE_CERTAINTY", "0.5")
+    assert "EDGE_CERTAINTY is set" in config("set", "certainty", "0.75").stderr
+    assert tomllib.loads(file.read_text()) == {"certainty": 0.25, "min_answerable": 0.75}
+    assert config("unset", "certainty").exit_code == 0
+    assert tomllib.loads(file.read_text()) == {}
+
+
 def test_the_file_is_private_and_a_link_stays_one(file: Path, tmp_path: Path) -> None:
     elsewhere = tmp_path / "dotfiles" / "edge.toml"
     elsewhere.parent.mkdir()
@@ -93,7 +104,7 @@ def test_the_file_is_private_and_a_link_stays_one(file: Path, tmp_path: Path) ->
         ("k", "many", "a number (int)"),
         ("k", "0", "from 1 to"),
         ("k", "2.5", "a number (int)"),
-        ("certainty", "nan", "from 0 to 1"),
+        ("min_answerable", "nan", "from 0 to 1"),
         ("temperature", "-1", "0 or more"),
         ("gpu_layers", "alle", "did you mean all"),
         ("keep_chats", "perhaps", "true or false"),

@@ -193,7 +193,7 @@ SET_UPS: dict[str, tuple[Callable[[Path], object], dict[str, str], str]] = {
     "no such index": (lambda _: None, {"EDGE_INDEX": "pumps"}, "there is no index 'pumps'"),
     "no such encoder": (lambda _: None, {"EDGE_ENCODER": "bge"}, "no text encoder called 'bge'"),
     "damaged index": (damaged_index, {}, "index.sqlite"),
-    "index of another encoder": (other_index, {}, "edge index redo"),
+    "index of another encoder": (other_index, {}, "edge index rebuild"),
     "too large": (lambda _: None, {"EDGE_CONTEXT": "9000000"}, "KV cache of 9,000,000 tokens"),
 }
 

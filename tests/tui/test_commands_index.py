@@ -139,16 +139,16 @@ def test_shown_text_cannot_steer_the_terminal(docs: Path) -> None:
     assert "\x1b" not in run("index", "show", "evil.txt").stdout + run("index", "show", "evil.txt:4-20").stdout
 
 
-def test_another_encoder_is_offered_a_redo(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_encoder_is_offered_a_rebuild(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run("index", "add", docs)
-    assert run("index", "redo").stdout == "Nothing is outdated.\n"
+    assert run("index", "rebuild").stdout == "Nothing is outdated.\n"
     monkeypatch.setattr(resources, "open_encoder", lambda _settings: OtherEncoder())
-    with pytest.raises(EncoderError, match="edge index redo"):
+    with pytest.raises(EncoderError, match="edge index rebuild"):
         run("index", "search", "pump")
     (docs / "new.md").write_text("Something new.")
-    with pytest.raises(EncoderError, match="edge index redo"):
+    with pytest.raises(EncoderError, match="edge index rebuild"):
         run("index", "add", docs)
-    done = run("index", "redo")
+    done = run("index", "rebuild")
     assert "2 documents with 2 passages are to be made afresh" in done.stderr
     assert "takes about 1 seconds" in done.stderr
     assert done.stdout == "2 documents made afresh; 2 passages encoded\n"

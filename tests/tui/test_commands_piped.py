@@ -175,7 +175,7 @@ def test_a_script_knows_by_the_exit_code_whether_the_documents_tell(
     assert code(QUESTION, "--exit-code", input="") == NOT_TOLD, "there are no documents"
     silent = ScriptedEngine(["The passages do not tell that."])
     monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: Model(silent, name="scripted"))
-    assert code(QUESTION, "--exit-code", "--certainty", "0") == NOT_TOLD
+    assert code(QUESTION, "--exit-code", "--min-answerable", "0") == NOT_TOLD
 
 
 def test_every_way_to_choose_tokens_reaches_the_engine(

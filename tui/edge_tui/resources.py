@@ -230,14 +230,15 @@ def cases(questions: Path, settings: Settings) -> list[Case]:
                 continue
             try:
                 row = json.loads(line)
-                question, told = str(row["question"]), bool(row["answerable"])
+                question, answerable = str(row["question"]), bool(row["answerable"])
             except (ValueError, TypeError, KeyError) as error:
                 wanted = '{"question": "…", "answerable": true}'
                 raise UsageError(f"{questions}, line {number} is not of the form {wanted}") from error
             passages = index.search(question, settings.k)
             evidence = index.evidence(question, passages)
             if passages:
-                found.append(Case(question, tuple(passages[: settings.prompt_passages or 1]), tuple(evidence), told))
+                read = tuple(passages[: settings.prompt_passages or 1])
+                found.append(Case(question, read, tuple(evidence), answerable))
     finally:
         index.close()
     return found
@@ -250,10 +251,10 @@ def require_index(path: Path, name: str) -> None:
         raise KnowledgeError(f"there is no index {name!r} ({path} does not exist){meant}; make it with: {made}")
 
 
-def add_documents(index: Index, documents: Sequence[Path], *, offer_redo: bool = False, **options: Any) -> AddReport:
+def add_documents(index: Index, documents: Sequence[Path], *, offer_rebuild: bool = False, **options: Any) -> AddReport:
     """Add files and folders with a progress bar; what could not be read is told on standard error.
 
-    `options` are those of `Index.add`. With `offer_redo` a person at a terminal is asked, where the index was made
+    `options` are those of `Index.add`. With `offer_rebuild` a person at a terminal is asked, where the index was made
     with another encoder, whether it is to be made afresh.
     """
     from edge_tui.cli.output import warn
@@ -263,7 +264,7 @@ def add_documents(index: Index, documents: Sequence[Path], *, offer_redo: bool =
         with _progress("reading") as show:
             report = index.add(list(documents), progress=show, **options)
     except EncoderError:
-        if not (offer_redo and _redone_if_wanted(index)):
+        if not (offer_rebuild and _rebuild_if_wanted(index)):
             raise
         return add_documents(index, documents, **options)
     for sentence in told_about_failures(report.failed):
@@ -271,13 +272,13 @@ def add_documents(index: Index, documents: Sequence[Path], *, offer_redo: bool =
     return report
 
 
-def redo(index: Index, *, anyway: bool = False) -> AddReport:
+def rebuild(index: Index, *, force: bool = False) -> AddReport:
     """Make an index afresh with a progress bar."""
     with _progress("encoding") as show:
-        return index.redo(progress=show, anyway=anyway)
+        return index.rebuild(progress=show, force=force)
 
 
-def _redone_if_wanted(index: Index) -> bool:
+def _rebuild_if_wanted(index: Index) -> bool:
     from edge_tui.cli.output import status
     from edge_tui.cli.reports.index_report import outdated
 
@@ -287,7 +288,7 @@ def _redone_if_wanted(index: Index) -> bool:
     status(outdated(found))
     if not click.confirm("Make it afresh now?", err=True):
         return False
-    redo(index)
+    rebuild(index)
     return True
 
 

@@ -104,7 +104,12 @@ class Keys:
             "words": [SYSTEM, SYSTEM_WITH_PASSAGES],
         }
         tuned = _adapter(setup)
-        asking = {"k": setup.k, "read": setup.prompt_passages or setup.patience, "certainty": setup.certainty}
+        # Words of the first version, as they went into the keys of answers that are kept.
+        asking = {
+            "k": setup.k,
+            "read": setup.prompt_passages or setup.extra_read_seconds,
+            "certainty": setup.min_answerable,
+        }
         found = None if setup.knowledge is None else [fingerprint_of(setup.knowledge), asking]
         shown = setup.examples
         shots = [setup.shots, _encoder(shown.encoder), [asdict(example) for example in shown.known]]

@@ -37,7 +37,7 @@ def ground(
     parameters: int | None = None,
 ) -> Iterator[Grounded]:
     """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds (None:
-    as many as `Chat` takes at first, where its patience has no end) to a model of so many `parameters` (None: a small
+    as many as `Chat` takes at first, where its time has no end) to a model of so many `parameters` (None: a small
     one).
 
     Where the question names the passage that tells and search missed it, that one takes the first place: from a

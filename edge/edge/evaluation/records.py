@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edge.errors import StorageError, UsageError
+from edge.settings import RENAMED
 from edge.types import Message
 
 WAYS = ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
@@ -209,6 +210,7 @@ def _comparison(found: Mapping[str, Any]) -> Comparison:
             "rows": tuple(map(row_from, found["rows"])),
             "skills": tuple(Skill(**skill) for skill in found["skills"]),
             "notes": tuple(found["notes"]),
+            "settings": {RENAMED.get(name, name): value for name, value in found["settings"].items()},
             "figures": figures,
             "differences": tuple(Difference(**difference) for difference in found["differences"]),
             "verdict": tuple(found["verdict"]),

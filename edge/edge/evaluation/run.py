@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from edge.chat import CERTAINTY
+from edge.chat import MIN_ANSWERABLE
 from edge.errors import UsageError
 from edge.evaluation.kept_answers import Kept, Keys, fingerprint_of
 from edge.evaluation.questions import read_questions
@@ -20,7 +20,7 @@ from edge.evaluation.variants import Encoder, Examples, Setup, answer, possible
 from edge.evaluation.verdict import verdict
 from edge.library import adapter_name, find_adapter
 from edge.model import Model
-from edge.rag.passage_selection import PATIENCE
+from edge.rag.passage_selection import EXTRA_READ_SECONDS
 from edge.types import Retriever, Sampling
 
 __all__ = ["Comparison", "Progress", "Question", "compare", "read_comparison", "read_questions", "sample", "to_json"]
@@ -54,8 +54,8 @@ def compare(
     sampling: Sampling | None = None,
     k: int = 5,
     prompt_passages: int | None = None,
-    patience: float = PATIENCE,
-    certainty: float = CERTAINTY,
+    extra_read_seconds: float = EXTRA_READ_SECONDS,
+    min_answerable: float = MIN_ANSWERABLE,
     think: bool = False,
     skills: bool = True,
     keep: Path | None = None,
@@ -65,10 +65,10 @@ def compare(
 
     `ways` are some of `WAYS`; None takes all that are possible. `adapter` is the name of one that the model has
     loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
-    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `patience`, `certainty`,
-    `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty general questions.
-    Every answer is kept in the file `keep` as it comes, and is not asked for again. KeyboardInterrupt ends the asking,
-    not the comparison: what there is is returned, and is not `complete`.
+    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `extra_read_seconds`,
+    `min_answerable`, `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty
+    general questions. Every answer is kept in the file `keep` as it comes, and is not asked for again.
+    KeyboardInterrupt ends the asking, not the comparison: what there is is returned, and is not `complete`.
 
     Raises UsageError for no questions, an unknown way or one that cannot be tried, and what `Model.stream` raises.
     """
@@ -86,8 +86,8 @@ def compare(
         sampling=sampling or Sampling(),
         k=k,
         prompt_passages=prompt_passages,
-        patience=patience,
-        certainty=certainty,
+        extra_read_seconds=extra_read_seconds,
+        min_answerable=min_answerable,
         think=think,
     )
     chosen, notes = _chosen(setup, questions, ways)
@@ -230,8 +230,8 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
     settings = {
         "k": setup.k,
         "prompt_passages": setup.prompt_passages,
-        "patience": setup.patience,
-        "certainty": setup.certainty,
+        "extra_read_seconds": setup.extra_read_seconds,
+        "min_answerable": setup.min_answerable,
         "think": setup.think,
         "shots": setup.shots if "few-shot" in run.ways else 0,
         "examples": len(setup.examples.known),

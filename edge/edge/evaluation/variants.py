@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
-from edge.chat import CERTAINTY, Chat
+from edge.chat import MIN_ANSWERABLE, Chat
 from edge.errors import ContextOverflow, EdgeError
 from edge.evaluation.metrics import measured
 from edge.evaluation.records import WAYS, Place, Question, Row
 from edge.model import Model
 from edge.rag.abstention import NOT_TOLD, abstains
-from edge.rag.passage_selection import PATIENCE
+from edge.rag.passage_selection import EXTRA_READ_SECONDS
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
 from edge.text.terms import content_words
 from edge.types import Message, Passage, Retriever, Sampling, Usage
@@ -80,8 +80,8 @@ class Setup:
     sampling: Sampling = field(default_factory=Sampling)
     k: int = 5
     prompt_passages: int | None = None
-    patience: float = PATIENCE
-    certainty: float = CERTAINTY
+    extra_read_seconds: float = EXTRA_READ_SECONDS
+    min_answerable: float = MIN_ANSWERABLE
     think: bool = False
 
 
@@ -207,8 +207,8 @@ def _from_passages(
         adapter=adapter,
         k=max(setup.k, prompt_passages or 0),
         prompt_passages=prompt_passages,
-        patience=setup.patience,
-        certainty=setup.certainty,
+        extra_read_seconds=setup.extra_read_seconds,
+        min_answerable=setup.min_answerable,
         think=setup.think,
     )
     chat.history = earlier

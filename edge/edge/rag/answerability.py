@@ -41,7 +41,7 @@ class Case:
     question: str
     passages: tuple[Passage, ...]
     evidence: tuple[Evidence, ...]
-    told: bool
+    answerable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +86,11 @@ def calibrate(
             Message("system", SYSTEM_WITH_PASSAGES),
             Message("user", turn(case.question, case.passages, case.evidence, small=small)),
         ]
-        rows.append((log_odds(model, prompt, adapter=adapter), case.told))
+        rows.append((log_odds(model, prompt, adapter=adapter), case.answerable))
         if progress is not None:
             progress(len(rows))
-    if min(sum(told for _, told in rows), sum(not told for _, told in rows)) < 4:
+    answerable = sum(label for _, label in rows)
+    if min(answerable, len(rows) - answerable) < 4:
         raise UsageError("a calibration needs questions that the documents answer and others: four of each at least")
     slope, offset = fit(rows)
     return Calibration(slope, offset, auroc(rows), len(rows))
@@ -100,19 +101,21 @@ def own_cases() -> list[Case]:
     cases = []
     for example in EXAMPLES:
         passages = (Passage(example.passage, "example", None, None, 0, len(example.passage), 1.0, ""),)
-        for told, question in [*product([True], example.told), *product([False], example.untold)]:
-            cases.append(Case(question, passages, lexical_evidence(question, passages), told))
+        for answerable, questions in ((True, example.answerable), (False, example.unanswerable)):
+            for question in questions:
+                cases.append(Case(question, passages, lexical_evidence(question, passages), answerable))
     return cases
 
 
 def fit(rows: Sequence[tuple[float, bool]]) -> tuple[float, float]:
-    """Slope and offset of a logistic regression of (score, told) by Newton's method; the two kinds weigh as they are
-    believed to be asked (`SHARE`), however many there are of each."""
-    counts = {kind: sum(told is kind for _, told in rows) for kind in (True, False)}
+    """Slope and offset of a logistic regression of (score, answerable) by Newton's method; the two kinds weigh as
+    they are believed to be asked (`SHARE`), however many there are of each."""
+    counts = {kind: sum(label is kind for _, label in rows) for kind in (True, False)}
     mean = sum(score for score, _ in rows) / len(rows)
     spread = math.sqrt(sum((score - mean) ** 2 for score, _ in rows) / len(rows)) or 1.0
     points = [
-        ((score - mean) / spread, float(told), (SHARE if told else 1 - SHARE) / counts[told]) for score, told in rows
+        ((score - mean) / spread, float(label), (SHARE if label else 1 - SHARE) / counts[label])
+        for score, label in rows
     ]
     a, b = 0.0, math.log(SHARE / (1 - SHARE))
     for _ in range(50):
@@ -130,8 +133,8 @@ def fit(rows: Sequence[tuple[float, bool]]) -> tuple[float, float]:
 
 
 def auroc(rows: Sequence[tuple[float, bool]]) -> float:
-    """How often a score of a question that is told is above one of the others; a tie counts half."""
-    pairs = list(product((score for score, told in rows if told), (score for score, told in rows if not told)))
+    """How often a score of an answerable question is above one of the others; a tie counts half."""
+    pairs = list(product((score for score, label in rows if label), (score for score, label in rows if not label)))
     return sum((high > low) + (high == low) / 2 for high, low in pairs) / len(pairs)
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Example:
     passage: str
-    told: tuple[str, ...]
-    untold: tuple[str, ...]
+    answerable: tuple[str, ...]
+    unanswerable: tuple[str, ...]
 
 
 EXAMPLES = (

@@ -14,7 +14,7 @@ from edge.types import Passage, Retriever
 MOST = 4
 """Passages that are read for one question."""
 
-PATIENCE = 10.0
+EXTRA_READ_SECONDS = 10.0
 """Seconds of reading, beyond the best passage, that people are asked to wait for."""
 
 _CHANCE = 0.1
@@ -81,11 +81,11 @@ def _in_turn(rankings: Sequence[Sequence[Passage]]) -> list[Passage]:
     return list(found.values())
 
 
-def affordable(passages: Sequence[Passage], seconds: Callable[[Passage], float], patience: float) -> int:
-    """How many of the first `MOST` passages can be read when those behind the best may take `patience` seconds."""
+def affordable(passages: Sequence[Passage], seconds: Callable[[Passage], float], limit: float) -> int:
+    """How many of the first `MOST` passages can be read when those behind the best may take `limit` seconds."""
     spent = 0.0
     for count, passage in enumerate(passages[1:MOST], 1):
         spent += seconds(passage)
-        if spent > patience:
+        if spent > limit:
             return count
     return len(passages[:MOST])

@@ -1,7 +1,7 @@
 """The whole index afresh from the texts that it keeps: cut by today's rules, encoded with another encoder.
 
 It grows in tables beside the index's own, batch by batch, while the index goes on as it is; one transaction puts
-them in its place. A redo that was interrupted goes on where it was.
+them in its place. A rebuild that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edge_index.ingest import embedding
 from edge_index.ingest.chunking import CUT, Span
 from edge_index.ingest.embedding import Coding, TextEncoder, cut, encode, fingerprint
 from edge_index.ingest.prefetch import ahead
-from edge_index.ingest.rebuild_tables import RedoTables, count_cut_otherwise, some_texts
+from edge_index.ingest.rebuild_tables import RebuildTables, count_cut_otherwise, some_texts
 from edge_index.loaders import Extracted, Section
 from edge_index.storage.store import Store
 
@@ -37,21 +37,21 @@ class _Cut:
     hashes: list[bytes]
 
 
-def outdated(store: Store, encoder: TextEncoder, *, anyway: bool = False) -> Outdated | None:
+def outdated(store: Store, encoder: TextEncoder, *, force: bool = False) -> Outdated | None:
     """What of the index was made otherwise than it would be today; None where nothing was.
 
-    Takes the time of encoding a few passages. With `anyway` what it would take to make all of it afresh.
+    Takes the time of encoding a few passages. With `force` what it would take to make all of it afresh.
     """
-    reason = _reason(store, encoder, anyway)
+    reason = _reason(store, encoder, force)
     if reason is None:
         return None
     documents, passages = len(store.paths()), store.count()
-    done = len(RedoTables(store, _rules(encoder, anyway)).done())
+    done = len(RebuildTables(store, _rules(encoder, force)).done())
     seconds = passages * (1 - done / documents) * _seconds_a_passage(store, encoder)
     return Outdated(reason, documents, passages, done, seconds, searchable=not _other_encoder(store, encoder))
 
 
-def _reason(store: Store, encoder: TextEncoder, anyway: bool) -> str | None:
+def _reason(store: Store, encoder: TextEncoder, force: bool) -> str | None:
     """Why the index is to be made afresh; None where it is not."""
     if not store.count():
         return None
@@ -60,15 +60,15 @@ def _reason(store: Store, encoder: TextEncoder, anyway: bool) -> str | None:
     old = count_cut_otherwise(store, CUT)
     if old:
         return f"{old} documents were cut by older rules"
-    return "all of it is to be made afresh" if anyway else None
+    return "all of it is to be made afresh" if force else None
 
 
 def _other_encoder(store: Store, encoder: TextEncoder) -> bool:
     return store.meta("encoder") not in (None, fingerprint(encoder))
 
 
-def _rules(encoder: TextEncoder, anyway: bool) -> str:
-    return json.dumps([CUT, fingerprint(encoder), anyway])
+def _rules(encoder: TextEncoder, force: bool) -> str:
+    return json.dumps([CUT, fingerprint(encoder), force])
 
 
 def _seconds_a_passage(store: Store, encoder: TextEncoder) -> float:
@@ -80,8 +80,8 @@ def _seconds_a_passage(store: Store, encoder: TextEncoder) -> float:
     return (time.perf_counter() - began) / len(pairs)
 
 
-class Redo:
-    """One run of `Index.redo`. With `anyway` no vector of the index is taken over."""
+class Rebuild:
+    """One run of `Index.rebuild`. With `force` no vector of the index is taken over."""
 
     def __init__(
         self,
@@ -89,21 +89,21 @@ class Redo:
         encoder: TextEncoder,
         progress: Callable[[AddProgress], None] | None = None,
         *,
-        anyway: bool = False,
+        force: bool = False,
     ) -> None:
         self._store = store
         self._encoder = encoder
         self._progress = progress
-        self._anyway = anyway
-        self._tables = RedoTables(store, _rules(encoder, anyway))
-        self._shelf = self._tables.shelf(reuse=not (anyway or _other_encoder(store, encoder)))
+        self._force = force
+        self._tables = RebuildTables(store, _rules(encoder, force))
+        self._shelf = self._tables.shelf(reuse=not (force or _other_encoder(store, encoder)))
         self._waiting: list[_Cut] = []
         self._passages = 0
         self._embedded = 0
 
     def run(self) -> AddReport:
         """The report names every document as updated, or as unchanged where nothing is to be done."""
-        if _reason(self._store, self._encoder, self._anyway) is None:
+        if _reason(self._store, self._encoder, self._force) is None:
             return AddReport(unchanged=tuple(self._store.paths()))
         self._tables.begin()
         left = self._tables.left()

@@ -1,4 +1,4 @@
-"""What a redo keeps in the store: how far it is, and its own passages until they take the place of the old ones."""
+"""What a rebuild keeps in the store: how far it is, and its own passages until they take the place of the old ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from edge_index.storage import schema
 from edge_index.storage.passage_table import Shelf
-from edge_index.storage.schema import REDO
+from edge_index.storage.schema import REBUILD_PREFIX
 from edge_index.storage.store import Store
 
-_KEYS = f"{REDO}*"
+_KEYS = f"{REBUILD_PREFIX}*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +23,31 @@ class StoredText:
     text: str
 
 
-class RedoTables:
-    """A redo by certain `rules` (any text); what one by others left behind is of no use to it."""
+class RebuildTables:
+    """A rebuild by certain `rules` (any text); what one by others left behind is of no use to it."""
 
     def __init__(self, store: Store, rules: str) -> None:
         self._store = store
         self._rules = rules
 
     def goes_on(self) -> bool:
-        """Whether such a redo was begun."""
-        return self._store.meta(f"{REDO}rules") == self._rules
+        """Whether such a rebuild was begun."""
+        return self._store.meta(f"{REBUILD_PREFIX}rules") == self._rules
 
     def begin(self) -> None:
         """Make its tables, unless it goes on."""
         if self.goes_on():
             return
         with self._store.transaction():
-            if self._store.meta(f"{REDO}rules") is not None:
-                self._store.run(schema.drop_redo())
-            self._store.run(schema.begin_redo())
+            if self._store.meta(f"{REBUILD_PREFIX}rules") is not None:
+                self._store.run(schema.drop_rebuild())
+            self._store.run(schema.begin_rebuild())
             self._store.write("DELETE FROM meta WHERE key GLOB ?", (_KEYS,))
-            self._store.set_meta(f"{REDO}rules", self._rules)
+            self._store.set_meta(f"{REBUILD_PREFIX}rules", self._rules)
 
     def shelf(self, *, reuse: bool) -> Shelf:
         """Its passages; with `reuse` the vectors of the index are good for them, too."""
-        return self._store.other_shelf(REDO, beside="" if reuse else None)
+        return self._store.other_shelf(REBUILD_PREFIX, beside="" if reuse else None)
 
     def done(self) -> set[int]:
         """The documents that are ready; those that changed since are not."""
@@ -71,7 +71,7 @@ class RedoTables:
         store = self._store
         with store.transaction():
             for key in ("encoder", "dim"):
-                value = store.meta(f"{REDO}{key}")
+                value = store.meta(f"{REBUILD_PREFIX}{key}")
                 if value is not None:
                     store.set_meta(key, value)
             store.write("DELETE FROM meta WHERE key GLOB ?", (_KEYS,))
@@ -82,7 +82,7 @@ class RedoTables:
             store.write("INSERT INTO sqlite_sequence VALUES ('passages', ?)", used[0] if used else (0,))
             store.write("UPDATE documents SET cut = ?", (cut,))
             store.bump_generation()
-            # Ids of the redo may lie among those that files beside SQLite know already: they are all made again.
+            # Ids of the rebuild may lie among those that files beside SQLite know already: they are all made again.
             store.set_meta("epoch", str(store.generation()))
 
 

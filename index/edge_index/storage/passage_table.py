@@ -1,4 +1,4 @@
-"""The passages of documents with their vectors and words: the index's own tables, or those of a redo beside them."""
+"""The passages of documents with their vectors and words: the index's own tables, or those of a rebuild beside them."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Shelf:
         elif int(known) != new:
             raise EncoderError(
                 f"the encoder gives vectors of {new} numbers where the index has {known}, under the same name; "
-                "name it otherwise (its attribute `fingerprint`) and make the vectors afresh: edge index redo"
+                "name it otherwise (its attribute `fingerprint`) and make the vectors afresh: edge index rebuild"
             )
 
     def _meta(self, key: str) -> str | None:
@@ -176,7 +176,7 @@ class Shelf:
         self, document: int, span: Span, piece: str, places: bytes, name: bytes, coded: Mapping[bytes, Coded]
     ) -> int:
         vector, sentences = _blobs(coded[name]) if name in coded else self._find(name)
-        # A redo counts on in the index's own numbers: none is ever used twice.
+        # A rebuild counts on in the index's own numbers: none is ever used twice.
         own = next_passage_id(self._db) if self._p else None
         passage = self._db.execute(
             f"INSERT INTO {self._p}passages(id, document, start, end, page, heading, hash, text) "

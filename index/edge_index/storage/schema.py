@@ -9,7 +9,7 @@ FORMAT = "3"
 
 _TO_DOCUMENTS = " REFERENCES documents(id) ON DELETE CASCADE"
 
-REDO = "redo_"
+REBUILD_PREFIX = "redo_"
 """Before the names of the tables that wait to take the place of the index's own."""
 
 # `sections` is JSON, rows of [start, end, heading, page]: with `text` and `by_line` all that a new cut needs.
@@ -99,8 +99,8 @@ CREATE VIRTUAL TABLE passages_words USING fts5vocab(passages_text, row);
 CREATE VIRTUAL TABLE passages_pairs USING fts5vocab(passages_grams, row);
 """
 
-# What is done of a redo; a document that changes meanwhile is to be done again.
-_REDO = """
+# What is done of a rebuild; a document that changes meanwhile is to be done again.
+_REBUILD = """
 CREATE TABLE redo_documents (
     document INTEGER PRIMARY KEY REFERENCES documents(id) ON DELETE CASCADE
 );
@@ -110,7 +110,7 @@ CREATE TRIGGER redo_again AFTER UPDATE OF text ON documents BEGIN
 END;
 """
 
-_DROP_REDO = """
+_DROP_REBUILD = """
 DROP TRIGGER redo_again;
 DROP TABLE redo_documents;
 DROP TABLE redo_spare;
@@ -159,17 +159,17 @@ def imitate(version: str) -> Iterator[str]:
         yield statement.replace("CREATE TABLE", "CREATE TEMP TABLE").replace(_TO_DOCUMENTS, "")
 
 
-def begin_redo() -> Iterator[str]:
+def begin_rebuild() -> Iterator[str]:
     """Tables beside those of the index, for its passages cut or encoded in another way."""
-    return _statements((_PASSAGES + _BESIDE_PASSAGES).format(p=REDO) + _REDO)
+    return _statements((_PASSAGES + _BESIDE_PASSAGES).format(p=REBUILD_PREFIX) + _REBUILD)
 
 
-def drop_redo() -> Iterator[str]:
-    return _statements(_DROP_REDO)
+def drop_rebuild() -> Iterator[str]:
+    return _statements(_DROP_REBUILD)
 
 
 def switch() -> Iterator[str]:
-    """The tables of the redo become those of the index."""
+    """The tables of the rebuild become those of the index."""
     return _statements(_SWITCH + _BESIDE_PASSAGES.format(p=""))
 
 

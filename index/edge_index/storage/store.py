@@ -267,12 +267,12 @@ class Store(Database):
         if "empty" in states:
             found.append(
                 f"{self.path}: some vectors are no numbers (NaN) or zero, and their passages are not found; repair the "
-                "encoder, then make them afresh with `edge index redo --anyway`"
+                "encoder, then make them afresh with `edge index rebuild --force`"
             )
         if "damaged" in states:
-            found.append(f"{self.path}: some vectors are damaged; make them afresh with `edge index redo --anyway`")
+            found.append(f"{self.path}: some vectors are damaged; make them afresh with `edge index rebuild --force`")
         if self.read("SELECT 1 FROM passages WHERE id NOT IN (SELECT passage FROM vectors) LIMIT 1"):
-            found.append(f"{self.path}: some passages have no vector; make them afresh: `edge index redo --anyway`")
+            found.append(f"{self.path}: some passages have no vector; make them afresh: `edge index rebuild --force`")
         return found
 
     def integrity(self) -> list[str]:

@@ -207,7 +207,7 @@ def test_the_real_model_answers_both_sides(smollm_path: Path) -> None:
 
     shelf = Shelf(MANUAL)
     chat = Session(
-        lambda: edge.load(smollm_path, context=1024), lambda: shelf, sampling=Sampling(max_tokens=6), certainty=0
+        lambda: edge.load(smollm_path, context=1024), lambda: shelf, sampling=Sampling(max_tokens=6), min_answerable=0
     )
     opened(chat)
     _, events = compare(chat, "docs|nodocs", "How often must the seal be replaced?")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from edge.types import Dropped, Ledger
+from edge.types import ContextUsage, Dropped
 from edge_tui.rendering.context_usage import left_out, meter, parts, shares
 
 
 def test_the_parts_are_the_whole_context() -> None:
-    ledger = Ledger(4096, 20, 300, 500, 40, 512)
-    assert sum(part.tokens for part in parts(ledger)) == 4096
-    assert len({part.sign for part in parts(ledger)}) == len(parts(ledger))
+    context_usage = ContextUsage(4096, 20, 300, 500, 40, 512)
+    assert sum(part.tokens for part in parts(context_usage)) == 4096
+    assert len({part.sign for part in parts(context_usage)}) == len(parts(context_usage))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +39,6 @@ def test_the_meter_is_never_empty_when_something_is_used() -> None:
 
 
 def test_what_was_left_out_in_words() -> None:
-    assert left_out(Ledger(10, 1, 1, 1, 1, 1)) == "Nothing was left out."
-    told = left_out(Ledger(10, 1, 1, 1, 1, 1, (Dropped("2 earlier\x1b turns", 1312), Dropped("1 passage", 90))))
+    assert left_out(ContextUsage(10, 1, 1, 1, 1, 1)) == "Nothing was left out."
+    told = left_out(ContextUsage(10, 1, 1, 1, 1, 1, (Dropped("2 earlier\x1b turns", 1312), Dropped("1 passage", 90))))
     assert told == "Left out, because there was no room: 2 earlier\\x1b turns (1,312 tokens); 1 passage (90 tokens)."

@@ -95,8 +95,8 @@ def test_what_is_drawn_again_is_what_was_drawn(path: Path) -> None:
     assert turn.answer.sources[: turn.answer.found] == of(Found, events)[-1].sources
     assert turn.answer.usage is not None
     assert turn.answer.usage.completion_tokens == 12
-    assert turn.answer.ledger is not None
-    assert turn.answer.ledger.limit == 4096
+    assert turn.answer.context_usage is not None
+    assert turn.answer.context_usage.limit == 4096
 
 
 def test_every_piece_is_on_the_disk_before_it_can_be_drawn(path: Path) -> None:

@@ -14,12 +14,12 @@ from textual.widgets import Markdown
 
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
-from edge.types import Dropped, Ledger, Passage, Sampling
+from edge.types import ContextUsage, Dropped, Passage, Sampling
 from edge_tui.app import keys
 from edge_tui.app.app import ChatApp
 from edge_tui.app.input.prompt import Prompt
 from edge_tui.app.widgets.answer import AnswerView
-from edge_tui.app.widgets.ledger import LedgerBar
+from edge_tui.app.widgets.context_bar import ContextBar
 from edge_tui.app.widgets.status import StatusLine
 from edge_tui.app.widgets.words import Code, Words
 from edge_tui.session.events import Speed
@@ -189,7 +189,7 @@ def test_the_context_is_shown_and_hidden() -> None:
 
 @pytest.mark.parametrize("width", [30, 80, 160])
 def test_the_bar_fills_its_row_and_says_what_was_left_out(width: int) -> None:
-    ledger = Ledger(4096, 20, 300, 500, 40, 512, (Dropped("2 earlier turns", 312),))
+    context_usage = ContextUsage(4096, 20, 300, 500, 40, 512, (Dropped("2 earlier turns", 312),))
 
     def look(app: App[None]) -> None:
         bar = [row for row in rows(app) if "▓" in row and "░" in row and "system" not in row]
@@ -199,7 +199,7 @@ def test_the_bar_fills_its_row_and_says_what_was_left_out(width: int) -> None:
             assert part in shown
         assert "2 earlier turns (312" in " ".join(shown.split())
 
-    host(LedgerBar(ledger), look, (width, 12))
+    host(ContextBar(context_usage), look, (width, 12))
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from edge.answer import Answer
-from edge.types import Citation, Claim, Dropped, Evidence, Finish, Ledger, Usage
+from edge.types import Citation, Claim, ContextUsage, Dropped, Evidence, Finish, Usage
 from edge_tui.rendering.answer import OWN_LEGEND, notes, number_sources, to_markdown, with_context
 from edge_tui.session.events import Source
 from edge_tui.terminal import printable
@@ -32,8 +32,8 @@ def answer(
     dropped: tuple[Dropped, ...] = (),
     finish: Finish = "stop",
 ) -> Answer:
-    ledger = Ledger(4096, 1, 1, 1, 1, 1, dropped)
-    return Answer(text, (), citations, unsupported, (), Usage(10, 0, 7), ledger, finish)
+    context_usage = ContextUsage(4096, 1, 1, 1, 1, 1, dropped)
+    return Answer(text, (), citations, unsupported, (), Usage(10, 0, 7), context_usage, finish)
 
 
 def without_marks(markdown: str) -> str:

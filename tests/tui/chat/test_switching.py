@@ -45,7 +45,7 @@ class Machine:
 
     def index(self, wanted: str) -> Shelf:
         if wanted == "foreign":
-            raise EncoderError("the index was made with another encoder; edge index redo")
+            raise EncoderError("the index was made with another encoder; edge index rebuild")
         return self.indexes[wanted]
 
     def session(self, first: str = "first", **more: Any) -> Session:

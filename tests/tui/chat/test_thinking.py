@@ -63,7 +63,7 @@ def test_the_session_tells_thoughts_before_words_and_apart() -> None:
 
 def test_what_led_nowhere_is_no_thought_of_the_answer() -> None:
     engine = large("<think>Not here.</think> The passages do not tell.", f"<think>There.</think> {SEAL}")
-    chat = session(engine=engine, knowledge=Shelf(MANUAL, MANUAL), patience=1e9)
+    chat = session(engine=engine, knowledge=Shelf(MANUAL, MANUAL), extra_read_seconds=1e9)
     opened(chat)
     told = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
     (finished,) = of(Finished, told)

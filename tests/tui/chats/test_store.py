@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge.errors import StorageError, UsageError
-from edge.types import Dropped, Ledger, Message, Usage
+from edge.types import ContextUsage, Dropped, Message, Usage
 from edge_tui.history import database
 from edge_tui.history.database import set_aside
 from edge_tui.history.query import excerpt, terms
@@ -46,14 +46,14 @@ def found(store: Store, typed: str) -> list[str]:
 
 
 def test_everything_of_a_chat_comes_back(path: Path) -> None:
-    ledger = Ledger(4096, 10, 20, 30, 5, 512, (Dropped("passage x", 44),))
+    context_usage = ContextUsage(4096, 10, 20, 30, 5, 512, (Dropped("passage x", 44),))
     told = turn(
         shown="Every day. [\\[1\\]](#source-1)",
         sources=(SOURCE,),
         found=1,
         notes=("a note",),
         usage=Usage(10, 5, 3, 0.5, 0.25),
-        ledger=ledger,
+        context_usage=context_usage,
         mark="good",
         correction="Every week.",
         thinking="A day is short.",

@@ -68,8 +68,8 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
             adapter=resources.adapter_name(request),
             k=request.settings.k,
             prompt_passages=request.settings.prompt_passages,
-            patience=request.settings.patience,
-            certainty=request.settings.certainty,
+            extra_read_seconds=request.settings.extra_read_seconds,
+            min_answerable=request.settings.min_answerable,
             think=request.settings.think,
         )
         if as_json:
@@ -173,10 +173,10 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
             if delta.evidence:
                 sources = number_sources(delta.evidence)
                 _print_sources("Nearest in your documents", sources)
-            if delta.further is not None:
+            if delta.further_passages is not None:
                 show(None)
                 thoughts.end()
-                status(str(Further(delta.further)))
+                status(str(Further(delta.further_passages)))
             if delta.thinking and chat.think:
                 show(None)
                 thoughts.write(delta.thinking)

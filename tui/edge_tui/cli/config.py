@@ -47,7 +47,7 @@ def get(name: str, as_json: bool) -> None:
     """Print the value of a setting, nothing for one that is not set."""
     from edge_tui.cli.output import print_json
 
-    _require(name)
+    name = _require(name)
     (found,) = [each for each in _resolved() if each.name == name]
     if as_json:
         print_json(found)
@@ -62,17 +62,18 @@ def set_(name: str, value: str) -> None:
     """Write a setting into config.toml; its comments stay. A value that the setting does not take is refused."""
     import os
 
+    from edge.settings import spellings, variable_of
     from edge.system import paths
     from edge_tui import config_file
     from edge_tui.cli.output import status, warn
 
-    file = paths.config_file()
+    file, name = paths.config_file(), _require(name)
     checked = _checked(name, value, file)
     config_file.set_value(file, *_place(name), checked)
     status(f"{name} = {_word(checked)} stands in {file}.")
-    variable = f"EDGE_{name.upper()}"
-    if os.environ.get(variable):
-        warn(f"{variable} is set in your environment and wins over it.")
+    for variable in map(variable_of, spellings(name)):
+        if os.environ.get(variable):
+            warn(f"{variable} is set in your environment and wins over it.")
 
 
 @config.command(epilog="Example: edge config unset model")
@@ -80,12 +81,14 @@ def set_(name: str, value: str) -> None:
 def unset(name: str) -> None:
     """Take a setting out of config.toml, one that edge does not know as well."""
     from edge.errors import UsageError
+    from edge.settings import RENAMED, spellings
     from edge.system import paths
     from edge_tui import config_file
     from edge_tui.cli.output import status
 
-    file = paths.config_file()
-    if not config_file.unset_value(file, *_place(name)):
+    file, name = paths.config_file(), RENAMED.get(name, name)
+    removed = [config_file.unset_value(file, *_place(each)) for each in spellings(name)]
+    if not any(removed):
         _require(name)
         raise UsageError(f"{name} is not set in {file}; edge config list shows where its value comes from")
     status(f"{name} no longer stands in {file}.")
@@ -148,14 +151,16 @@ def _names() -> list[str]:
     return [*NAMES, *(f"{_KEYS}{key.name}" for key in KEYS)]
 
 
-def _require(name: str) -> None:
-    """Raises UsageError, with what may be meant, for a setting that there is not."""
+def _require(name: str) -> str:
+    """The name that the setting has today. Raises UsageError, with what may be meant, for one that there is not."""
     from edge.errors import UsageError
+    from edge.settings import RENAMED
     from edge.system.suggestions import did_you_mean
 
-    known = _names()
+    known, name = _names(), RENAMED.get(name, name)
     if name not in known:
         raise UsageError(f"there is no setting {name!r}{did_you_mean(name, known) or '; known: ' + ', '.join(known)}")
+    return name
 
 
 def _checked(name: str, value: str, file: Path) -> Any:
@@ -163,7 +168,6 @@ def _checked(name: str, value: str, file: Path) -> Any:
     from edge.settings import check_setting, read_config
     from edge_tui.app.keys import keymap
 
-    _require(name)
     if not name.startswith(_KEYS):
         return check_setting(name, value, "edge config set")
     written = read_config(file).get("keys", {})

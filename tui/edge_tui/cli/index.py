@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.cli.options import ANY_PATH, Command
-from edge_tui.cli.parameter_types import Group
+from edge_tui.cli.parameter_types import Group, Option
 from edge_tui.cli.warm import warm
 from edge_tui.terminal import message, printable, visible_name
 
@@ -69,9 +69,9 @@ def add(
     _require(path)
     with resources.filling(*_chosen(index)) as opened:
         report = resources.add_documents(
-            opened, path, offer_redo=True, again=again, metadata=_metadata(pairs), **_choice(**choice)
+            opened, path, offer_rebuild=True, again=again, metadata=_metadata(pairs), **_choice(**choice)
         )
-        old = opened.cut_by_older_rules()
+        old = opened.outdated_chunks()
     known = report.added or report.updated or report.unchanged or report.removed or report.moved
     if as_json:
         print_json(report)
@@ -80,7 +80,7 @@ def add(
     for sentence in told_about_files(report):
         status(sentence)
     if old:
-        status(f"{old} documents were cut by older rules; this makes them afresh: edge index redo")
+        status(f"{old} documents were cut by older rules; this makes them afresh: edge index rebuild")
     if not known:
         raise resources.nothing_to_read(path, report)
 
@@ -121,14 +121,20 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
             status("No longer watching.")
 
 
-@index.command(epilog="Example: edge index redo --index pumps")
+@index.command(old=["redo"], epilog="Example: edge index rebuild --index pumps")
 @_where
-@click.option("--anyway", is_flag=True, help="Also when nothing is outdated; encodes every passage again.")
+@click.option(
+    "--force",
+    cls=Option,
+    old=["--anyway"],
+    is_flag=True,
+    help="Also when nothing is outdated; encodes every passage again.",
+)
 @_json
-def redo(index: str | None, anyway: bool, as_json: bool) -> None:
+def rebuild(index: str | None, force: bool, as_json: bool) -> None:
     """Make an index afresh from the texts it keeps: by today's rules, with the encoder of the settings.
 
-    The files are not needed. Until it is done the index stays as it is and can be searched; a redo that was
+    The files are not needed. Until it is done the index stays as it is and can be searched; a rebuild that was
     interrupted goes on where it was.
     """
     from edge_tui import resources
@@ -136,10 +142,10 @@ def redo(index: str | None, anyway: bool, as_json: bool) -> None:
     from edge_tui.cli.reports.index_report import outdated
 
     with _opened(index, encoder=True) as opened:
-        found = opened.outdated(anyway=anyway)
+        found = opened.outdated(force=force)
         if found is not None:
             status(outdated(found))
-        report = resources.redo(opened, anyway=anyway)
+        report = resources.rebuild(opened, force=force)
     if as_json:
         print_json(report)
     elif found is None:

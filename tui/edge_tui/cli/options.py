@@ -48,7 +48,9 @@ _ANSWERING = (
     click.option("-s", "--system", metavar="TEXT", help="What the model is told before everything else."),
     click.option("-k", type=click.IntRange(1, 100), metavar="N", help="Passages to look at (default 5)."),
     click.option(
-        "--certainty",
+        "--min-answerable",
+        cls=Option,
+        old=["--certainty"],
         type=click.FloatRange(0, 1),
         metavar="P",
         help="Below this probability the documents do not tell (default 0.5; 0 answers always).",

@@ -26,8 +26,18 @@ class Option(click.Option):
             self.opts = shown
 
 
+class Command(click.Command):
+    """A command that had other names once: `old` ones are taken and never shown, for one release."""
+
+    def __init__(self, *args: Any, old: Sequence[str] = (), **attrs: Any) -> None:
+        super().__init__(*args, **attrs)
+        self.old = tuple(old)
+
+
 class Group(click.Group):
     """A group whose commands all take the options of `verbosity`, and which says what a wrong name may have meant."""
+
+    command_class = Command
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from edge_tui.verbosity import OPTIONS
@@ -38,7 +48,9 @@ class Group(click.Group):
         return command
 
     def find_command(self, name: str) -> click.Command | None:
-        return self.commands.get(name)
+        return self.commands.get(name) or next(
+            (command for command in self.commands.values() if name in getattr(command, "old", ())), None
+        )
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -119,7 +119,7 @@ class Noting:
             shown=finished.markdown if finished else None,
             sources=(finished.sources if finished else ()) or answer.sources,
             usage=told.usage if told else None,
-            ledger=told.ledger if told else None,
+            context_usage=told.context_usage if told else None,
             thinking=thinking or None,
         )
         self._record.change(len(self._record.turns) - 1, Turn(question, answer))

@@ -291,6 +291,6 @@ def finished(answer: ChatMessage) -> Finished:
         sources=answer.sources,
         notes=notes,
         speed=Speed(),
-        ledger=answer.ledger,
+        context_usage=answer.context_usage,
         thinking=printable(answer.thinking or ""),
     )

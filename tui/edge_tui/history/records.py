@@ -8,7 +8,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING, Literal
 
 from edge.errors import StorageError
-from edge.types import Ledger, Message, Usage
+from edge.types import ContextUsage, Message, Usage
 from edge_tui.session.events import Source
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class ChatMessage:
     found: int = 0
     notes: tuple[str, ...] = ()
     usage: Usage | None = None
-    ledger: Ledger | None = None
+    context_usage: ContextUsage | None = None
     mark: Mark | None = None
     correction: str | None = None
     thinking: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, is_dataclass
 from typing import Any, TypeVar
 
-from edge.types import Dropped, Ledger, Usage
+from edge.types import ContextUsage, Dropped, Usage
 from edge_tui.history.records import ChatEntry, ChatMessage
 from edge_tui.session.events import Source
 
@@ -40,7 +40,7 @@ def columns(message: ChatMessage) -> tuple[object, ...]:
         message.found,
         _json(message.notes),
         None if message.usage is None else _json(message.usage),
-        None if message.ledger is None else _json(message.ledger),
+        None if message.context_usage is None else _json(message.context_usage),
         message.mark,
         clean(message.correction),
         clean(message.thinking),
@@ -64,7 +64,7 @@ def message(number: int, row: tuple[Any, ...]) -> ChatMessage:
         found=found,
         notes=tuple(json.loads(notes)),
         usage=None if usage is None else _record(Usage, json.loads(usage)),
-        ledger=None if ledger is None else _ledger(json.loads(ledger)),
+        context_usage=None if ledger is None else _context_usage(json.loads(ledger)),
         mark=mark,
         correction=correction,
         thinking=thinking,
@@ -81,9 +81,9 @@ def clean(text: str | None) -> str | None:
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
-def _ledger(value: Mapping[str, Any]) -> Ledger:
+def _context_usage(value: Mapping[str, Any]) -> ContextUsage:
     dropped = tuple(_record(Dropped, each) for each in value.get("dropped", ()))
-    return _record(Ledger, {**value, "dropped": dropped})
+    return _record(ContextUsage, {**value, "dropped": dropped})
 
 
 def _record(kind: type[Record], value: Mapping[str, Any]) -> Record:

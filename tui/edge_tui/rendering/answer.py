@@ -94,7 +94,7 @@ def notes(answer: Answer, *, mark_own: bool = True) -> tuple[str, ...]:
         out.append(OWN_LEGEND)
     out.extend(
         f"Left out, because it had no room in the context: {visible_name(item.what)} ({item.tokens} tokens)"
-        for item in answer.ledger.dropped
+        for item in answer.context_usage.dropped
     )
     if answer.finish == "length" and answer.thinking and not answer.text:
         out.append(

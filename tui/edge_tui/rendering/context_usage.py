@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge.types import Ledger
+from edge.types import ContextUsage
 from edge_tui.terminal import visible_name
 
 
@@ -18,16 +18,16 @@ class Part:
     sign: str
 
 
-def parts(ledger: Ledger) -> tuple[Part, ...]:
+def parts(usage: ContextUsage) -> tuple[Part, ...]:
     """All of the context, in the order in which the model reads it; what nobody took is the last."""
-    taken = ledger.system + ledger.history + ledger.passages + ledger.question + ledger.reserved
+    taken = usage.system + usage.history + usage.passages + usage.question + usage.reserved
     return (
-        Part("system", ledger.system, "▓"),
-        Part("history", ledger.history, "▒"),
-        Part("passages", ledger.passages, "█"),
-        Part("question", ledger.question, "▚"),
-        Part("room for the reply", ledger.reserved, "░"),
-        Part("free", max(0, ledger.limit - taken), "·"),
+        Part("system", usage.system, "▓"),
+        Part("history", usage.history, "▒"),
+        Part("passages", usage.passages, "█"),
+        Part("question", usage.question, "▚"),
+        Part("room for the reply", usage.reserved, "░"),
+        Part("free", max(0, usage.limit - taken), "·"),
     )
 
 
@@ -44,11 +44,11 @@ def shares(tokens: Sequence[int], width: int) -> list[int]:
     return cells
 
 
-def left_out(ledger: Ledger) -> str:
+def left_out(usage: ContextUsage) -> str:
     """What had no room, in a sentence."""
-    if not ledger.dropped:
+    if not usage.dropped:
         return "Nothing was left out."
-    items = "; ".join(f"{visible_name(item.what)} ({item.tokens:,} tokens)" for item in ledger.dropped)
+    items = "; ".join(f"{visible_name(item.what)} ({item.tokens:,} tokens)" for item in usage.dropped)
     return f"Left out, because there was no room: {items}."
 
 

@@ -66,9 +66,9 @@ class Asking:
                 yield Found(self.sources)
         if delta.prefill is not None:
             yield Reading(delta.prefill)
-        if delta.further is not None:
+        if delta.further_passages is not None:
             self._thinking.clear()
-            yield Further(delta.further)
+            yield Further(delta.further_passages)
         if delta.thinking:
             now = perf_counter()
             self._thought = (self._thought or (now, now))[0], now
@@ -89,7 +89,7 @@ class Asking:
         sources = self._session.in_context(number_sources(answer.citations, self.sources))
         own = self._chat.knowledge is not None
         self._session.answer = answer.text
-        self._session.speed = self._speed(answer.usage, answer.ledger.limit)
+        self._session.speed = self._speed(answer.usage, answer.context_usage.limit)
         return Finished(
             answer.finish,
             to_markdown(answer, sources, mark_own=own),
@@ -97,7 +97,7 @@ class Asking:
             notes(answer, mark_own=own),
             self._session.speed,
             checked(answer, sources) if own and answer.passages else (),
-            answer.ledger if answer.ledger.limit else None,
+            answer.context_usage if answer.context_usage.limit else None,
             printable(answer.thinking),
             self._seconds_thought(),
         )

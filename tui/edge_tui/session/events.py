@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from edge.types import AddProgress, AddReport, Ledger, Prefill
+from edge.types import AddProgress, AddReport, ContextUsage, Prefill
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -120,8 +120,8 @@ class Finished:
     """The end of an answer; `markdown` replaces the words that came piece by piece.
 
     `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
-    sentences of an answer that was held against documents. `ledger` is None where no model was asked. `thinking` is
-    what was thought before the answer, `thought` how many seconds that took, 0 where it is not known any more.
+    sentences of an answer that was held against documents. `context_usage` is None where no model was asked. `thinking`
+    is what was thought before the answer, `thought` how many seconds that took, 0 where it is not known any more.
     """
 
     end: End
@@ -130,7 +130,7 @@ class Finished:
     notes: tuple[str, ...]
     speed: Speed
     checked: tuple[Checked, ...] = ()
-    ledger: Ledger | None = None
+    context_usage: ContextUsage | None = None
     thinking: str = ""
     thought: float = 0.0
 

@@ -51,8 +51,8 @@ class Session(Holding):
         system: str | None = None,
         k: int = 5,
         prompt_passages: int | None = None,
-        patience: float = 10.0,
-        certainty: float = 0.5,
+        extra_read_seconds: float = 10.0,
+        min_answerable: float = 0.5,
         think: bool = False,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
@@ -64,8 +64,8 @@ class Session(Holding):
         self._first_documents = tuple(documents)
         self._k = k
         self._prompt_passages = prompt_passages
-        self._patience = patience
-        self._certainty = certainty
+        self._extra_read_seconds = extra_read_seconds
+        self._min_answerable = min_answerable
         self.sampling = self.first_sampling = sampling or Sampling()
         self._doing: Doing | None = None
         self._latest = 0
@@ -175,8 +175,8 @@ class Session(Holding):
             adapter=self.adapter,
             k=self._k,
             prompt_passages=self._prompt_passages,
-            patience=self._patience,
-            certainty=self._certainty,
+            extra_read_seconds=self._extra_read_seconds,
+            min_answerable=self._min_answerable,
             think=self.think,
         )
         yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
@@ -300,8 +300,8 @@ class Session(Holding):
             system=self._system,
             k=self._k,
             prompt_passages=self._prompt_passages,
-            patience=self._patience,
-            certainty=self._certainty,
+            extra_read_seconds=self._extra_read_seconds,
+            min_answerable=self._min_answerable,
             think=self.think,
             sampling=sampling,
         )

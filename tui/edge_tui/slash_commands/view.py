@@ -40,12 +40,14 @@ async def context(app: ChatApp, _argument: str) -> None:
 
 def plain_context(chat: PlainChat, _argument: str) -> None:
     turns = chat.session.keeping.turns
-    ledger = turns[-1].answer.ledger if turns else None
-    if ledger is None:
+    context_usage = turns[-1].answer.context_usage if turns else None
+    if context_usage is None:
         chat.fail("No model was asked: there is no context to show.")
         return
-    chat.say(f"Context: {ledger.limit:,} tokens.", *(f"{part.name}: {part.tokens:,}" for part in parts(ledger)))
-    chat.say(left_out(ledger))
+    chat.say(
+        f"Context: {context_usage.limit:,} tokens.", *(f"{part.name}: {part.tokens:,}" for part in parts(context_usage))
+    )
+    chat.say(left_out(context_usage))
 
 
 async def theme(app: ChatApp, argument: str) -> None:

@@ -14,8 +14,8 @@ from textual.message import Message
 from textual.style import Style
 from textual.widgets import Static
 
-from edge.types import Ledger
-from edge_tui.app.widgets.ledger import LedgerBar
+from edge.types import ContextUsage
+from edge_tui.app.widgets.context_bar import ContextBar
 from edge_tui.app.widgets.thoughts import Thoughts
 from edge_tui.session.events import Finished, Source
 from edge_tui.session.source_context import STALE
@@ -46,7 +46,7 @@ class AnswerView(Vertical):
         super().__init__()
         self.sources: tuple[Source, ...] = ()
         self.over = False
-        self.ledger: Ledger | None = None
+        self.context_usage: ContextUsage | None = None
         self._found = 0
         self._pending = ""
         self._drawn = 0.0
@@ -111,7 +111,7 @@ class AnswerView(Vertical):
         self._drawn = monotonic()
 
     async def finish(self, finished: Finished) -> None:
-        self.ledger = finished.ledger
+        self.context_usage = finished.context_usage
         if finished.sources:
             self._list(finished.sources[: self._found])  # whether a file is stale may be known only now
             self.sources = finished.sources
@@ -146,13 +146,13 @@ class AnswerView(Vertical):
 
     async def toggle_context(self) -> bool:
         """Show or hide where the context went; False where no model was asked."""
-        if self.ledger is None:
+        if self.context_usage is None:
             return False
-        bars = self.query(LedgerBar)
+        bars = self.query(ContextBar)
         if bars:
             await bars.remove()
         else:
-            await self.mount(LedgerBar(self.ledger))
+            await self.mount(ContextBar(self.context_usage))
         return True
 
     def action_source(self, number: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.widgets import Static
 
-from edge.types import Ledger
+from edge.types import ContextUsage
 from edge_tui.rendering import context_usage
 
 _COLOURS = {
@@ -18,19 +18,19 @@ _COLOURS = {
 }
 
 
-class LedgerBar(Static):
+class ContextBar(Static):
     """Draws itself anew for the width that it gets."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, usage: ContextUsage) -> None:
         super().__init__("")
-        self._ledger = ledger
+        self._usage = usage
 
     def on_resize(self) -> None:
-        self.update(_drawn(self._ledger, self.content_size.width))
+        self.update(_drawn(self._usage, self.content_size.width))
 
 
-def _drawn(ledger: Ledger, width: int) -> Content:
-    parts = context_usage.parts(ledger)
+def _drawn(usage: ContextUsage, width: int) -> Content:
+    parts = context_usage.parts(usage)
     cells = context_usage.shares([part.tokens for part in parts], width)
     bar = [(part.sign * count, _COLOURS[part.name]) for part, count in zip(parts, cells, strict=True) if count]
     named = [
@@ -38,7 +38,7 @@ def _drawn(ledger: Ledger, width: int) -> Content:
         for part in parts
         if part.tokens or part.name == "free"
     ]
-    title = Content.assemble(("Context", "bold"), f"  {ledger.limit:,} tokens")
+    title = Content.assemble(("Context", "bold"), f"  {usage.limit:,} tokens")
     return Content("\n").join(
-        [title, Content.assemble(*bar), Content("  ").join(named), Content(context_usage.left_out(ledger))]
+        [title, Content.assemble(*bar), Content("  ").join(named), Content(context_usage.left_out(usage))]
     )

@@ -58,20 +58,20 @@ def contents(path: Path) -> tuple[list[object], list[object]]:
     return rows, words
 
 
-def test_a_redo_gives_what_a_new_index_would(tmp_path: Path, index: Index, docs: Path) -> None:
+def test_a_rebuild_gives_what_a_new_index_would(tmp_path: Path, index: Index, docs: Path) -> None:
     old_ids = index._store.passage_ids()
     kept = tmp_path / "kept"
     shutil.copytree(docs, kept)
     shutil.rmtree(docs)  # the files are not needed
     with Index.open(index.path, encoder=NewEncoder()) as other:
-        with pytest.raises(EncoderError, match="edge index redo"):
+        with pytest.raises(EncoderError, match="edge index rebuild"):
             other.search("thing45x3")
         found = other.outdated()
         assert found is not None
         assert (found.documents, found.passages, found.done, found.searchable) == (8, len(old_ids), 0, False)
         assert found.seconds > 0
         steps: list[AddProgress] = []
-        report = other.redo(progress=steps.append)
+        report = other.rebuild(progress=steps.append)
         assert len(report.updated) == 8
         assert [step.done for step in steps] == [*range(8), 8]
         assert report.passages == report.embedded + report.reused == len(other) > len(old_ids)
@@ -95,7 +95,7 @@ def test_a_redo_gives_what_a_new_index_would(tmp_path: Path, index: Index, docs:
 
 KILLED = """
 from edge_index.ingest import embedding, rebuild_tables
-from index.test_redo import NewEncoder
+from index.test_rebuild import NewEncoder
 embedding.BATCH = 20
 moment = sys.argv[2]
 
@@ -112,12 +112,12 @@ def slow():
             say("there"); wait()
         yield statement
 rebuild_tables.schema.switch = slow
-Index.open(sys.argv[1], encoder=Slow()).redo()
+Index.open(sys.argv[1], encoder=Slow()).rebuild()
 """
 
 
 @pytest.mark.parametrize("moment", ["encoding", "switching 0", "switching 7", "switching 16", "switching 20"])
-def test_a_killed_redo_leaves_the_index_and_goes_on(
+def test_a_killed_rebuild_leaves_the_index_and_goes_on(
     tmp_path: Path, index: Index, docs: Path, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = contents(index.path)
@@ -140,7 +140,7 @@ def test_a_killed_redo_leaves_the_index_and_goes_on(
         assert found is not None
         assert 1 <= found.done <= 6
         encoder.passages.clear()
-        report = other.redo()
+        report = other.rebuild()
         assert report.embedded == len(encoder.passages) < len(other)
         assert other.check() == []
     with Index.open(tmp_path / "whole", encoder=NewEncoder()) as whole:
@@ -149,7 +149,7 @@ def test_a_killed_redo_leaves_the_index_and_goes_on(
 
 
 def test_no_id_is_ever_used_twice(index: Index, docs: Path) -> None:
-    """Not even one that came and went between two tries of a redo."""
+    """Not even one that came and went between two tries of a rebuild."""
     child = Child(KILLED, index.path, "switching 0")
     child.expect("there")
     child.process.kill()
@@ -160,37 +160,37 @@ def test_no_id_is_ever_used_twice(index: Index, docs: Path) -> None:
     (docs / "otter.md").unlink()
     index.add([docs])
     with Index.open(index.path, encoder=NewEncoder()) as other:
-        assert other.redo().embedded == 0, "all of it was ready"
+        assert other.rebuild().embedded == 0, "all of it was ready"
         (docs / "swan.md").write_text("Swans rest beside the lock.")
         other.add([docs])
         assert other._store.passage_ids().max() > ever
         assert other.check() == []
 
 
-def test_older_rules_are_redone_with_the_known_vectors(
+def test_older_rules_are_rebuilt_with_the_known_vectors(
     index: Index, docs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoder = CountingEncoder()
     with Index.open(index.path.parent / "second", encoder=encoder) as other:
         other.add([docs])
-        assert (other.outdated(), other.cut_by_older_rules()) == (None, 0)
+        assert (other.outdated(), other.outdated_chunks()) == (None, 0)
         monkeypatch.setattr(chunking, "CUT", "99")
         monkeypatch.setattr("edge_index.ingest.rebuild.CUT", "99")
         monkeypatch.setattr("edge_index.index.CUT", "99")
         found = other.outdated()
         assert found is not None
-        assert (found.searchable, other.cut_by_older_rules()) == (True, 8)
+        assert (found.searchable, other.outdated_chunks()) == (True, 8)
         assert other.search("thing32x3", 1)
         encoder.passages.clear()
-        report = other.redo()
+        report = other.rebuild()
         assert (report.embedded, encoder.passages) == (0, [])
         assert (other.outdated(), other.check()) == (None, [])
         encoder.passages.clear()
-        assert other.redo().updated == ()
-        assert other.redo(anyway=True).embedded == len(set(encoder.passages)) == len(other)
+        assert other.rebuild().updated == ()
+        assert other.rebuild(force=True).embedded == len(set(encoder.passages)) == len(other)
 
 
-def test_a_redo_by_other_rules_begins_anew(index: Index) -> None:
+def test_a_rebuild_by_other_rules_begins_anew(index: Index) -> None:
     class Third(NewEncoder):
         fingerprint = "third"
 
@@ -202,7 +202,7 @@ def test_a_redo_by_other_rules_begins_anew(index: Index) -> None:
         found = other.outdated()
         assert found is not None
         assert found.done == 0
-        report = other.redo()
+        report = other.rebuild()
         assert (len(report.updated), report.passages) == (8, len(other))
         assert report.reused < 10, "only what stands there twice"
         assert other.check() == []
@@ -215,6 +215,6 @@ def test_damaged_vectors_are_seen_and_made_afresh(index: Index) -> None:
         database.execute("UPDATE vectors SET vector = ? WHERE passage = 3", (wrong.tobytes(),))
     database.close()
     (problem,) = index.check()
-    assert "edge index redo --anyway" in problem
-    index.redo(anyway=True)
+    assert "edge index rebuild --force" in problem
+    index.rebuild(force=True)
     assert index.check() == []
