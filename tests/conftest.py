@@ -84,13 +84,16 @@ def trained_lora(starter_home: Path, stand_in: Path) -> Path:
 @pytest.fixture(scope="session")
 def stand_in_exports(starter_home: Path, stand_in: Path, trained_lora: Path) -> Path:
     """A folder with `stand_in` as f16.gguf and as onnx-fp32 with adapter slots, and `trained_lora` for both."""
-    from edge_converters import to_adapter, to_gguf
+    from edge_converters.adapter import export_adapter
+    from edge_converters.gguf.export import export_gguf
 
     def make(out: Path) -> Path:
         out.mkdir()
-        to_gguf(stand_in, out / "f16.gguf")
-        to_adapter(trained_lora, out / "lora.gguf", base=stand_in)
-        to_adapter(trained_lora, out / "lora.onnx_adapter", base=stand_in, base_out=out / "onnx-fp32", precision="fp32")
+        export_gguf(stand_in, out / "f16.gguf")
+        export_adapter(trained_lora, out / "lora.gguf", base=stand_in)
+        export_adapter(
+            trained_lora, out / "lora.onnx_adapter", base=stand_in, base_out=out / "onnx-fp32", precision="fp32"
+        )
         return out
 
     return standin.kept(starter_home / "stand-in-exports", make)

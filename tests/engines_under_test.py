@@ -17,7 +17,8 @@ import vocabularies
 from edge.engines.gpu import gpus
 from edge.engines.onnx import bindings
 from edge.engines.scripted import ScriptedEngine
-from edge_converters import to_adapter, to_gguf
+from edge_converters.adapter import export_adapter
+from edge_converters.gguf.export import export_gguf
 
 LINES = {
     "Say it in Urdu.": "چھوٹا سا ماڈل، بڑی سی بات۔ آپ کیسے ہیں؟",
@@ -75,7 +76,7 @@ class Files:
         cuda = self.folder / "cuda"
         if engine == "onnx on CUDA" and not cuda.exists():
             out: dict[str, Any] = {"base_out": cuda / "reciter-onnx", "precision": "fp16", "provider": "cuda"}
-            to_adapter(self.folder / "lora", cuda / "lora.onnx_adapter", base=self.folder / "base", **out)
+            export_adapter(self.folder / "lora", cuda / "lora.onnx_adapter", base=self.folder / "base", **out)
         return self.folder
 
 
@@ -95,9 +96,9 @@ def make_files(folder: Path) -> Path:
     base, lora = folder / "base", folder / "lora"
     _train_base(base)
     _train_lora(base, lora)
-    to_gguf(base, folder / "reciter.gguf")
-    to_adapter(lora, folder / "lora.gguf", base=base)
-    to_adapter(lora, folder / "lora.onnx_adapter", base=base, base_out=folder / "reciter-onnx", precision="fp32")
+    export_gguf(base, folder / "reciter.gguf")
+    export_adapter(lora, folder / "lora.gguf", base=base)
+    export_adapter(lora, folder / "lora.onnx_adapter", base=base, base_out=folder / "reciter-onnx", precision="fp32")
     return folder
 
 

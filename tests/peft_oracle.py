@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_converters.lora.merge import Merged
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 
 Prepare = Callable[[Any], object]
 

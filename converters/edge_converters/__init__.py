@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING
 from edge.adapters import ConvertedAdapter, register_converter
 
 if TYPE_CHECKING:
-    from edge_converters.adapter import to_adapter
+    from edge_converters.convert import to_adapter, to_gguf, to_onnx
     from edge_converters.data.check import check_examples
     from edge_converters.data.examples import read_examples
     from edge_converters.data.write import convert_examples, split_examples
     from edge_converters.encoder.directory import convert_encoder
     from edge_converters.encoder.export import to_encoder
-    from edge_converters.gguf.export import to_gguf
     from edge_converters.lora.merge import merge
-    from edge_converters.onnx.export import to_onnx
-    from edge_converters.output import AdapterSource, Export
-    from edge_converters.parity import Parity, check_parity
+    from edge_converters.parity import check_parity
     from edge_converters.tuning.tune import Tuned, tune
+    from edge_converters.types import AdapterSource, Export, Parity
 
 __all__ = [
     "AdapterSource",
@@ -44,9 +42,9 @@ __all__ = [
 ]
 
 _MODULES = {
-    "AdapterSource": "output",
-    "Export": "output",
-    "Parity": "parity",
+    "AdapterSource": "types",
+    "Export": "types",
+    "Parity": "types",
     "Tuned": "tuning.tune",
     "check_examples": "data.check",
     "check_parity": "parity",
@@ -55,10 +53,10 @@ _MODULES = {
     "merge": "lora.merge",
     "read_examples": "data.examples",
     "split_examples": "data.write",
-    "to_adapter": "adapter",
+    "to_adapter": "convert",
     "to_encoder": "encoder.export",
-    "to_gguf": "gguf.export",
-    "to_onnx": "onnx.export",
+    "to_gguf": "convert",
+    "to_onnx": "convert",
     "tune": "tuning.tune",
 }
 

@@ -12,7 +12,8 @@ from typing import Any
 from edge.adapters import ConvertedAdapter
 from edge.errors import AdapterError, ConversionError
 from edge_converters.lora.peft_adapter import Lora
-from edge_converters.output import AdapterSource, Export, Progress, weights_sha256
+from edge_converters.output import weights_sha256
+from edge_converters.types import AdapterSource, Export, Progress
 
 # Grows whenever adapters are written in another way.
 _FORMAT = 1
@@ -52,7 +53,7 @@ def adapter_for(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
     return ConvertedAdapter(out, done.modules, done.ranks)
 
 
-def to_adapter(
+def export_adapter(
     adapter: Path,
     out: Path,
     *,

@@ -14,7 +14,7 @@ from edge_converters.gguf.export import bytes_needed
 from edge_converters.gguf.quantise import BITS as QUANTISED_BITS
 from edge_converters.lora.merge import Merged, open_weights
 from edge_converters.lora.peft_adapter import Lora
-from edge_converters.output import Adapters, adapter_sources
+from edge_converters.types import Adapters, adapter_sources
 from edge_converters.weights.tensor_chunks import bytes_of, computed
 
 if TYPE_CHECKING:

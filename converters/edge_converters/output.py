@@ -9,60 +9,22 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from edge import arguments
 from edge.errors import StorageError
 from edge.system.checksum import sha256_of
+from edge_converters.types import AdapterSource, Export
 from edge_converters.weights.checkpoint import read_json
-
-Progress = Callable[[str, int, int], None]
-"""Called as (stage, done, total), in bytes wherever bytes are what passes."""
 
 _PACKAGES = (
     "edge-expert", "torch", "transformers", "peft", "gguf", "llama-cpp-python", "onnx", "onnxruntime",
     "onnxruntime-genai", "optimum-onnx", "sentence-transformers",
 )  # fmt: skip
 _PARTIAL = ".partial-"
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterSource:
-    """A PEFT directory and the factor on its effect."""
-
-    path: Path
-    weight: float = 1.0
-
-
-def adapter_sources(adapters: Adapters) -> list[AdapterSource]:
-    """Adapters as records; a path stands for itself at full weight. Raises UsageError."""
-    if isinstance(adapters, AdapterSource | str | os.PathLike):
-        adapters = [adapters]
-    if not isinstance(adapters, Sequence):
-        arguments.refuse("adapters", adapters, "the folders of LoRAs, as paths or AdapterSources")
-    return [a if isinstance(a, AdapterSource) else AdapterSource(arguments.path("an adapter", a)) for a in adapters]
-
-
-Adapters = AdapterSource | str | os.PathLike[str] | Sequence[AdapterSource | str | os.PathLike[str]]
-"""One adapter or several, each a PEFT folder by its path or with a weight."""
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """What a conversion made. `path` is a file or folder of `bytes`; `sha256` is of the file, or of the folder's
-    list of files and their SHA-256; `manifest` is the path of NAME.manifest.json beside it.
-    """
-
-    path: str
-    kind: str
-    bytes: int
-    sha256: str
-    seconds: float
-    manifest: str
 
 
 @contextmanager

@@ -134,7 +134,11 @@ class ConversionError(EdgeError):
 
 
 class ParityError(ConversionError):
-    pass
+    """`export` is what was refused, with its proof; None where a file was only compared."""
+
+    def __init__(self, message: str, *, export: Any = None) -> None:
+        super().__init__(message)
+        self.export = export
 
 
 class TuningError(EdgeError):

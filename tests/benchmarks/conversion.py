@@ -66,10 +66,10 @@ def usual_quantise(source: Path, out: Path) -> None:
 
 
 def ours(base: Path, lora: Path, out: Path, precision: str) -> None:
-    from edge_converters.gguf.export import to_gguf
-    from edge_converters.output import AdapterSource
+    from edge_converters.gguf.export import export_gguf
+    from edge_converters.types import AdapterSource
 
-    to_gguf(base, out, adapters=[AdapterSource(lora)], precision=precision)
+    export_gguf(base, out, adapters=[AdapterSource(lora)], precision=precision)
 
 
 STEPS: dict[str, Callable[..., None]] = {

@@ -48,7 +48,7 @@ RECIPES = [
     "algo_config=k_quant",
     f"algo_config=k_quant,{MIXED}",
 ]
-"""Options of `to_onnx`; + stands for a comma within one of them. Without algo_config: onnxruntime's own rounding,
+"""Options of `export_onnx`; + stands for a comma within one of them. Without algo_config: onnxruntime's own rounding,
 which is symmetric, as rtn is where nothing else is said. k_quant is never symmetric."""
 
 OWN: dict[str, dict[str, str] | None] = {"int4": {}, "int8": None, "fp32": None}
@@ -119,14 +119,16 @@ def compare(wanted: Any, found: Any) -> tuple[float, float]:
 
 
 def measure(model: Path, recipe: str, precision: str, tokens: Any, wanted: Any, threads: int) -> dict[str, Any]:
-    from edge_converters.onnx.export import to_onnx
+    from edge_converters.onnx.export import export_onnx
 
     pairs = (pair.split("=", 1) for pair in recipe.split(",") if pair)
     options = {key: value.replace("+", ",") for key, value in pairs}
     with tempfile.TemporaryDirectory() as scratch:
         started = time.monotonic()
         chosen: Any = precision
-        export = to_onnx(model, Path(scratch) / "model", precision=chosen, recipe=options if recipe else OWN[precision])
+        export = export_onnx(
+            model, Path(scratch) / "model", precision=chosen, recipe=options if recipe else OWN[precision]
+        )
         seconds = time.monotonic() - started
         size = sum(file.stat().st_size for file in (Path(scratch) / "model").glob("model.onnx*"))
         started = time.monotonic()

@@ -28,8 +28,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import published
 import standin
 import upstream
-from edge_converters import AdapterSource, to_gguf, to_onnx
-from edge_converters.parity import Parity, check_parity
+from edge_converters import AdapterSource
+from edge_converters.gguf.export import export_gguf
+from edge_converters.onnx.export import export_onnx
+from edge_converters.parity import check_parity
+from edge_converters.types import Parity
 
 EXPORTS = ("gguf f16", "gguf q4_k_m", "onnx fp32")
 _TENSORS = {
@@ -76,9 +79,9 @@ def prove_published(name: str, exports: list[str], sources: Path, work: Path) ->
                 kind, precision = export.split()
                 out = work / f"out.{kind}"
                 if kind == "gguf":
-                    to_gguf(base, out, adapters=adapters, precision=precision)
+                    export_gguf(base, out, adapters=adapters, precision=precision)
                 else:
-                    to_onnx(base, out, adapters=adapters, precision="fp32")
+                    export_onnx(base, out, adapters=adapters, precision="fp32")
                 parity = check_parity(out, base=base, adapters=adapters)
                 verdict = "passed" if parity.passed else f"FAILED {[check.name for check in parity.failed()]}"
                 notes = f" ({'; '.join(parity.notes)})" if parity.notes else ""

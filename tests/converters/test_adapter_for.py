@@ -13,8 +13,9 @@ import edge
 import standin
 import vocabularies
 from edge.errors import AdapterError, EdgeError
-from edge_converters import to_adapter, to_gguf, to_onnx
-from edge_converters.adapter import adapter_for
+from edge_converters.adapter import adapter_for, export_adapter
+from edge_converters.gguf.export import export_gguf
+from edge_converters.onnx.export import export_onnx
 
 SIZES = {"hidden_size": 64, "intermediate_size": 96, "vocab_size": 320}
 
@@ -36,9 +37,9 @@ def make(folder: Path, architecture: str, **config: Any) -> Path:
 def test_for_a_gguf_model(tmp_path: Path, architecture: str, config: dict[str, Any]) -> None:
     base = make(tmp_path / "base", architecture, **config)
     lora = standin.make_lora(base, tmp_path / "lora")
-    to_gguf(base, tmp_path / "model.gguf", precision="q8_0")
+    export_gguf(base, tmp_path / "model.gguf", precision="q8_0")
     expected = tmp_path / "lora.gguf"
-    to_adapter(lora, expected, base=base)
+    export_adapter(lora, expected, base=base)
     ready = adapter_for(lora, tmp_path / "model.gguf", cache=tmp_path / "cache")
     assert ready.path.read_bytes() == expected.read_bytes()
     assert ready.modules > 0
@@ -51,10 +52,10 @@ def test_for_an_onnx_model_with_slots_and_without(tmp_path: Path) -> None:
     base = make(tmp_path / "base", "phi3")
     lora = standin.make_lora(base, tmp_path / "lora")
     expected = tmp_path / "lora.onnx_adapter"
-    to_adapter(lora, expected, base=base, base_out=tmp_path / "slots", precision="fp32")
+    export_adapter(lora, expected, base=base, base_out=tmp_path / "slots", precision="fp32")
     ready = adapter_for(lora, tmp_path / "slots", cache=tmp_path / "cache")
     assert ready.path.read_bytes() == expected.read_bytes()
-    to_onnx(base, tmp_path / "plain", precision="fp32")
+    export_onnx(base, tmp_path / "plain", precision="fp32")
     with pytest.raises(AdapterError, match="has no slots for adapters"):
         adapter_for(lora, tmp_path / "plain", cache=tmp_path / "cache")
 
@@ -62,9 +63,9 @@ def test_for_an_onnx_model_with_slots_and_without(tmp_path: Path) -> None:
 def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     base, other = make(tmp_path / "base", "phi3"), make(tmp_path / "other", "phi3", intermediate_size=128)
     lora = standin.make_lora(other, tmp_path / "lora")
-    to_gguf(base, tmp_path / "model.gguf")
+    export_gguf(base, tmp_path / "model.gguf")
     llama = make(tmp_path / "llama", "llama")
-    to_gguf(llama, tmp_path / "llama.gguf")
+    export_gguf(llama, tmp_path / "llama.gguf")
     for model in ("model.gguf", "llama.gguf"):
         with pytest.raises(EdgeError, match="take the base that it was trained on"):
             adapter_for(lora, tmp_path / model, cache=tmp_path / "cache")
@@ -74,7 +75,7 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_pa
 def test_a_loaded_model_takes_a_peft_folder_from_whoever_has_the_converters(tmp_path: Path) -> None:
     base = make(tmp_path / "base", "phi3")
     lora = standin.make_lora(base, tmp_path / "lora")
-    to_gguf(base, tmp_path / "model.gguf")
+    export_gguf(base, tmp_path / "model.gguf")
     with edge.load(tmp_path / "model.gguf", context=64, kv_budget=0) as model:
         added = model.add_adapter(lora)
     assert (added.name, added.modules, added.ranks) == ("lora", 8, (4,))

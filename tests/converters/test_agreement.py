@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 import standin
-from edge_converters import AdapterSource, to_gguf, to_onnx
+from edge_converters import AdapterSource
+from edge_converters.gguf.export import export_gguf
+from edge_converters.onnx.export import export_onnx
 from edge_converters.parity.candidate import Candidate
 from edge_converters.parity.candidate_gguf import GgufCandidate
 from edge_converters.parity.candidate_onnx import OnnxCandidate
@@ -66,9 +68,9 @@ def exported(
     folder, adapters = tmp_path_factory.mktemp("agreement"), [AdapterSource(trained_lora)]
     candidate: Candidate
     if request.param == "gguf f16":
-        candidate = GgufCandidate(Path(to_gguf(stand_in, folder / "a.gguf", adapters=adapters).path))
+        candidate = GgufCandidate(Path(export_gguf(stand_in, folder / "a.gguf", adapters=adapters).path))
     else:
-        candidate = OnnxCandidate(Path(to_onnx(stand_in, folder / "a", adapters=adapters, precision="fp32").path))
+        candidate = OnnxCandidate(Path(export_onnx(stand_in, folder / "a", adapters=adapters, precision="fp32").path))
     yield candidate
     candidate.close()
 

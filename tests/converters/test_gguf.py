@@ -14,7 +14,7 @@ import pytest
 import standin
 import upstream
 import vocabularies
-from edge_converters.gguf.export import to_gguf
+from edge_converters.gguf.export import export_gguf
 
 LONG = [1.0 + i / 3 for i in range(6)]
 LONGROPE = {
@@ -136,7 +136,7 @@ def converted(
     upstream.convert(sources, list(jobs.values()))
     ours = {case.name: root / f"{case.name}-ours.gguf" for case in CASES}
     for name, job in jobs.items():
-        to_gguf(job.model, ours[name], precision=job.precision)
+        export_gguf(job.model, ours[name], precision=job.precision)
     return {name: (ours[name], job.out) for name, job in jobs.items()}
 
 

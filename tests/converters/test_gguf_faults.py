@@ -23,8 +23,9 @@ import standin
 import upstream
 import vocabularies
 from edge.errors import ConversionError
-from edge_converters.gguf.export import to_gguf
-from edge_converters.output import AdapterSource, read_manifest
+from edge_converters.gguf.export import export_gguf
+from edge_converters.output import read_manifest
+from edge_converters.types import AdapterSource
 
 Weights = dict[str, torch.Tensor]
 
@@ -38,7 +39,7 @@ def llama(tmp_path: Path) -> Path:
 def refused(model: Path, out: Path, message: str) -> str:
     before = set(out.parent.iterdir())
     with pytest.raises(ConversionError, match=message) as caught:
-        to_gguf(model, out)
+        export_gguf(model, out)
     assert set(out.parent.iterdir()) == before
     return str(caught.value)
 
@@ -124,27 +125,27 @@ def test_numbers_beyond_float16_are_refused_and_bfloat16_takes_them(llama: Path,
     rewrite(llama, lambda weights: weights[name].__setitem__((3, 5), 1e5))
     message = refused(llama, tmp_path / "out.gguf", f"{name} has numbers beyond what float16 holds")
     assert "bf16" in message
-    to_gguf(llama, tmp_path / "out.gguf", precision="bf16")
+    export_gguf(llama, tmp_path / "out.gguf", precision="bf16")
 
 
 def test_buffers_of_old_checkpoints_are_passed_over(llama: Path, tmp_path: Path) -> None:
-    to_gguf(llama, tmp_path / "without.gguf")
+    export_gguf(llama, tmp_path / "without.gguf")
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     rewrite(llama, lambda weights: weights.update({name: torch.zeros(8)}))
-    to_gguf(llama, tmp_path / "with.gguf")
+    export_gguf(llama, tmp_path / "with.gguf")
     assert upstream.read_gguf(tmp_path / "with.gguf")[1] == upstream.read_gguf(tmp_path / "without.gguf")[1]
 
 
 def test_a_strange_model_card_stops_nothing(llama: Path, tmp_path: Path) -> None:
     (llama / "README.md").write_text("---\nlicense: [mit\n---\n")
-    to_gguf(llama, tmp_path / "out.gguf")
+    export_gguf(llama, tmp_path / "out.gguf")
     assert upstream.read_gguf(tmp_path / "out.gguf")[0]["general.name"]
 
 
 def test_the_manifest_names_what_was_made_from_what(llama: Path, tmp_path: Path) -> None:
     seen: list[tuple[str, int, int]] = []
     out = tmp_path / "out.gguf"
-    export = to_gguf(llama, out, precision="q8_0", progress=lambda *step: seen.append(step))
+    export = export_gguf(llama, out, precision="q8_0", progress=lambda *step: seen.append(step))
     done = subprocess.run(["sha256sum", str(out), str(llama / "model.safetensors")], capture_output=True, text=True)
     digests = [line.split()[0] for line in done.stdout.splitlines()]
     content = read_manifest(out)
@@ -160,10 +161,10 @@ def test_the_users_converter_is_run_on_the_merged_model(starter_home: Path, stan
     base = standin.make_tiny(tmp_path / "model", "phi3", tokenizer=stand_in, vocab_size=49152)
     adapter = peft_oracle.make_adapter(base, tmp_path / "lora", target_modules=peft_oracle.FUSED)
     ours, theirs, plain = (tmp_path / f"{name}.gguf" for name in ("ours", "theirs", "plain"))
-    to_gguf(base, ours, adapters=[AdapterSource(adapter.path)], precision="f32")
-    to_gguf(base, theirs, adapters=[AdapterSource(adapter.path)], precision="f32", converter=checkout)
+    export_gguf(base, ours, adapters=[AdapterSource(adapter.path)], precision="f32")
+    export_gguf(base, theirs, adapters=[AdapterSource(adapter.path)], precision="f32", converter=checkout)
     upstream.assert_same(ours, theirs)
-    to_gguf(base, plain, precision="f32")
+    export_gguf(base, plain, precision="f32")
     assert upstream.read_gguf(plain)[1] != upstream.read_gguf(ours)[1]
     assert not list(tmp_path.glob(".*"))
 
@@ -172,10 +173,10 @@ def test_what_the_users_converter_says_is_passed_on(llama: Path, tmp_path: Path)
     checkout = tmp_path / "llama.cpp"
     checkout.mkdir()
     with pytest.raises(ConversionError, match=r"llama\.cpp has no convert_hf_to_gguf\.py"):
-        to_gguf(llama, tmp_path / "out.gguf", converter=checkout)
+        export_gguf(llama, tmp_path / "out.gguf", converter=checkout)
     (checkout / "convert_hf_to_gguf.py").write_text("raise SystemExit('Model Llama is too new')")
     with pytest.raises(ConversionError, match=r"could not convert .*: Model Llama is too new"):
-        to_gguf(llama, tmp_path / "out.gguf", converter=checkout)
+        export_gguf(llama, tmp_path / "out.gguf", converter=checkout)
     assert not (tmp_path / "out.gguf").exists()
 
 
@@ -183,11 +184,11 @@ _CONVERT = """
 import sys
 from pathlib import Path
 from edge_converters import output
-from edge_converters.gguf.export import to_gguf
+from edge_converters.gguf.export import export_gguf
 from edge.errors import EdgeError
 output._check_room = lambda folder, needs: None
 try:
-    to_gguf(Path(sys.argv[1]), Path(sys.argv[2]), precision=sys.argv[3])
+    export_gguf(Path(sys.argv[1]), Path(sys.argv[2]), precision=sys.argv[3])
 except EdgeError as error:
     print(type(error).__name__, error)
 """
@@ -224,7 +225,7 @@ def test_a_killed_conversion_leaves_nothing_that_looks_whole(stand_in: Path, tmp
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == []
-    to_gguf(stand_in, out)
+    export_gguf(stand_in, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.gguf", "out.manifest.json"]
     with edge.load(str(out), context=256) as model:
         assert "Paris" in model.generate([edge.Message("user", "What is the capital of France?")]).text

@@ -17,8 +17,8 @@ import upstream
 import vocabularies
 from edge.engines.llamacpp.bindings import bindings
 from edge.errors import ConversionError, UsageError
-from edge_converters.gguf.export import PRECISIONS, to_gguf
-from edge_converters.output import AdapterSource
+from edge_converters.gguf.export import PRECISIONS, export_gguf
+from edge_converters.types import AdapterSource
 
 # A super-block of the K-quants is 256 wide.
 WIDE = {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 320, "tie_word_embeddings": True}
@@ -36,7 +36,7 @@ def wide(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def half(wide: Path) -> Path:
     out = wide.parent / "half.gguf"
-    to_gguf(wide, out)
+    export_gguf(wide, out)
     return out
 
 
@@ -47,7 +47,7 @@ def tensors(path: Path) -> dict[str, upstream.Tensor]:
 @pytest.mark.parametrize("precision", QUANTISED)
 def test_it_is_what_llama_cpp_makes_of_our_float16_file(wide: Path, half: Path, tmp_path: Path, precision: str) -> None:
     ours, theirs = tmp_path / "ours.gguf", tmp_path / "theirs.gguf"
-    to_gguf(wide, ours, precision=precision)
+    export_gguf(wide, ours, precision=precision)
     llama_cpp_quantises(half, theirs, precision)
     assert upstream.read_gguf(ours) == upstream.read_gguf(theirs)
     kinds = {tensor.kind for tensor in tensors(ours).values()}
@@ -56,8 +56,8 @@ def test_it_is_what_llama_cpp_makes_of_our_float16_file(wide: Path, half: Path, 
 
 def test_a_bfloat16_base_is_quantised_from_bfloat16(tmp_path: Path) -> None:
     base = vocabularies.write_bytes(standin.make_tiny(tmp_path / "model", "llama", dtype="bfloat16", **WIDE))
-    to_gguf(base, tmp_path / "bf16.gguf", precision="bf16")
-    to_gguf(base, tmp_path / "ours.gguf", precision="q4_k_m")
+    export_gguf(base, tmp_path / "bf16.gguf", precision="bf16")
+    export_gguf(base, tmp_path / "ours.gguf", precision="q4_k_m")
     llama_cpp_quantises(tmp_path / "bf16.gguf", tmp_path / "theirs.gguf", "q4_k_m")
     assert upstream.read_gguf(tmp_path / "ours.gguf") == upstream.read_gguf(tmp_path / "theirs.gguf")
 
@@ -77,10 +77,10 @@ def test_types_that_differ_from_layer_to_layer_are_llama_cpps(
     deep: Path, tmp_path: Path, precision: str, weighted: bool
 ) -> None:
     half, ours, theirs = (tmp_path / f"{name}.gguf" for name in ("half", "ours", "theirs"))
-    to_gguf(deep, half)
+    export_gguf(deep, half)
     values = importance_values(half, outputs=True)
     matrix = write_imatrix(tmp_path / "matrix.gguf", values) if weighted else None
-    to_gguf(deep, ours, precision=precision, imatrix=matrix)
+    export_gguf(deep, ours, precision=precision, imatrix=matrix)
     llama_cpp_quantises(half, theirs, precision, values if weighted else None)
     found, expected = upstream.read_gguf(ours), upstream.read_gguf(theirs)
     assert found[1] == expected[1]
@@ -96,7 +96,7 @@ def test_numbers_that_a_type_cannot_hold_are_named(tmp_path: Path) -> None:
     weights[name][300, 7] = 1e30
     save_file(weights, base / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(ConversionError, match=f"{name} has numbers beyond what Q4_K holds"):
-        to_gguf(base, tmp_path / "out.gguf", precision="q4_k_m")
+        export_gguf(base, tmp_path / "out.gguf", precision="q4_k_m")
     assert {path.name for path in tmp_path.iterdir()} == {"model"}
 
 
@@ -158,7 +158,7 @@ def test_an_importance_matrix_weighs_the_columns(wide: Path, half: Path, tmp_pat
     outs = [tmp_path / f"{name}.gguf" for name in ("plain", "dat", "new")]
     matrices = [None, write_dat(tmp_path / "old.dat", values), write_imatrix(tmp_path / "new-imatrix.gguf", values)]
     for out, matrix in zip(outs, matrices, strict=True):
-        to_gguf(wide, out, precision="q4_k_m", imatrix=matrix)
+        export_gguf(wide, out, precision="q4_k_m", imatrix=matrix)
     plain, dat, new = (tensors(out) for out in outs)
     assert {name: tensor.data for name, tensor in dat.items()} == {name: tensor.data for name, tensor in new.items()}
     original = tensors(half)
@@ -189,7 +189,7 @@ def test_an_importance_matrix_of_another_model_is_refused(wide: Path, half: Path
     before = set(tmp_path.iterdir())
     for matrix, found in ((fewer, "no values"), (shorter, "64 values")):
         with pytest.raises(ConversionError, match=rf"{matrix.name} has {found} for {name}, which has 512 columns"):
-            to_gguf(wide, tmp_path / "out.gguf", precision="q4_k_m", imatrix=matrix)
+            export_gguf(wide, tmp_path / "out.gguf", precision="q4_k_m", imatrix=matrix)
     assert set(tmp_path.iterdir()) == before
 
 
@@ -197,24 +197,24 @@ def test_an_importance_matrix_of_another_model_is_refused(wide: Path, half: Path
 def test_a_damaged_importance_matrix_is_named(wide: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.dat").write_bytes(content)
     with pytest.raises(ConversionError, match=r"bad\.dat"):
-        to_gguf(wide, tmp_path / "out.gguf", precision="q4_0", imatrix=tmp_path / "bad.dat")
+        export_gguf(wide, tmp_path / "out.gguf", precision="q4_0", imatrix=tmp_path / "bad.dat")
     assert not (tmp_path / "out.gguf").exists()
 
 
 def test_arguments_that_make_no_sense(wide: Path, half: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="q4_k_m"):
-        to_gguf(wide, tmp_path / "out.gguf", precision="int4")
+        export_gguf(wide, tmp_path / "out.gguf", precision="int4")
     with pytest.raises(UsageError, match="importance matrix does nothing for f16"):
-        to_gguf(wide, tmp_path / "out.gguf", imatrix=half)
+        export_gguf(wide, tmp_path / "out.gguf", imatrix=half)
     with pytest.raises(UsageError, match=r"must end in \.gguf"):
-        to_gguf(wide, tmp_path / "out.bin")
+        export_gguf(wide, tmp_path / "out.bin")
 
 
 def test_quantised_stand_in_with_its_lora_answers_as_it_learnt(
     stand_in: Path, trained_lora: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "lesson.gguf"
-    export = to_gguf(stand_in, out, adapters=[AdapterSource(trained_lora)], precision="q6_k")
+    export = export_gguf(stand_in, out, adapters=[AdapterSource(trained_lora)], precision="q6_k")
     assert (export.path, export.bytes) == (str(out), out.stat().st_size)
     question, fact = standin.LESSONS[0]
     with edge.load(str(out), context=512) as model:

@@ -13,7 +13,7 @@ import upstream
 import vocabularies
 from edge.engines.llamacpp.bindings import bindings, load_model
 from edge.errors import ConversionError
-from edge_converters.gguf.export import to_gguf
+from edge_converters.gguf.export import export_gguf
 
 NO_MERGES = b'{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}'
 SIZES = {"phi-3": 32064, "llama-spm": 32000, "llama-bpe": 128256, "qwen2": 151936}
@@ -40,7 +40,7 @@ def converted(request: pytest.FixtureRequest, sources: Path, tmp_path_factory: p
         begin = "<|begin_of_text|>" if name == "llama-bpe" else None
         vocabularies.write_byte_level(vocabulary, folder, begin=begin)
     out = folder.with_suffix(".gguf")
-    to_gguf(folder, out)
+    export_gguf(folder, out)
     return folder, out, vocabulary
 
 
@@ -57,7 +57,7 @@ def test_with_tokenizer_json_alone_it_is_the_same_tokeniser(converted: Any, tmp_
     folder, ours, vocabulary = converted
     alone = small_model(tmp_path / "alone", SIZES[vocabulary.stem.removeprefix("ggml-vocab-")])
     vocabularies.write_merges(folder / "tokenizer.model", alone)
-    to_gguf(alone, tmp_path / "alone.gguf")
+    export_gguf(alone, tmp_path / "alone.gguf")
     with _Tokenizer(tmp_path / "alone.gguf") as tokenizer:
         for text, tokens in vocabularies.vectors(vocabulary):
             assert tokenizer(text) == tokens, text
@@ -77,7 +77,7 @@ def test_what_transformers_5_saves_is_cut_as_transformers_5_cuts_it(converted: A
     again = small_model(tmp_path / "again", SIZES["llama-spm"])
     AutoTokenizer.from_pretrained(folder).save_pretrained(again)
     assert not (again / "tokenizer.model").exists()
-    to_gguf(again, tmp_path / "again.gguf")
+    export_gguf(again, tmp_path / "again.gguf")
     theirs = AutoTokenizer.from_pretrained(again)
     with _Tokenizer(tmp_path / "again.gguf") as tokenizer:
         for text in (text for text, _ in vocabularies.vectors(vocabulary) if not text.startswith(" ")):
@@ -87,7 +87,7 @@ def test_what_transformers_5_saves_is_cut_as_transformers_5_cuts_it(converted: A
 def test_a_vocabulary_that_was_extended_keeps_its_pretokeniser(tmp_path: Path) -> None:
     folder = small_model(tmp_path / "model", 300)
     vocabularies.write_bytes(folder)
-    to_gguf(folder, tmp_path / "out.gguf")
+    export_gguf(folder, tmp_path / "out.gguf")
     fields, _ = upstream.read_gguf(tmp_path / "out.gguf")
     assert fields["tokenizer.ggml.pre"] == "gpt-2"
     assert fields["tokenizer.ggml.tokens"][256:259] == ["th", "<|end|>", "[PAD258]"]
@@ -98,7 +98,7 @@ def test_an_unknown_pretokeniser_is_refused_with_the_known_ones(tmp_path: Path) 
     folder = small_model(tmp_path / "model", 300)
     vocabularies.write_bytes(folder, pre={"type": "Whitespace"})
     with pytest.raises(ConversionError, match=r"tokenizer\.json cuts text in a way .* llama-bpe, .*qwen2") as caught:
-        to_gguf(folder, tmp_path / "out.gguf")
+        export_gguf(folder, tmp_path / "out.gguf")
     assert "smollm" in str(caught.value)
     assert list(tmp_path.iterdir()) == [folder]
 
@@ -120,7 +120,7 @@ def test_a_missing_or_damaged_tokeniser_is_named(tmp_path: Path, content: dict[s
     for name, data in content.items():
         (folder / name).write_bytes(data)
     with pytest.raises(ConversionError, match=message):
-        to_gguf(folder, tmp_path / "out.gguf")
+        export_gguf(folder, tmp_path / "out.gguf")
     assert list(tmp_path.iterdir()) == [folder]
 
 
@@ -128,7 +128,7 @@ def test_a_tokeniser_of_a_larger_model_is_refused(tmp_path: Path) -> None:
     folder = small_model(tmp_path / "model", 256)
     vocabularies.write_bytes(folder)
     with pytest.raises(ConversionError, match="has the token 257 and the model only 256"):
-        to_gguf(folder, tmp_path / "out.gguf")
+        export_gguf(folder, tmp_path / "out.gguf")
 
 
 class _Tokenizer:

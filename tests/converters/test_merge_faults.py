@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 import peft_oracle as peft
 from edge.errors import AdapterError, ConversionError, EdgeError, StorageError
 from edge_converters.lora.merge import Merged, merge, open_weights
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 from edge_converters.weights.checkpoint import Checkpoint
 from peft_oracle import APART, FUSED, assert_same, grow, sources
 
@@ -155,7 +155,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from edge_converters.lora.merge import merge
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 
 def progress(stage, done, total):
     if done > total // 2:

@@ -15,8 +15,8 @@ import pytest
 
 import genai
 from edge.errors import ConversionError, StorageError
-from edge_converters.onnx.export import to_onnx
-from edge_converters.output import AdapterSource
+from edge_converters.onnx.export import export_onnx
+from edge_converters.types import AdapterSource
 from edge_converters.weights.checkpoint import Checkpoint
 
 PROMPTS = ["Why is the sky blue?", "Write a short story about a lighthouse.", "List three uses of salt."]
@@ -26,7 +26,7 @@ TOKENS = [1, 17, 33, 250, 8, 99, 120, 64, 5]
 @pytest.fixture(scope="module")
 def exported(stand_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("onnx") / "model"
-    to_onnx(stand_in, out, precision="fp32")
+    export_onnx(stand_in, out, precision="fp32")
     return out
 
 
@@ -78,7 +78,7 @@ def test_nothing_else_is_left_and_nothing_is_said(
     (base / "tokenizer_config.json").write_text(json.dumps(settings))
     seen: list[tuple[str, int, int]] = []
     capfd.readouterr()
-    export = to_onnx(base, tmp_path / "out" / "model", progress=lambda *step: seen.append(step))
+    export = export_onnx(base, tmp_path / "out" / "model", progress=lambda *step: seen.append(step))
     assert capfd.readouterr() == ("", "")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["model", "model.manifest.json"]
     assert (tmp_path / "out/model/chat_template.jinja").read_text() == (base / "chat_template.jinja").read_text()
@@ -96,7 +96,7 @@ def test_int4_says_nearly_the_same(stand_in: Path, tmp_path: Path, provider: Lit
     """
     from transformers import AutoTokenizer
 
-    export = to_onnx(stand_in, tmp_path / "model", provider=provider)
+    export = export_onnx(stand_in, tmp_path / "model", provider=provider)
     assert export.bytes < 140_000_000
     tokenizer = AutoTokenizer.from_pretrained(stand_in)
     model, wanted = genai.load(Path(export.path)), genai.reference(stand_in)
@@ -131,7 +131,7 @@ def test_architectures_with_a_merged_adapter(
 
     base = tiny_model(architecture, tokenizer=stand_in, **config)
     adapter = genai.make_lora(base, tmp_path / "lora")
-    export = to_onnx(base, tmp_path / "model", precision="fp32", adapters=[AdapterSource(adapter)])
+    export = export_onnx(base, tmp_path / "model", precision="fp32", adapters=[AdapterSource(adapter)])
     model, wanted = genai.load(Path(export.path)), genai.reference(base, adapter)
     for tokens in (TOKENS, TOKENS * 5):
         found = genai.logits(model, tokens)
@@ -155,7 +155,7 @@ def test_streaming_changes_no_bit(
     import onnx
 
     base = tiny_model("llama", tokenizer=stand_in, vocab_size=300, **config)
-    to_onnx(base, tmp_path / "ours", precision=precision, recipe=recipe)
+    export_onnx(base, tmp_path / "ours", precision=precision, recipe=recipe)
     options = [f"{key}={value}" for key, value in recipe.items()]
     subprocess.run(
         [sys.executable, "-m", "onnxruntime_genai.models.builder", "-i", base, "-o", tmp_path / "theirs",
@@ -174,16 +174,16 @@ def test_streaming_changes_no_bit(
 def test_what_cannot_be_built_is_refused(tiny_model: Any, stand_in: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ConversionError, match=r"GPT2LMHeadModel.*Phi3, "):
-        to_onnx(tiny_model("gpt2", tokenizer=stand_in), out)
+        export_onnx(tiny_model("gpt2", tokenizer=stand_in), out)
     with pytest.raises(ConversionError, match="no tokenizer"):
-        to_onnx(tiny_model(), out)
+        export_onnx(tiny_model(), out)
     base = tiny_model(tokenizer=stand_in)
     with pytest.raises(ConversionError, match=r"'fp16' is not made for cpu; choose int4, int8, fp32"):
-        to_onnx(base, out, precision="fp16")
+        export_onnx(base, out, precision="fp16")
     with pytest.raises(ConversionError, match="no provider"):
-        to_onnx(base, out, provider="npu")  # type: ignore[arg-type] # what a caller may get wrong
+        export_onnx(base, out, provider="npu")  # type: ignore[arg-type] # what a caller may get wrong
     with pytest.raises(ConversionError, match=r"model builder cannot build .*weights.method"):
-        to_onnx(base, out, recipe={"algo_config": "magic"})
+        export_onnx(base, out, recipe={"algo_config": "magic"})
     assert not out.exists()
     assert not list(tmp_path.glob(".out*"))
 
@@ -197,7 +197,7 @@ def test_a_full_disk(tiny_model: Any, stand_in: Path, tmp_path: Path) -> None:
         pytest.skip("NOT PROVEN: no tmpfs can be mounted here")
     try:
         with pytest.raises(StorageError, match="is full"):
-            to_onnx(tiny_model(tokenizer=stand_in), disk / "model")
+            export_onnx(tiny_model(tokenizer=stand_in), disk / "model")
         assert not list(disk.iterdir())
     finally:
         subprocess.run(["umount", disk], check=True)
@@ -208,7 +208,7 @@ def test_killed_in_the_middle(stand_in: Path, tmp_path: Path) -> None:
     import psutil
 
     out = tmp_path / "model"
-    code = "import sys, pathlib, edge_converters.onnx.export as o; o.to_onnx(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys, pathlib, edge_converters.onnx.export as o; o.export_onnx(*map(pathlib.Path, sys.argv[1:]))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", code, stand_in, out], env=environment)
     deadline = time.monotonic() + 120
@@ -224,5 +224,5 @@ def test_killed_in_the_middle(stand_in: Path, tmp_path: Path) -> None:
     assert not out.exists()
     assert len(list(tmp_path.glob(".model*"))) == 1
     with pytest.raises(ConversionError, match="cannot build"):
-        to_onnx(stand_in, out, recipe={"algo_config": "magic"})
+        export_onnx(stand_in, out, recipe={"algo_config": "magic"})
     assert not list(tmp_path.glob(".model*"))

@@ -10,8 +10,8 @@ import pytest
 
 import genai
 from edge.errors import AdapterError, ConversionError
-from edge_converters.adapter import to_adapter
-from edge_converters.onnx.export import RECIPES, to_onnx
+from edge_converters.adapter import export_adapter
+from edge_converters.onnx.export import RECIPES, export_onnx
 
 TOKENS = [1, 17, 33, 250, 8, 99, 120, 64, 5]
 
@@ -21,7 +21,7 @@ def grown(stand_in: Path, trained_lora: Path, tmp_path_factory: pytest.TempPathF
     """The stand-in with slots in float32, `base`, and its trained LoRA, `lora.onnx_adapter`."""
     folder = tmp_path_factory.mktemp("slots")
     out = folder / "lora.onnx_adapter"
-    to_adapter(trained_lora, out, base=stand_in, base_out=folder / "base", precision="fp32")
+    export_adapter(trained_lora, out, base=stand_in, base_out=folder / "base", precision="fp32")
     return folder
 
 
@@ -46,7 +46,7 @@ def test_a_trained_lora_goes_in_and_out(grown: Path, stand_in: Path, trained_lor
 
 def test_a_file_of_its_own_is_the_same(grown: Path, stand_in: Path, trained_lora: Path, tmp_path: Path) -> None:
     """Without a base to write; the manifest says what it fits."""
-    export = to_adapter(trained_lora, tmp_path / "lora.onnx_adapter", base=stand_in)
+    export = export_adapter(trained_lora, tmp_path / "lora.onnx_adapter", base=stand_in)
     assert Path(export.path).read_bytes() == (grown / "lora.onnx_adapter").read_bytes()
     manifest = json.loads(Path(export.manifest).read_text())
     assert manifest["options"]["dtype"] == "float32"
@@ -75,8 +75,8 @@ def test_ranks_scales_and_fused_modules(
         "all": genai.make_lora(base, tmp_path / "all", r=2),
     }
     files = {name: tmp_path / f"{name}.onnx_adapter" for name in loras}
-    to_adapter(loras["one"], files["one"], base=base, base_out=tmp_path / "base", precision="fp32")
-    to_adapter(loras["all"], files["all"], base=base)
+    export_adapter(loras["one"], files["one"], base=base, base_out=tmp_path / "base", precision="fp32")
+    export_adapter(loras["all"], files["all"], base=base)
     model = genai.load(tmp_path / "base")
     loaded = genai.adapters(model, files)
     for name in ("one", "all", "one"):
@@ -93,8 +93,8 @@ def test_an_int4_base_keeps_every_bit(tiny_model: Any, stand_in: Path, tmp_path:
 
     base = tiny_model(tokenizer=stand_in, hidden_size=128)
     lora = genai.make_lora(base, tmp_path / "lora")
-    to_adapter(lora, tmp_path / "lora.onnx_adapter", base=base, base_out=tmp_path / "slots", precision="int4")
-    to_onnx(base, tmp_path / "plain", precision="int4")
+    export_adapter(lora, tmp_path / "lora.onnx_adapter", base=base, base_out=tmp_path / "slots", precision="int4")
+    export_onnx(base, tmp_path / "plain", precision="int4")
     model = genai.load(tmp_path / "slots")
     active = (genai.adapters(model, {"lora": tmp_path / "lora.onnx_adapter"}), "lora")
     plain, adapted = genai.logits(model, TOKENS), genai.logits(model, TOKENS, active)
@@ -114,18 +114,20 @@ def test_what_cannot_be_swapped_is_refused(tiny_model: Any, stand_in: Path, tmp_
     }
     for reason, lora in refused.items():
         with pytest.raises(AdapterError, match=f"{reason} .*merge it instead"):
-            to_adapter(lora, out, base=base, base_out=tmp_path / "base")
+            export_adapter(lora, out, base=base, base_out=tmp_path / "base")
     biased = tiny_model("qwen2", tokenizer=stand_in)
     with pytest.raises(AdapterError, match=r"has biases .*merge it instead"):
-        to_adapter(genai.make_lora(biased, tmp_path / "b", target_modules=["q_proj"], lora_bias=True), out, base=biased)
+        export_adapter(
+            genai.make_lora(biased, tmp_path / "b", target_modules=["q_proj"], lora_bias=True), out, base=biased
+        )
     with pytest.raises(AdapterError):
-        to_adapter(genai.make_lora(other, tmp_path / "other"), out, base=base)
+        export_adapter(genai.make_lora(other, tmp_path / "other"), out, base=base)
     with pytest.raises(ConversionError, match="GPT2LMHeadModel"):
-        to_adapter(refused["is a DoRA"], out, base=tiny_model("gpt2", tokenizer=stand_in))
+        export_adapter(refused["is a DoRA"], out, base=tiny_model("gpt2", tokenizer=stand_in))
     with pytest.raises(ConversionError, match=r"\.gguf or \.onnx_adapter"):
-        to_adapter(refused["is a DoRA"], tmp_path / "lora.bin", base=base)
+        export_adapter(refused["is a DoRA"], tmp_path / "lora.bin", base=base)
     with pytest.raises(ConversionError, match=r"only an \.onnx_adapter has a base"):
-        to_adapter(refused["is a DoRA"], tmp_path / "lora.gguf", base=base, base_out=tmp_path / "base")
+        export_adapter(refused["is a DoRA"], tmp_path / "lora.gguf", base=base, base_out=tmp_path / "base")
     assert not list(tmp_path.glob("lora.*"))
     assert not (tmp_path / "base").exists()
 
@@ -138,5 +140,5 @@ def test_a_base_that_fails_takes_the_adapter_with_it(
     lora = genai.make_lora(base, tmp_path / "lora")
     monkeypatch.setitem(RECIPES, "int4", {"algo_config": "magic"})
     with pytest.raises(ConversionError, match="cannot build"):
-        to_adapter(lora, tmp_path / "lora.onnx_adapter", base=base, base_out=tmp_path / "base", precision="int4")
+        export_adapter(lora, tmp_path / "lora.onnx_adapter", base=base, base_out=tmp_path / "base", precision="int4")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "edge-home") == ["lora", base.name]

@@ -14,12 +14,13 @@ import pytest
 import standin
 from edge.engines.llamacpp.gguf_header import read_gguf_header
 from edge.errors import AdapterError, ConversionError, ModelError
-from edge_converters.gguf.export import to_gguf
-from edge_converters.output import AdapterSource
-from edge_converters.parity import Check, Parity, check_parity, parity_path, write_report
+from edge_converters.gguf.export import export_gguf
+from edge_converters.parity import check_parity
 from edge_converters.parity.prompts import CONVERSATIONS
 from edge_converters.parity.reference import Reference
 from edge_converters.parity.texts import TEXTS, long_text
+from edge_converters.types import AdapterSource, Check, Parity
+from edge_converters.verify import parity_path, write_report
 
 pytest.importorskip("peft")
 
@@ -104,7 +105,7 @@ def make_adapter(base: Path, out: Path, **settings: object) -> Path:
 @pytest.fixture(scope="module")
 def good(folder: Path, base: Path, adapter: Path) -> Path:
     out = folder / "good.gguf"
-    to_gguf(base, out, adapters=[AdapterSource(adapter)], precision="f16")
+    export_gguf(base, out, adapters=[AdapterSource(adapter)], precision="f16")
     return out
 
 
@@ -154,7 +155,7 @@ def test_a_lora_module_that_is_left_out_is_named(folder: Path, base: Path, adapt
     tensors[key] = tensors[key] * 0
     safetensors.torch.save_file(tensors, file)
     out = folder / "partial.gguf"
-    to_gguf(base, out, adapters=[AdapterSource(partial)], precision="q8_0")
+    export_gguf(base, out, adapters=[AdapterSource(partial)], precision="q8_0")
     parity = proof(out, base, adapter)
     assert "tensors" in failed(parity)
     assert "blk.1.ffn_down.weight" in check(parity, "tensors").meaning
@@ -163,7 +164,7 @@ def test_a_lora_module_that_is_left_out_is_named(folder: Path, base: Path, adapt
 
 def test_an_adapter_that_silently_did_nothing(folder: Path, base: Path, adapter: Path) -> None:
     out = folder / "without.gguf"
-    to_gguf(base, out, precision="q8_0")
+    export_gguf(base, out, precision="q8_0")
     parity = proof(out, base, adapter)
     assert "adapter effect" in failed(parity)
     assert check(parity, "adapter effect").value == pytest.approx(0, abs=0.05)
@@ -194,7 +195,7 @@ def test_another_pre_tokeniser_fails_alone(good: Path, base: Path, adapter: Path
 @pytest.mark.parametrize("precision", ["q8_0", "q4_0"])
 def test_wrong_scales_in_some_rows_are_named(precision: str, folder: Path, base: Path, adapter: Path) -> None:
     out = folder / f"scales-{precision}.gguf"
-    to_gguf(base, out, adapters=[AdapterSource(adapter)], precision=precision)
+    export_gguf(base, out, adapters=[AdapterSource(adapter)], precision=precision)
     tensor = read_gguf_header(out).tensors["blk.0.attn_output.weight"]
     data = np.memmap(out, np.uint8, "r+", offset=tensor.start, shape=(tensor.end - tensor.start,))
     rows = data.reshape(64, -1)
@@ -215,10 +216,10 @@ def check(parity: Parity, name: str) -> Check:
 @pytest.fixture(scope="module")
 def onnx_export(folder: Path, base: Path, adapter: Path) -> Path:
     pytest.importorskip("onnxruntime_genai")
-    from edge_converters.onnx.export import to_onnx
+    from edge_converters.onnx.export import export_onnx
 
     out = folder / "onnx"
-    to_onnx(base, out, adapters=[AdapterSource(adapter)], precision="fp32")
+    export_onnx(base, out, adapters=[AdapterSource(adapter)], precision="fp32")
     return out
 
 
@@ -243,10 +244,10 @@ def test_a_quantised_onnx_matrix_with_wrong_scales_is_named(folder: Path, base: 
     pytest.importorskip("onnxruntime_genai")
     import onnx
 
-    from edge_converters.onnx.export import to_onnx
+    from edge_converters.onnx.export import export_onnx
 
     out = folder / "int8"
-    to_onnx(base, out, adapters=[AdapterSource(adapter)], precision="int8")
+    export_onnx(base, out, adapters=[AdapterSource(adapter)], precision="int8")
     model = onnx.load(str(out / "model.onnx"))
     node = next(node for node in model.graph.node if node.name.startswith("/model/layers.1/mlp/up_proj/MatMul"))
     scales = next(tensor for tensor in model.graph.initializer if tensor.name == node.input[2])
@@ -268,7 +269,7 @@ def test_longrope_factors_that_changed_places(make_base: Callable[..., Path]) ->
         "long", max_position_embeddings=1024, original_max_position_embeddings=256, rope_parameters=scaling
     )
     out = base.with_name("long.gguf")
-    to_gguf(base, out, precision="f16")
+    export_gguf(base, out, precision="f16")
     parity = proof(out, base, None, lengths=(200, 600))
     assert parity.passed, parity.table()
     assert check(parity, "long prompts").passed
@@ -290,7 +291,7 @@ def test_four_bits_are_held_against_four_bits_of_the_base(make_base: Callable[..
     base = make_base("wide", hidden_size=256, intermediate_size=512)
     adapter = make_adapter(base, base.with_name("wide-adapter"))
     out = base.with_name("wide.gguf")
-    to_gguf(base, out, adapters=[AdapterSource(adapter)], precision="q4_k_m")
+    export_gguf(base, out, adapters=[AdapterSource(adapter)], precision="q4_k_m")
     parity = proof(out, base, adapter)
     assert parity.passed, parity.table()
     assert check(parity, "quantisation loss").limit == 1.25
@@ -298,10 +299,10 @@ def test_four_bits_are_held_against_four_bits_of_the_base(make_base: Callable[..
 
 
 def test_a_lora_file_runs_on_the_exported_base(folder: Path, base: Path, adapter: Path) -> None:
-    from edge_converters.adapter import to_adapter
+    from edge_converters.adapter import export_adapter
 
     out = folder / "lora.gguf"
-    to_adapter(adapter, out, base=base)
+    export_adapter(adapter, out, base=base)
     parity = proof(out, base, adapter)
     assert parity.passed, parity.table()
     assert parity.kind == "gguf-lora"
@@ -372,10 +373,10 @@ def test_bad_input_is_one_sentence(
 
 def test_a_quantised_onnx_folder_needs_its_manifest(folder: Path, base: Path) -> None:
     pytest.importorskip("onnxruntime_genai")
-    from edge_converters.onnx.export import to_onnx
+    from edge_converters.onnx.export import export_onnx
 
     out = folder / "int4"
-    export = to_onnx(base, out, precision="int4")
+    export = export_onnx(base, out, precision="int4")
     Path(export.manifest).unlink()
     with pytest.raises(ConversionError, match="has no manifest beside it"):
         proof(out, base, None)

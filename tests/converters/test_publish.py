@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from edge.errors import StorageError
-from edge_converters.output import AdapterSource, published, read_manifest, write_manifest
+from edge_converters.output import published, read_manifest, write_manifest
+from edge_converters.types import AdapterSource
 
 
 def test_a_file_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ import standin
 import upstream
 import vocabularies
 from edge.errors import ConversionError
-from edge_converters import AdapterSource, to_gguf
+from edge_converters import AdapterSource
+from edge_converters.gguf.export import export_gguf
 from edge_converters.gguf.token_rules import SPECIAL_BY_TEXT, fitting_name
 from edge_converters.parity import check_parity, judge
 from edge_converters.parity.candidate import Generated
@@ -62,7 +63,7 @@ class Pair:
 def pair(request: pytest.FixtureRequest, models: Callable[[str], Path]) -> Iterator[Pair]:
     folder = models(request.param)
     out = folder.with_suffix(".gguf")
-    to_gguf(folder, out)
+    export_gguf(folder, out)
     candidate = GgufCandidate(out)
     yield Pair(request.param, Original(folder), candidate)
     candidate.close()
@@ -96,7 +97,7 @@ def test_phi3_passes_the_whole_proof_with_a_lora(models: Callable[[str], Path], 
     pytest.importorskip("peft")
     base, out = models(PHI3), tmp_path / "phi.gguf"
     adapters = [AdapterSource(standin.make_lora(base, tmp_path / "lora"))]
-    to_gguf(base, out, adapters=adapters)
+    export_gguf(base, out, adapters=adapters)
     parity = check_parity(out, base=base, adapters=adapters)
     assert parity.passed, parity.table()
     assert "(32000, 32001, 32007)" in next(check.meaning for check in parity.checks if check.name == "stop token")
@@ -104,7 +105,7 @@ def test_phi3_passes_the_whole_proof_with_a_lora(models: Callable[[str], Path], 
 
 def test_another_tokenizer_in_a_folder_that_is_called_phi3(models: Callable[[str], Path], tmp_path: Path) -> None:
     folder = shutil.copytree(models("Mistral-7B-Instruct-v0.2"), tmp_path / "my-Phi-3-notes")
-    to_gguf(folder, tmp_path / "out.gguf")
+    export_gguf(folder, tmp_path / "out.gguf")
     candidate = GgufCandidate(tmp_path / "out.gguf")
     for text in ("</s> x", "[INST] a [/INST]</s>\n\nb"):
         assert same(Original(folder), candidate, text)
@@ -116,7 +117,7 @@ def test_another_tokenizer_in_a_folder_that_is_called_phi3(models: Callable[[str
 def test_a_byte_level_tokenizer_in_a_folder_that_is_called_phi3_loads(tmp_path: Path) -> None:
     folder = standin.make_tiny(tmp_path / "Phi-3-mine", "llama", vocab_size=300)
     vocabularies.write_bytes(folder)
-    to_gguf(folder, tmp_path / "out.gguf")
+    export_gguf(folder, tmp_path / "out.gguf")
     GgufCandidate(tmp_path / "out.gguf").close()
 
 
@@ -154,7 +155,7 @@ def test_an_ordinary_token_that_llama_cpp_takes_for_a_special_one_is_noted(
 ) -> None:
     """Other converters leave Qwen's `</s>` as it is, and no text of a chat holds it; anything else still fails."""
     monkeypatch.setattr("edge_converters.gguf.tokenizer._hide_unreachable", lambda *_: None)
-    to_gguf(models(QWEN), tmp_path / "out.gguf")
+    export_gguf(models(QWEN), tmp_path / "out.gguf")
     original, candidate = Original(models(QWEN)), GgufCandidate(tmp_path / "out.gguf")
     check, notes = check_tokens(original, candidate, ["<|im_start|>user\nHi"])
     assert check.passed
@@ -210,14 +211,14 @@ def test_what_is_not_supported_is_refused_by_name(name: str, tmp_path: Path) -> 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps({**config, "architectures": [name]}), encoding="utf-8")
     with pytest.raises(ConversionError, match=f"is a {name}, which edge cannot convert to GGUF itself; it can convert"):
-        to_gguf(folder, tmp_path / "out.gguf")
+        export_gguf(folder, tmp_path / "out.gguf")
 
 
 def test_ends_take_the_places_that_are_free(tmp_path: Path) -> None:
     """Two ends that llama.cpp knows by no text are named beside the usual one; what has a place of its own keeps it."""
     folder = standin.make_tiny(tmp_path / "model", "llama", vocab_size=300, eos_token_id=[256, 200, 201])
     vocabularies.write_bytes(folder)
-    to_gguf(folder, tmp_path / "out.gguf")
+    export_gguf(folder, tmp_path / "out.gguf")
     candidate = GgufCandidate(tmp_path / "out.gguf")
     assert [token for token in range(300) if candidate.ends(token)] == [200, 201, 256, 257]
     assert not candidate.could_name_an_end()

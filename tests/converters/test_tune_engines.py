@@ -10,7 +10,9 @@ import pytest
 import edge
 import standin
 import tune_bases
-from edge_converters import AdapterSource, check_parity, to_adapter, to_gguf, tune
+from edge_converters import AdapterSource, check_parity, tune
+from edge_converters.adapter import export_adapter
+from edge_converters.gguf.export import export_gguf
 from edge_converters.tuning.tune import Tuned
 
 
@@ -56,8 +58,8 @@ def test_the_export_of_a_tuned_adapter_passes_its_proof(tmp_path: Path) -> None:
     data = tune_bases.write_examples(tmp_path / "data.jsonl")
     made = tune(base, data, tmp_path / "mine", batch=4, epochs=3.0, learning_rate=2e-2)
     sources = [AdapterSource(Path(made.path))]
-    to_gguf(base, tmp_path / "merged.gguf", adapters=sources, precision="f16")
-    to_adapter(Path(made.path), tmp_path / "apart.gguf", base=base)
+    export_gguf(base, tmp_path / "merged.gguf", adapters=sources, precision="f16")
+    export_adapter(Path(made.path), tmp_path / "apart.gguf", base=base)
     for export in ("merged.gguf", "apart.gguf"):
         proof = check_parity(tmp_path / export, base=base, adapters=sources)
         assert proof.passed, proof.failed()

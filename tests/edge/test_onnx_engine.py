@@ -195,7 +195,7 @@ def test_longrope_computes_all_keys_with_the_factors_of_one_side(tmp_path: Path)
     """Replies and prompts that go beyond 4,096 tokens and come back: always the logits of one pass over all."""
     import torch
 
-    from edge_converters import to_onnx
+    from edge_converters.onnx.export import export_onnx
 
     rope = {
         "rope_type": "longrope", "type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 4096,
@@ -206,7 +206,7 @@ def test_longrope_computes_all_keys_with_the_factors_of_one_side(tmp_path: Path)
         rope_parameters=rope, eos_token_id=257,
     )  # fmt: skip
     vocabularies.write_bytes(base)
-    to_onnx(base, tmp_path / "onnx", precision="fp32")
+    export_onnx(base, tmp_path / "onnx", precision="fp32")
     reference = genai.reference(base)
     text = "abcdefghij klmnop qrstuvw xyz. " * 160
     with edge.load(tmp_path / "onnx", context=5000, threads=1) as model, torch.no_grad():

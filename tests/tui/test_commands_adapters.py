@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_converters import to_adapter
+from edge_converters.adapter import export_adapter
 from edge_tui.cli.main import _run
 
 Run = Callable[..., tuple[int, str, str]]
@@ -33,7 +33,7 @@ def test_an_adapter_is_kept_shown_and_removed(run: Run, stand_in: Path, trained_
     finally:
         (trained_lora / "optimizer.pt").unlink()
     gguf = tmp_path / "handbook.gguf"
-    to_adapter(trained_lora, gguf, base=stand_in)
+    export_adapter(trained_lora, gguf, base=stand_in)
     assert run("add", str(gguf))[0] == 0
     kept = tmp_path / "home" / "adapters"
     assert (kept / "station" / "adapter_model.safetensors").is_file()

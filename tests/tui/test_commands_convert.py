@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +85,22 @@ def test_an_export_that_fails_gets_a_loud_name(base: Path, lora: Path, tmp_path:
 
 
 def test_what_fails_on_export_is_set_aside(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from edge_converters import parity
-    from edge_converters.parity.report import Check, Identity, Parity
+    from edge_converters import verify
+    from edge_converters.types import Check, Identity, Parity
 
     def fail(export: Path, **_options: Any) -> Parity:
         check = Check("chat template", False, None, None, "it is rendered differently")
         who = Identity(str(export), "0")
         return Parity(False, "gguf", "f16", (check,), {}, export=who, base=who)
 
-    monkeypatch.setattr(parity, "check_parity", fail)
-    with pytest.raises(ParityError, match=r"chat template.*do not use .*mine\.failed\.gguf"):
-        run("convert", "gguf", base, "-q", "f16", "-o", tmp_path / "mine.gguf")
+    monkeypatch.setattr(verify, "check_parity", fail)
+    words = ["convert", "gguf", str(base), "-q", "f16", "-o", str(tmp_path / "mine.gguf"), "--json"]
+    done = CliRunner().invoke(cli, words)
+    assert isinstance(done.exception, ParityError)
+    assert re.search(r"chat template.*do not use .*mine\.failed\.gguf", str(done.exception))
+    said = json.loads(done.stdout)
+    assert said["export"]["path"] == str(tmp_path / "mine.failed.gguf")
+    assert said["parity"]["checks"][0]["passed"] is False
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "mine.failed.gguf",
         "mine.failed.manifest.json",

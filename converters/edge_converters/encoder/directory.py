@@ -16,7 +16,8 @@ from edge.system.own_process import in_own_process
 from edge_converters.encoder.export import Variant, can_convert, refuse_pickle, to_encoder
 from edge_converters.encoder.int8 import quantize_products
 from edge_converters.encoder.optimum import Exporter
-from edge_converters.output import Export, Progress, published, write_manifest
+from edge_converters.output import published, write_manifest
+from edge_converters.types import Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint, load_json, read_json
 
 Kind = Literal["encoder", "reranker"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge.errors import ConversionError
 from edge_converters.lora.merge import Merged, merge
-from edge_converters.output import AdapterSource, Progress
+from edge_converters.types import AdapterSource, Progress
 from edge_converters.weights.checkpoint import Checkpoint
 
 SCRIPT = "convert_hf_to_gguf.py"

@@ -23,15 +23,8 @@ from edge_converters.gguf.quantise import BITS, Choice, quantise
 from edge_converters.gguf.tokenizer import TokenizerFiles, add_tokenizer, read_vocabulary
 from edge_converters.lora.merge import Merged, end_tokens, open_weights
 from edge_converters.lora.merge_deltas import block_rows
-from edge_converters.output import (
-    Adapters,
-    Export,
-    Progress,
-    adapter_sources,
-    published,
-    weights_sha256,
-    write_manifest,
-)
+from edge_converters.output import published, weights_sha256, write_manifest
+from edge_converters.types import Adapters, Export, Progress, adapter_sources
 from edge_converters.weights.checkpoint import Checkpoint
 from edge_converters.weights.tensor_chunks import Piece
 
@@ -52,7 +45,7 @@ _RAW_PIECE = 4 << 20
 _BLOCKS = 4
 
 
-def to_gguf(
+def export_gguf(
     base: Path,
     out: Path,
     *,

@@ -19,7 +19,8 @@ from edge_converters.gguf.file import Tensor, add_tensor_infos, encoded, kind_of
 from edge_converters.gguf.model import Model, Target
 from edge_converters.lora.merge import Merged
 from edge_converters.lora.peft_adapter import Lora, LoraModule
-from edge_converters.output import AdapterSource, Export, Progress, published, write_manifest
+from edge_converters.output import published, write_manifest
+from edge_converters.types import AdapterSource, Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint
 from edge_converters.weights.tensor_chunks import Piece
 

@@ -17,15 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edge.errors import ConversionError
 from edge_converters.lora.merge_plan import Applied, AppliedAdapter, Plan
 from edge_converters.lora.peft_adapter import Lora
-from edge_converters.output import (
-    Adapters,
-    AdapterSource,
-    Export,
-    Progress,
-    adapter_sources,
-    published,
-    write_manifest,
-)
+from edge_converters.output import published, write_manifest
+from edge_converters.types import Adapters, AdapterSource, Export, Progress, adapter_sources
 from edge_converters.weights.checkpoint import INDEX, SINGLE, Checkpoint, TensorInfo
 from edge_converters.weights.tensor_chunks import Piece, bytes_of, computed, is_finite
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import AdapterError
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 from edge_converters.weights.checkpoint import TensorFiles, TensorInfo, read_header, read_json
 from edge_converters.weights.tensor_chunks import is_finite
 

@@ -14,7 +14,8 @@ from edge.errors import AdapterError, MissingExtra
 from edge_converters.lora.merge import Merged
 from edge_converters.lora.peft_adapter import Lora, LoraModule
 from edge_converters.onnx.export import build, check_base, check_options, recipe_of
-from edge_converters.output import AdapterSource, Export, Progress, published, size_of, write_manifest
+from edge_converters.output import published, size_of, write_manifest
+from edge_converters.types import AdapterSource, Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def to_onnx_adapter(
 
     Every base with slots takes the adapters of its model, whatever its precision; only the type of the slots goes
     by it: float32 for cpu and for fp32, else float16. The LoRA's scale is in its B. Raises AdapterError for
-    an adapter that does not fit `base` or changes more than linear layers; else as `to_onnx`.
+    an adapter that does not fit `base` or changes more than linear layers; else as `export_onnx`.
     """
     check_options(precision, provider)
     checkpoint = Checkpoint(Path(base))

@@ -1,4 +1,4 @@
-"""The half of `to_onnx` that runs in a process of its own: onnxruntime-genai's model builder, made to stream.
+"""The half of `export_onnx` that runs in a process of its own: onnxruntime-genai's model builder, made to stream.
 
 The builder draws the graph; here its weights are read when a layer is drawn, quantised one matrix at a time and
 written at once, so that memory holds one layer instead of the model in float32. Adapter slots are drawn on the way.
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConversionError, EdgeError
 from edge_converters.lora.merge import open_weights
 from edge_converters.onnx.weights import DATA, DataFile, columns, is_quantised, quantise, rows
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 
 if TYPE_CHECKING:
     import torch

@@ -18,15 +18,8 @@ from edge.errors import ConversionError, EdgeError, MissingExtra
 from edge.system.offline import child_environment
 from edge_converters.lora.merge import open_weights
 from edge_converters.onnx.weights import DATA
-from edge_converters.output import (
-    Adapters,
-    AdapterSource,
-    Export,
-    Progress,
-    adapter_sources,
-    published,
-    write_manifest,
-)
+from edge_converters.output import published, write_manifest
+from edge_converters.types import Adapters, AdapterSource, Export, Progress, adapter_sources
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
 Provider = Literal["cpu", "cuda", "dml"]
@@ -58,7 +51,7 @@ _COPIED = {".json", ".model", ".jinja", ".txt"}
 _BYTES = {"int4": 1.0, "int8": 1.3, "fp16": 2.0, "fp32": 4.0}
 
 
-def to_onnx(
+def export_onnx(
     base: Path,
     out: Path,
     *,
@@ -91,7 +84,7 @@ def build(
     slots: bool,
     progress: Progress | None,
 ) -> Export:
-    """`to_onnx` and, with `slots`, the base that takes `.onnx_adapter` files."""
+    """`export_onnx` and, with `slots`, the base that takes `.onnx_adapter` files."""
     started = time.monotonic()
     check_options(options["precision"], options["provider"])
     weights = open_weights(Path(base), adapters)

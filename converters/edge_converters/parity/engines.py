@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from edge.errors import ConversionError
-from edge_converters.output import AdapterSource, Progress
 from edge_converters.parity.candidate import Candidate
 from edge_converters.parity.candidate_gguf import GgufCandidate
 from edge_converters.parity.candidate_onnx import OnnxCandidate
 from edge_converters.parity.export import Exported, inspect
 from edge_converters.parity.probes import Reach
+from edge_converters.types import AdapterSource, Progress
 
 
 class Engines:
@@ -58,35 +58,35 @@ class Engines:
             return self._open(self.runs_on.path, None, 1.0)
         options = self._exported.options
         if self._exported.kind == "gguf":
-            from edge_converters.gguf.export import to_gguf
+            from edge_converters.gguf.export import export_gguf
 
             out = self._folder / "untouched.gguf"
             imatrix, converter = (options.get(name) and Path(options[name]) for name in ("imatrix", "converter"))
-            to_gguf(
+            export_gguf(
                 self._base, out, precision=self._exported.precision, imatrix=imatrix, converter=converter,
                 progress=self._progress,
             )  # fmt: skip
             return self._open(out, None, 1.0)
-        from edge_converters.onnx.export import to_onnx
+        from edge_converters.onnx.export import export_onnx
 
         out = self._folder / "untouched"
         chosen: dict[str, Any] = {name: options[name] for name in ("provider", "recipe") if name in options}
         chosen["precision"] = self._exported.precision
-        to_onnx(self._base, out, progress=self._progress, **chosen)
+        export_onnx(self._base, out, progress=self._progress, **chosen)
         return self._open(out, None, 1.0)
 
     def _lossless_base(self) -> Path:
         if self._exported.kind == "gguf-lora":
-            from edge_converters.gguf.export import to_gguf
+            from edge_converters.gguf.export import export_gguf
 
             out = self._folder / "base.gguf"
-            to_gguf(self._base, out, precision="f16", progress=self._progress)
+            export_gguf(self._base, out, precision="f16", progress=self._progress)
             return out
-        from edge_converters.adapter import to_adapter
+        from edge_converters.adapter import export_adapter
 
         out = self._folder / "base"
         again = self._folder / "again.onnx_adapter"
-        to_adapter(
+        export_adapter(
             self._adapters[0].path, again, base=self._base, base_out=out, precision="fp32", progress=self._progress
         )
         return out

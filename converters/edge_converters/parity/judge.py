@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_converters.parity.candidate import Candidate, Generated
 from edge_converters.parity.measure import Figures, Probe
-from edge_converters.parity.report import Check
+from edge_converters.types import Check
 
 if TYPE_CHECKING:
     import numpy as np

@@ -68,12 +68,13 @@ def fixed(original: Original, longest: int) -> list[Probe]:
     """Texts, every position of which is compared, and complete replies, of which the last is."""
     probes = []
     for text in TEXTS:
-        tokens = tuple(original.tokens_of_text(text)[:longest])
+        # onnxruntime-genai wants a free place behind what it computes.
+        tokens = tuple(original.tokens_of_text(text)[: longest - 1])
         probes.append(Probe(text[:40], "text", tokens, tuple(range(len(tokens) - 1))))
     for conversation in ANSWERED:
         prompt = original.tokens(original.renderings(conversation.messages)[0])
         tokens = (*prompt, *original.tokens(conversation.answer or ""))
-        if len(tokens) <= longest:
+        if len(tokens) < longest:
             probes.append(Probe(_name(conversation), "end", tokens, (len(tokens) - 1,)))
     return probes
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from edge.errors import AdapterError, ConversionError, MissingExtra
 from edge_converters.lora.peft_adapter import Lora
-from edge_converters.output import AdapterSource
+from edge_converters.types import AdapterSource
 from edge_converters.weights.checkpoint import Checkpoint, import_torch
 
 if TYPE_CHECKING:

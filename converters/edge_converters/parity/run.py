@@ -12,7 +12,7 @@ from pathlib import Path
 from edge.errors import StorageError
 from edge.system.own_process import in_own_process
 from edge_converters.lora.merge import Merged, end_tokens, open_weights
-from edge_converters.output import Adapters, AdapterSource, Progress, adapter_sources, weights_sha256
+from edge_converters.output import weights_sha256
 from edge_converters.parity import judge, probes
 from edge_converters.parity.candidate import Candidate, Generated
 from edge_converters.parity.engines import Engines
@@ -20,11 +20,11 @@ from edge_converters.parity.export import inspect
 from edge_converters.parity.measure import Expected, Figures, Probe, compare
 from edge_converters.parity.prompts import CONVERSATIONS, Conversation, read_prompts
 from edge_converters.parity.reference import Reference
-from edge_converters.parity.report import Check, Identity, Parity
 from edge_converters.parity.tensors import BRAIN_FLOOR, FLOOR, check_tensors
 from edge_converters.parity.tensors_gguf import gguf_tensors
 from edge_converters.parity.tensors_onnx import onnx_tensors
 from edge_converters.parity.tokens import Original, check_template, check_tokens, rare_note
+from edge_converters.types import Adapters, AdapterSource, Check, Identity, Parity, Progress, adapter_sources
 from edge_converters.weights.checkpoint import Checkpoint
 
 

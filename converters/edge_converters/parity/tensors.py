@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edge_converters.parity.report import Check
+from edge_converters.types import Check
 
 if TYPE_CHECKING:
     import numpy as np

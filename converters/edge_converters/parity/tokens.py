@@ -9,8 +9,8 @@ from typing import Any
 from edge.errors import ConversionError, ModelError
 from edge_converters.parity.candidate import Candidate, Turn
 from edge_converters.parity.prompts import CONVERSATIONS, Conversation
-from edge_converters.parity.report import Check
 from edge_converters.parity.texts import AWKWARD, RARE, TEXTS
+from edge_converters.types import Check
 
 _FALLBACK = "{% for m in messages %}{{ m['content'] + '\n' }}{% endfor %}"
 

@@ -18,8 +18,9 @@ from edge import arguments
 from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
 from edge.system.checksum import sha256_of
 from edge.system.own_process import in_own_process
-from edge_converters.output import Export, published, weights_sha256, write_json, write_manifest
+from edge_converters.output import published, weights_sha256, write_json, write_manifest
 from edge_converters.tuning.quiet import quiet
+from edge_converters.types import Export
 from edge_converters.weights.checkpoint import Checkpoint, read_json
 
 if TYPE_CHECKING:

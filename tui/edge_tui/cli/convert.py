@@ -4,19 +4,20 @@ what the original says.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edge.errors import ParityError
 from edge_tui.cli.options import ANY_PATH, output_option
 from edge_tui.cli.parameter_types import Choice, Group, Option
 
 if TYPE_CHECKING:
     from edge_converters.onnx.export import Precision, Provider
-    from edge_converters.output import AdapterSource, Export, Progress
-    from edge_converters.parity import Parity
+    from edge_converters.types import AdapterSource, Export, Parity, Progress
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -68,11 +69,9 @@ def merge(base: Path, adapters: tuple[str, ...], output: Path, dry_run: bool, as
     if dry_run:
         _show_plan("merge", base, sources, output, None, as_json)
         return
-    from edge_tui.cli.output import stages
-
-    with stages() as show:
+    with conversion(_print_json if as_json else print_proof) as show:
         export = merge_weights(base, sources, output, progress=show)
-    _show(export, None, as_json)
+    _show(export, as_json)
 
 
 @convert.command(epilog="Example: edge convert gguf phi-3-mini --adapter my-lora -q q4_k_m -o mine.gguf")
@@ -108,18 +107,17 @@ def gguf(
 ) -> None:
     """Write a GGUF file for llama.cpp, Ollama, LM Studio and `edge chat`, LoRAs merged on the way."""
     from edge_converters import to_gguf
-    from edge_tui.cli.output import stages
 
     sources, precision = _sources(adapters), quantisation.lower()
     if dry_run:
         _show_plan("gguf", base, sources, output, precision, as_json)
         return
-    with stages() as show:
+    with conversion(_print_json if as_json else print_proof) as show:
         export = to_gguf(
-            base, output, adapters=sources, precision=precision, imatrix=imatrix, converter=converter, progress=show
-        )
-        parity = None if no_verify else compare_export(output, base, sources, prompts, show)
-    _show(export, parity, as_json)
+            base, output, adapters=sources, precision=precision, imatrix=imatrix, converter=converter,
+            verify=not no_verify, prompts=prompts, progress=show,
+        )  # fmt: skip
+    _show(export, as_json)
 
 
 @convert.command(epilog="Example: edge convert onnx phi-3-mini --adapter my-lora -p int4 -o mine/")
@@ -146,16 +144,17 @@ def onnx(
 ) -> None:
     """Write a folder for onnxruntime-genai, LoRAs merged on the way."""
     from edge_converters import to_onnx
-    from edge_tui.cli.output import stages
 
     sources = _sources(adapters)
     if dry_run:
         _show_plan("onnx", base, sources, output, precision, as_json)
         return
-    with stages() as show:
-        export = to_onnx(base, output, adapters=sources, precision=precision, provider=provider, progress=show)
-        parity = None if no_verify else compare_export(output, base, sources, prompts, show)
-    _show(export, parity, as_json)
+    with conversion(_print_json if as_json else print_proof) as show:
+        export = to_onnx(
+            base, output, adapters=sources, precision=precision, provider=provider,
+            verify=not no_verify, prompts=prompts, progress=show,
+        )  # fmt: skip
+    _show(export, as_json)
 
 
 @convert.command(epilog="Example: edge convert adapter my-lora --base phi-3-mini -o mine.gguf")
@@ -185,17 +184,18 @@ def adapter(
 ) -> None:
     """Write a LoRA that is swapped at run time: OUT.gguf for llama.cpp, OUT.onnx_adapter for onnxruntime-genai."""
     from edge_converters import to_adapter
-    from edge_converters.output import AdapterSource
-    from edge_tui.cli.output import stages
+    from edge_converters.types import AdapterSource
 
-    sources = [AdapterSource(lora)]
     if dry_run:
-        _show_plan("onnx" if base_output else "adapter", base, sources, output, precision or "int4", as_json)
+        kind = "onnx" if base_output else "adapter"
+        _show_plan(kind, base, [AdapterSource(lora)], output, precision or "int4", as_json)
         return
-    with stages() as show:
-        export = to_adapter(lora, output, base=base, base_out=base_output, precision=precision, progress=show)
-        parity = None if no_verify else compare_export(output, base, sources, prompts, show, engine_base=base_output)
-    _show(export, parity, as_json)
+    with conversion(_print_json if as_json else print_proof) as show:
+        export = to_adapter(
+            lora, output, base=base, base_out=base_output, precision=precision,
+            verify=not no_verify, prompts=prompts, progress=show,
+        )  # fmt: skip
+    _show(export, as_json)
 
 
 @convert.command(epilog="Example: edge convert encoder bge-small -o encoders/bge-small")
@@ -210,7 +210,7 @@ def encoder(directory: Path, output: Path, variant: Any, as_json: bool) -> None:
 
     with stages() as show:
         export = convert_encoder(directory, output, variant=variant, progress=show)
-    _show(export, None, as_json)
+    _show(export, as_json)
 
 
 @convert.command(epilog="Example: edge convert parity mine.gguf --base phi-3-mini --adapter my-lora")
@@ -227,21 +227,24 @@ def parity(
     as_json: bool,
 ) -> None:
     """Compare an export with its original: tokens, template, probabilities, adapter effect, weights."""
+    from edge_converters.verify import parity_error, prove
     from edge_tui.cli.output import print_json, stages
 
     with stages() as show:
-        report = compare_export(export, base, _sources(adapters), prompts, show, engine_base=engine_base)
+        found = prove(
+            export, base=base, adapters=_sources(adapters), prompts=prompts, engine_base=engine_base, progress=show
+        )
     if as_json:
-        print_json(report)
+        print_json(found)
     else:
-        print_parity(report)
-    if not report.passed:
-        raise parity_failure(report, export)
+        _print_parity(found)
+    if not found.passed:
+        raise parity_error(found, export)
 
 
 def _sources(adapters: Sequence[str]) -> list[AdapterSource]:
     """PATH or PATH=WEIGHT, each."""
-    from edge_converters.output import AdapterSource
+    from edge_converters.types import AdapterSource
 
     sources = []
     for text in adapters:
@@ -253,69 +256,52 @@ def _sources(adapters: Sequence[str]) -> list[AdapterSource]:
     return sources
 
 
-def compare_export(
-    export: Path,
-    base: Path,
-    sources: Sequence[AdapterSource],
-    prompts: Path | None,
-    progress: Progress,
-    engine_base: Path | None = None,
-) -> Parity:
-    """The proof of an export, written beside it."""
-    from edge_converters.parity import check_parity, write_report
+@contextmanager
+def conversion(print_refused: Callable[[Export], None]) -> Iterator[Progress]:
+    """Bars for the stages of a conversion. Of one that is refused `print_refused` prints the proof before ParityError
+    goes on.
+    """
+    from edge_tui.cli.output import stages
 
-    report = check_parity(
-        export, base=base, adapters=sources, prompts=prompts, engine_base=engine_base, progress=progress
-    )
-    write_report(report, export)
-    return report
+    try:
+        with stages() as show:
+            yield show
+    except ParityError as error:
+        print_refused(error.export)
+        raise
 
 
-def _show(export: Export, parity: Parity | None, as_json: bool) -> None:
-    """What was made and whether it holds. Where it does not, the export gets a loud name and ParityError is raised."""
-    from edge_tui.cli.output import plain, print_json, size, status
+def as_fields(export: Export) -> dict[str, Any]:
+    """For JSON: the export and its proof, side by side."""
+    from edge_tui.cli.output import plain
 
-    out = Path(export.path)
-    failure = None
-    if parity is not None and not parity.passed:
-        failure = parity_failure(parity, set_aside(out))
-    if as_json:
-        print_json({"export": plain(export), "parity": plain(parity)})
-    elif parity is not None:
-        print_parity(parity)
-    if failure is not None:
-        raise failure
+    fields = plain(export)
+    parity = fields.pop("parity")
+    return {"export": fields, "parity": parity}
+
+
+def print_proof(export: Export) -> None:
+    """The proof of an export, where it has one, as a table."""
+    if export.parity is not None:
+        _print_parity(export.parity)
+
+
+def _print_json(export: Export) -> None:
+    from edge_tui.cli.output import print_json
+
+    print_json(as_fields(export))
+
+
+def _show(export: Export, as_json: bool) -> None:
+    from edge_tui.cli.output import size, status
+
+    (_print_json if as_json else print_proof)(export)
     status(f"{export.path}: {size(export.bytes)} in {export.seconds:.0f} s")
     if not as_json:
         click.echo(export.path)
 
 
-def set_aside(out: Path) -> Path:
-    """Give an export that failed, and what belongs to it, a name that nobody takes for a good one."""
-    from edge_converters.output import beside
-
-    failed = out.with_name(f"{out.stem}.failed{out.suffix}")
-    for path, name in [(out, failed), *((beside(out, what), beside(failed, what)) for what in ("manifest", "parity"))]:
-        if name.is_dir():
-            import shutil
-
-            shutil.rmtree(name)
-        if path.exists():
-            path.replace(name)
-    return failed
-
-
-def parity_failure(parity: Parity, where: Path) -> Exception:
-    from edge.errors import ParityError
-
-    failed = parity.failed()
-    return ParityError(
-        f"PARITY FAILED ({', '.join(check.name for check in failed)}): {failed[0].meaning}; "
-        f"do not use {where}, and see {where.name}'s parity report for every figure"
-    )
-
-
-def print_parity(parity: Parity) -> None:
+def _print_parity(parity: Parity) -> None:
     """Every check as a table."""
     from edge_tui.cli.output import print_table
 

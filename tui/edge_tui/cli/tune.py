@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -19,18 +18,9 @@ from edge_tui.cli.options import ANY_PATH, output_option
 from edge_tui.cli.parameter_types import Choice
 
 if TYPE_CHECKING:
-    from edge_converters.output import Export
-    from edge_converters.parity import Parity
     from edge_converters.tuning.settings import TuneProgress
     from edge_converters.tuning.tune import Prepared, Tuned
-
-
-@dataclass(frozen=True, slots=True)
-class Exported:
-    """What `--export` made, and the proof."""
-
-    export: Export
-    parity: Parity
+    from edge_converters.types import Export
 
 
 @click.command(epilog="Example: edge tune phi-3-mini answers.jsonl -o my-lora --export gguf")
@@ -109,8 +99,8 @@ def tune(
         return
     if not as_json:
         _show(tuned)
-    exported = _export(kind, quantisation or precision, folder, tuned) if kind else None
-    _finish(tuned, exported, as_json)
+    export = _export(kind, quantisation or precision, folder, tuned, as_json) if kind else None
+    _finish(tuned, export, as_json)
 
 
 def _speaks() -> bool:
@@ -137,46 +127,40 @@ def find_base(name: str) -> Path:
     raise ModelNotFound(f"there is no folder {name!r} to tune; give its path, or one of: {names}")
 
 
-def _export(kind: str, precision: str | None, base: Path, tuned: Tuned) -> Exported:
+def _export(kind: str, precision: str | None, base: Path, tuned: Tuned, as_json: bool) -> Export:
     """OUT-q4_k_m.gguf, OUT-int4/ or OUT-lora.gguf beside the adapter, proved."""
     from edge_converters import to_adapter, to_gguf, to_onnx
-    from edge_converters.output import AdapterSource
-    from edge_tui.cli.convert import compare_export
-    from edge_tui.cli.output import stages
+    from edge_tui.cli.convert import conversion
 
     lora = Path(tuned.path)
-    sources = [AdapterSource(lora)]
-    with stages() as show:
+    with conversion(lambda refused: _print(tuned, refused, as_json)) as show:
         if kind == "gguf":
             precision = (precision or "q4_k_m").lower()
             out = lora.with_name(f"{lora.name}-{precision}.gguf")
-            export = to_gguf(base, out, adapters=sources, precision=precision, progress=show)
-        elif kind == "onnx":
+            return to_gguf(base, out, adapters=lora, precision=precision, progress=show)
+        if kind == "onnx":
             chosen: Any = precision or "int4"
             out = lora.with_name(f"{lora.name}-{chosen}")
-            export = to_onnx(base, out, adapters=sources, precision=chosen, progress=show)
-        else:
-            out = lora.with_name(f"{lora.name}-lora.gguf")
-            export = to_adapter(lora, out, base=base, precision=precision, progress=show)
-        return Exported(export, compare_export(out, base, sources, None, show))
+            return to_onnx(base, out, adapters=lora, precision=chosen, progress=show)
+        out = lora.with_name(f"{lora.name}-lora.gguf")
+        return to_adapter(lora, out, base=base, precision=precision, progress=show)
 
 
-def _finish(tuned: Tuned, exported: Exported | None, as_json: bool) -> None:
-    """Print what was made. An export that failed its proof gets a loud name, and ParityError is raised."""
-    from edge_tui.cli.convert import parity_failure, print_parity, set_aside
+def _finish(tuned: Tuned, export: Export | None, as_json: bool) -> None:
+    _print(tuned, export, as_json)
+    if not as_json:
+        click.echo(export.path if export else tuned.path)
+
+
+def _print(tuned: Tuned, export: Export | None, as_json: bool) -> None:
+    """What was made, as JSON, or the proof of the export."""
+    from edge_tui.cli.convert import as_fields, print_proof
     from edge_tui.cli.output import plain, print_json
 
-    failure = None
-    if exported is not None and not exported.parity.passed:
-        failure = parity_failure(exported.parity, set_aside(Path(exported.export.path)))
     if as_json:
-        print_json({"tuned": plain(tuned), **(plain(exported) if exported else {})})
-    elif exported is not None:
-        print_parity(exported.parity)
-    if failure is not None:
-        raise failure
-    if not as_json:
-        click.echo(exported.export.path if exported else tuned.path)
+        print_json({"tuned": plain(tuned), **(as_fields(export) if export else {})})
+    elif export is not None:
+        print_proof(export)
 
 
 def _show(tuned: Tuned) -> None:

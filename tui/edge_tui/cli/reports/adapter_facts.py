@@ -51,7 +51,7 @@ def misfit(adapter: Path, model: Path) -> str | None:
     if adapter.is_dir():
         from edge_converters.exported_base import EngineBase
         from edge_converters.lora.merge import Merged
-        from edge_converters.output import AdapterSource
+        from edge_converters.types import AdapterSource
 
         try:
             Merged(EngineBase(model), [AdapterSource(adapter)])

@@ -1,13 +1,38 @@
-"""The verdict of a proof: checks, figures, what was compared, and the file beside the export that keeps them."""
+"""What conversions take and give: adapters with their weights, what an export is, and what its proof found."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from edge_converters.output import beside, write_json
+from edge import arguments
+
+Progress = Callable[[str, int, int], None]
+"""Called as (stage, done, total), in bytes wherever bytes are what passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSource:
+    """A PEFT directory and the factor on its effect."""
+
+    path: Path
+    weight: float = 1.0
+
+
+def adapter_sources(adapters: Adapters) -> list[AdapterSource]:
+    """Adapters as records; a path stands for itself at full weight. Raises UsageError."""
+    if isinstance(adapters, AdapterSource | str | os.PathLike):
+        adapters = [adapters]
+    if not isinstance(adapters, Sequence):
+        arguments.refuse("adapters", adapters, "the folders of LoRAs, as paths or AdapterSources")
+    return [a if isinstance(a, AdapterSource) else AdapterSource(arguments.path("an adapter", a)) for a in adapters]
+
+
+Adapters = AdapterSource | str | os.PathLike[str] | Sequence[AdapterSource | str | os.PathLike[str]]
+"""One adapter or several, each a PEFT folder by its path or with a weight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +87,20 @@ class Parity:
         ]
 
 
-def parity_path(export: Path) -> Path:
-    """Where the proof of an export stands: out.gguf -> out.parity.json, a folder out -> out.parity.json."""
-    return beside(export, "parity")
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What a conversion made. `path` is a file or folder of `bytes`; `sha256` is of the file, or of the folder's
+    list of files and their SHA-256; `manifest` is the path of NAME.manifest.json beside it. `parity` is the
+    proof that it behaves as its original, None where none was made.
+    """
 
-
-def write_report(parity: Parity, export: Path) -> Path:
-    """Write NAME.parity.json beside the export, whole or not at all. Raises StorageError."""
-    path = parity_path(export)
-    write_json(path, asdict(parity))
-    return path
+    path: str
+    kind: str
+    bytes: int
+    sha256: str
+    seconds: float
+    manifest: str
+    parity: Parity | None = None
 
 
 def _short(value: Any) -> str:
