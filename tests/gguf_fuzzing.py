@@ -105,7 +105,7 @@ def _serve() -> None:
 
     from edge.engines.llamacpp import bindings, gguf_check
     from edge.errors import EdgeError
-    from edge_tui.cli.reports import model_facts
+    from edge_tui.facts import model_facts
 
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what native code prints is no answer

@@ -24,9 +24,9 @@ from edge_index.ingest import chunking
 from edge_index.loaders import Extracted, parse
 from edge_index.retrieval import answer_type
 from edge_tui import plain
-from edge_tui.app.input import typed_paths
 from edge_tui.history import query
 from edge_tui.rendering import answer, markdown, math, sentence_marks
+from edge_tui.slash_commands import typed_paths
 
 _PAIRS = [
     *["don`t ", "''a", "“", "“a”", "a. ", "1.", "...", "!["],

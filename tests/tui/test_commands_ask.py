@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import EdgeError, KnowledgeError, StorageError
 from edge.model import Model
-from edge_tui import resources
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"

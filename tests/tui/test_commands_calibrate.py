@@ -12,7 +12,7 @@ from edge import load
 from edge.chat import NOT_TOLD
 from edge.errors import KnowledgeError, UsageError
 from edge.rag.answerability import Calibration, calibration_of, save
-from edge_tui import resources
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 from index.fakes import WordEncoder
 

@@ -14,10 +14,10 @@ from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.system import paths
 from edge.types import Sampling
-from edge_tui import resources
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import _run
-from edge_tui.history.chat_history import LATEST
 from edge_tui.history.store import Store
+from edge_tui.session.chat_history import LATEST
 
 Run = Callable[..., tuple[int, str]]
 
@@ -183,8 +183,8 @@ def test_the_chat_to_go_on_with_reaches_the_app(
     with Store(paths.chats_file()) as store:
         store.create("Pumps")
     assert at_terminal("chat", *arguments) == (0, "")
-    keeping = handed_over["keeping"]
-    assert (keeping.on, keeping.reopens) == (True, reopen)
+    history = handed_over["history"]
+    assert (history.on, history.reopens) == (True, reopen)
 
 
 def test_a_chat_that_cannot_be_gone_on_with_is_told_before_the_app_runs(
@@ -202,10 +202,10 @@ def test_chats_are_not_kept_where_a_flag_or_a_setting_says_so(
     home: Path, handed_over: dict[str, Any], at_terminal: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert at_terminal("chat", "--no-keep") == (0, "")
-    assert not handed_over["keeping"].on
+    assert not handed_over["history"].on
     monkeypatch.setenv("EDGE_KEEP_CHATS", "false")
     assert at_terminal("chat") == (0, "")
-    assert not handed_over["keeping"].on
+    assert not handed_over["history"].on
     assert at_terminal("chat", "--keep") == (0, "")
-    assert handed_over["keeping"].on
+    assert handed_over["history"].on
     assert not (paths.home() / "chats.sqlite").exists()

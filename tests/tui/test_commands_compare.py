@@ -16,8 +16,8 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, UsageError
 from edge.evaluation.run import read_comparison
 from edge.model import Model
-from edge_tui import resources
 from edge_tui.cli.compare import duration
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 from edge_tui.cli.reports.comparison_report import report
 

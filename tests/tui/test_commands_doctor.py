@@ -15,7 +15,7 @@ import gguf_seeds
 from edge.engines.limits import limits_of
 from edge_tui.cli import main as door
 from edge_tui.cli.main import cli
-from edge_tui.cli.reports import model_facts
+from edge_tui.facts import model_facts
 from gguf_mutants import Gguf
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge.errors import EncoderError, KnowledgeError, UsageError
-from edge_tui import resources
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 from index.fakes import TESTS, OtherEncoder, WordEncoder
 
@@ -191,7 +191,7 @@ def test_nothing_is_loaded_when_nothing_changed(docs: Path, monkeypatch: pytest.
 
 WATCH = """
 import sys
-from edge_tui import resources as opening
+from edge_tui.cli.inputs import resources as opening
 from edge_tui.cli.main import main
 from index.fakes import WordEncoder
 opening.open_encoder = lambda _settings: WordEncoder()

@@ -22,16 +22,16 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import DocumentError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui import resources
 from edge_tui.cli.ask import NOT_TOLD
+from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 
 PUMP = "The coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 QUESTION = "How often does the coolant pump need maintenance?"
 SAVE = (
-    "import sys; from pathlib import Path; from edge_tui.cli import piped\n"
-    "piped.WAIT = float(sys.argv[2])\n"
-    "found = piped.save_document(Path(sys.argv[1]), demanded=False)\n"
+    "import sys; from pathlib import Path; from edge_tui.cli.inputs import standard_input\n"
+    "standard_input.WAIT = float(sys.argv[2])\n"
+    "found = standard_input.save_document(Path(sys.argv[1]), demanded=False)\n"
     "print(found and found.name, found and found.read_bytes(), flush=True)\n"
     "import os; os._exit(0)"
 )

@@ -35,7 +35,7 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 _PROGRAM = """
 import json, sys
-from edge_tui import resources as opening
+from edge_tui.cli.inputs import resources as opening
 from edge_tui.cli import main as door
 from index.fakes import WordEncoder
 

@@ -19,8 +19,8 @@ from edge.system.suggestions import did_you_mean
 from edge.types import AddProgress
 from edge_tui.rendering.answer import OWN_LEGEND, thought
 from edge_tui.rendering.sentence_marks import one_line
+from edge_tui.rendering.sources import Source
 from edge_tui.session import events
-from edge_tui.session.events import Source
 from edge_tui.session.worker import Worker
 from edge_tui.slash_commands import every, parser
 from edge_tui.terminal import printable
@@ -113,7 +113,7 @@ class PlainChat:
                 for event in self._drained():
                     seen.append(event)
                     over |= isinstance(event, events.Idle)  # behind it may stand what the loading thread tells
-                    if isinstance(event, events.Sided):
+                    if isinstance(event, events.SideEvent):
                         sides.setdefault(event.side, _Printer(self, names[event.side])).show(event.event)
                         event = event.event
                     else:
@@ -190,15 +190,15 @@ class PlainChat:
         """Everything but the parts of an answer."""
         if isinstance(event, events.Loaded):
             self._loaded = True
-            if event.trouble:
-                self.fail(event.trouble)
+            if event.error:
+                self.fail(event.error)
             else:
                 self.tell(f"The model {self.session.model_name} is ready.")
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             self.fail(event.message)
         elif isinstance(event, events.Adapted | events.Switched):
             self.tell(event.note)
-        elif isinstance(event, events.Aside):
+        elif isinstance(event, events.Notice):
             (self.fail if event.bad else self.tell)(event.note)
         elif isinstance(event, events.Opened):
             self._show_opened(event)
@@ -226,13 +226,13 @@ class PlainChat:
             self.tell(f"Reading {now.done + 1} of {now.total}: {now.path}")
 
     def _show_report(self, added: events.Added) -> None:
-        from edge_tui.cli.reports.index_report import summary, told_about_failures, told_about_files
+        from edge_tui.rendering.add_report import format_failures, format_files, summary
 
         if added.stopped:
             self.tell("Stopped; what was finished is kept.")
             return
-        self.tell(f"Documents: {summary(added.report)}.", *told_about_files(added.report))
-        for sentence in told_about_failures(added.report.failed):
+        self.tell(f"Documents: {summary(added.report)}.", *format_files(added.report))
+        for sentence in format_failures(added.report.failed):
             self.fail(sentence)
 
 
@@ -287,7 +287,7 @@ class _Printer:
             self._speak(event.text)
         elif isinstance(event, events.Finished):
             self._finish(event)
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             self._end_words()
 
     def _speak(self, text: str) -> None:
@@ -295,7 +295,7 @@ class _Printer:
         if not self._speaking:
             self._speaking = True
             self._chat.say(self._title)
-        self._held += text
+        self._held += printable(text)
         end = max((found.end() for found in _SENTENCE.finditer(self._held)), default=0)
         self._chat.write(self._held[:end])
         self._held = self._held[end:]
@@ -334,7 +334,7 @@ class _Printer:
 
 def place(source: Source) -> str:
     """Document, page and characters, written out."""
-    from edge_tui.cli.output import short
+    from edge_tui.rendering.units import short_path
 
     page = f", page {source.page}" if source.page is not None else ""
-    return f"{short(source.document)}{page}, characters {source.start} to {source.end}"
+    return f"{short_path(source.document)}{page}, characters {source.start} to {source.end}"

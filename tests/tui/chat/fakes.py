@@ -17,7 +17,7 @@ from edge.errors import KnowledgeError
 from edge.model import Model
 from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
 from edge_tui.app.input.prompt import Prompt
-from edge_tui.session.events import Staleness
+from edge_tui.rendering.sources import Staleness
 from edge_tui.session.session import Session
 
 MANUAL = """# Pump P-7

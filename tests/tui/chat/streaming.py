@@ -15,7 +15,7 @@ from pathlib import Path
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.history.chat_history import LATEST, Keeping
+from edge_tui.session.chat_history import LATEST, ChatHistory
 from edge_tui.session.events import Finished, Found, Opened, Words
 from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, Shelf
@@ -38,7 +38,7 @@ def hold(path: Path, number: int) -> None:
         lambda: model,
         lambda: Shelf(MANUAL),
         sampling=Sampling(max_tokens=10_000),
-        keeping=Keeping(path, reopen=LATEST),
+        history=ChatHistory(path, reopen=LATEST),
     )
     for event in session.open():
         if isinstance(event, Opened):

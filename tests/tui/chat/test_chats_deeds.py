@@ -17,9 +17,9 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.conversation import Question
 from edge_tui.history import database
-from edge_tui.history.chat_history import CUT_OFF, LATEST, Keeping
 from edge_tui.history.records import ChatMessage, Turn, now
 from edge_tui.history.store import Store
+from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory
 from edge_tui.session.events import Event
 from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, SEAL, TYPE, Shelf, screen_text, send, session, until
@@ -31,9 +31,9 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "chats.sqlite"
 
 
-def keeping(path: Path | None, *replies: str, reopen: int | None = None, **more: Any) -> Session:
+def kept_session(path: Path | None, *replies: str, reopen: int | None = None, **more: Any) -> Session:
     engine = more.pop("engine", None) or ScriptedEngine(replies or ["one", "two", "three", "four", "five"])
-    return session(engine=engine, keeping=Keeping(path, reopen=reopen), **more)
+    return session(engine=engine, history=ChatHistory(path, reopen=reopen), **more)
 
 
 async def ask(app: ChatApp, pilot: Any, *questions: str) -> None:
@@ -71,8 +71,8 @@ def test_a_chat_comes_back_as_it_was_with_its_sources(path: Path) -> None:
         await send(pilot, "/copy")
         assert app.clipboard == "Keep it."
 
-    drive(keeping(path, SEAL, "Keep it.", knowledge=Shelf(MANUAL)), first)
-    drive(keeping(path, reopen=LATEST), again)
+    drive(kept_session(path, SEAL, "Keep it.", knowledge=Shelf(MANUAL)), first)
+    drive(kept_session(path, reopen=LATEST), again)
 
 
 def test_an_answer_that_a_kill_cut_off_is_marked(path: Path) -> None:
@@ -89,7 +89,7 @@ def test_an_answer_that_a_kill_cut_off_is_marked(path: Path) -> None:
         await shows(app, pilot, "why?", "Because of rust.", gone=(CUT_OFF,))
         assert len(app.query(Question)) == 1
 
-    drive(keeping(path, "Because of rust.", reopen=LATEST), play)
+    drive(kept_session(path, "Because of rust.", reopen=LATEST), play)
 
 
 def test_the_list_opens_and_the_search_finds(path: Path) -> None:
@@ -112,7 +112,7 @@ def test_the_list_opens_and_the_search_finds(path: Path) -> None:
         await shows(app, pilot, "cucumber?", "one", gone=("bicycle?",))
         assert prompt(app).has_focus
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
 
 
 def test_the_open_chat_deleted_in_the_list_leaves_the_screen(path: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_open_chat_deleted_in_the_list_leaves_the_screen(path: Path) -> None
         await send(pilot, "/undo")
         await shows(app, pilot, "cucumber?", "one")
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
 
 
 def test_rename_and_delete_and_undo(path: Path) -> None:
@@ -149,7 +149,7 @@ def test_rename_and_delete_and_undo(path: Path) -> None:
         await send(pilot, "/undo")
         await shows(app, pilot, "cucumber?", "one", "Back in “Salads”")
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
 
 
 def test_edit_retry_and_undo(path: Path) -> None:
@@ -184,7 +184,7 @@ def test_edit_retry_and_undo(path: Path) -> None:
         await ask(app, pilot, "delta?")
         await shows(app, pilot, "alpha?", "one", "beta?", "three", "delta?", "five")
 
-    drive(keeping(path, engine=engine), play)
+    drive(kept_session(path, engine=engine), play)
 
 
 def test_fork_by_choosing_and_by_number(path: Path) -> None:
@@ -199,7 +199,7 @@ def test_fork_by_choosing_and_by_number(path: Path) -> None:
         await send(pilot, "/fork 1")
         await shows(app, pilot, "alpha?", "one", gone=("gamma?",))
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
     with Store(path) as store:
         titles = [entry.title for entry in store.chats()]
         assert titles == ["alpha? (fork) (fork)", "alpha? (fork)", "alpha?"]
@@ -228,7 +228,7 @@ def test_good_bad_correct_and_export(path: Path, tmp_path: Path, monkeypatch: py
         await send(pilot, "/save my.json")
         await until(pilot, (tmp_path / "my.json").exists)
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
     assert "**It should have been:**\n\n2.5" in (tmp_path / "alpha.md").read_text()
     with Store(path) as store:
         assert [(turn.answer.mark, turn.approved) for turn in store.turns(1)] == [("bad", None), ("good", "2.5")]
@@ -255,7 +255,7 @@ def test_nothing_of_it_disturbs_an_answer_that_is_being_written(path: Path, monk
         await pilot.press("escape")
 
     engine = ScriptedEngine(["alpha " * 5000], delay=0.05)
-    drive(keeping(path, engine=engine, sampling=Sampling(max_tokens=10_000)), play)
+    drive(kept_session(path, engine=engine, sampling=Sampling(max_tokens=10_000)), play)
     with Store(path) as store:
         (turn,) = store.turns(1)
     assert turn.answer.state == "cancelled"
@@ -276,12 +276,12 @@ def test_a_question_asked_while_another_chat_is_opened_stays(path: Path) -> None
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         app.submit(busy(), None)
-        app.submit(app.session.kept(app.session.keeping.reopen(number)), None)
+        app.submit(app.session.from_history(app.session.history.reopen(number)), None)
         await send(pilot, "and now?")
         gate.set()
         await shows(app, pilot, "cucumber?", "one", "and now?", "next")
 
-    drive(keeping(path, "next"), play)
+    drive(kept_session(path, "next"), play)
     with Store(path) as store:
         assert [turn.question.text for turn in store.turns(number)] == ["cucumber?", "and now?"]
 
@@ -304,7 +304,7 @@ def test_a_long_chat_is_drawn_from_its_end_and_can_be_left_meanwhile(path: Path)
         await pilot.pause()
         assert not app.query(Question)
 
-    drive(keeping(path, reopen=LATEST), play)
+    drive(kept_session(path, reopen=LATEST), play)
 
 
 def test_an_edit_while_a_long_chat_is_drawn(path: Path) -> None:
@@ -320,7 +320,7 @@ def test_an_edit_while_a_long_chat_is_drawn(path: Path) -> None:
         await shows(app, pilot, "question 1?", "answer 1", "question 2?", "question 3?", "at last?", "one")
         assert len(app.query(Question)) == 4
 
-    drive(keeping(path, reopen=LATEST), play)
+    drive(kept_session(path, reopen=LATEST), play)
 
 
 def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
@@ -334,7 +334,7 @@ def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
         await until(pilot, lambda: app.query(Question))
         await pilot.press("ctrl+q")
 
-    drive(keeping(path, reopen=LATEST), play)
+    drive(kept_session(path, reopen=LATEST), play)
 
 
 def test_a_locked_file_is_told_in_the_app_and_the_chat_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,7 +353,7 @@ def test_a_locked_file_is_told_in_the_app_and_the_chat_goes_on(path: Path, monke
         await ask(app, pilot, "gamma?")
         await shows(app, pilot, "three", "This chat is kept again.")
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)
     with Store(path) as store:
         assert [turn.question.text for turn in store.turns(1)] == ["alpha?", "beta?", "gamma?"]
 
@@ -366,7 +366,7 @@ def test_where_chats_are_not_kept_it_says_so(line: str) -> None:
         await send(pilot, line)
         await shows(app, pilot, "--no-keep")
 
-    drive(keeping(None), play)
+    drive(kept_session(None), play)
 
 
 def test_each_makes_sense_of_an_empty_line(path: Path) -> None:
@@ -379,4 +379,4 @@ def test_each_makes_sense_of_an_empty_line(path: Path) -> None:
             await pilot.press("escape")
         assert app.is_running
 
-    drive(keeping(path), play)
+    drive(kept_session(path), play)

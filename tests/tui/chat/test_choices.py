@@ -80,7 +80,7 @@ def test_an_adapter_of_another_size_does_not_fit(stand_in_exports: Path, monkeyp
     from dataclasses import replace
 
     from edge.engines.llamacpp import gguf_header
-    from edge_tui.cli.reports.adapter_facts import misfit
+    from edge_tui.facts.adapter_facts import misfit
 
     lora, base = stand_in_exports / "lora.gguf", stand_in_exports / "f16.gguf"
     assert misfit(lora, base) is None

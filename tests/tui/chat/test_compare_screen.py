@@ -12,7 +12,8 @@ from textual.app import App, ComposeResult
 from edge.types import Prefill
 from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.app.widgets.side import SidePane, cost
-from edge_tui.session.events import Event, Finished, Found, Reading, Sided, Source, Speed, Trouble, Words
+from edge_tui.rendering.sources import Source
+from edge_tui.session.events import Error, Event, Finished, Found, Reading, SideEvent, Speed, Words
 from tui.chat.fakes import SEAL, click, screen_text, until
 
 SOURCE = Source(1, SEAL, "/manuals/pump.md", 12, "Maintenance", 80, 80 + len(SEAL))
@@ -49,7 +50,7 @@ def drive(play: Callable[[Host, Any], Awaitable[None]], size: tuple[int, int] = 
 
 async def tell(app: Host, pilot: Any, side: int, *events: Event) -> None:
     for event in events:
-        await app.two.take(Sided(side, event, 1.5))
+        await app.two.take(SideEvent(side, event, 1.5))
     await app.two.flush()
     await pilot.pause()
 
@@ -97,7 +98,7 @@ def test_answers_grow_and_their_costs_stand_below_in_the_same_words() -> None:
 
 def test_a_key_keeps_a_side_and_only_an_answer_can_be_kept() -> None:
     async def play(app: Host, pilot: Any) -> None:
-        await tell(app, pilot, 0, Trouble("legal was made for another base"))
+        await tell(app, pilot, 0, Error("legal was made for another base"))
         assert "legal was made for another base" in screen_text(app)
         await pilot.press("1", "2")
         await until(pilot, lambda: "no answer on that side" in screen_text(app))
@@ -123,7 +124,7 @@ def test_escape_stops_first_and_leaves_second() -> None:
 def test_escape_leaves_at_once_when_both_are_done_and_trouble_of_all_ends_both() -> None:
     async def play(app: Host, pilot: Any) -> None:
         await tell(app, pilot, 0, DONE)
-        await app.two.take(Trouble("Something unexpected happened; please report it."))
+        await app.two.take(Error("Something unexpected happened; please report it."))
         await pilot.pause()
         assert "Something unexpected" in screen_text(app)
         assert app.two.panes[0].finished is DONE
@@ -151,7 +152,7 @@ def test_a_side_alone_shows_text_and_no_escape_sequences() -> None:
     async def main() -> None:
         app = One()
         async with app.run_test(size=(60, 12)) as pilot:
-            await pane.take(Trouble("bad \x1b[2J name [x]"), 0.0)
+            await pane.take(Error("bad \x1b[2J name [x]"), 0.0)
             await pilot.pause()
             assert r"bad \x1b[2J name [x]" in screen_text(app)
             assert "1 li[bold]ke" in screen_text(app)

@@ -14,8 +14,8 @@ from edge.errors import ModelTooLarge, UsageError
 from edge.model import Model
 from edge.system import paths
 from edge.types import Sampling
-from edge_tui.session.comparison_job import Comparing, Side, pairs, sides, split
-from edge_tui.session.events import Event, Finished, Found, Sided, Trouble, Words
+from edge_tui.session.comparison_job import ComparisonJob, Side, pairs, sides, split
+from edge_tui.session.events import Error, Event, Finished, Found, SideEvent, Words
 from edge_tui.session.session import Session
 from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, Watched
@@ -52,20 +52,20 @@ def talking(engine: ScriptedEngine, *, shelf: Shelf | None = None, **more: Any) 
     return chat
 
 
-def compare(chat: Session, words: str, question: str) -> tuple[Comparing, list[Event]]:
-    both = Comparing(chat, question, sides(words, chat))
+def compare(chat: Session, words: str, question: str) -> tuple[ComparisonJob, list[Event]]:
+    both = ComparisonJob(chat, question, sides(words, chat))
     return both, list(chat.run("comparing", both.run))
 
 
 def side(events: list[Event], number: int) -> list[Event]:
-    return [event.event for event in events if isinstance(event, Sided) and event.side == number]
+    return [event.event for event in events if isinstance(event, SideEvent) and event.side == number]
 
 
 def add(chat: Session, *names: str) -> None:
     model = chat.answering_model()
     path, model.path = model.path, None  # the files are empty, and with a path they would be looked into
     for name in names:
-        chat.switching.with_adapter(model, name)
+        chat.switch_jobs.with_adapter(model, name)
     model.path = path
 
 
@@ -76,8 +76,8 @@ def test_base_and_adapter_answer_one_after_the_other_and_the_conversation_stays(
     list(chat.ask("what about cucumbers?"))
     both, events = compare(chat, "base|legal", "how often?")
     assert [name for name, _ in engine.asked] == [None, None, "legal"]
-    assert [event.side for event in events if isinstance(event, Sided)] == sorted(
-        event.side for event in events if isinstance(event, Sided)
+    assert [event.side for event in events if isinstance(event, SideEvent)] == sorted(
+        event.side for event in events if isinstance(event, SideEvent)
     )
     for number in (0, 1):
         mine = side(events, number)
@@ -88,7 +88,7 @@ def test_base_and_adapter_answer_one_after_the_other_and_the_conversation_stays(
         assert done.speed.used > done.speed.tokens
     assert of(Finished, side(events, 0))[0].speed.cached > 0
     assert of(Finished, side(events, 1))[0].speed.cached == 0, "the KV of the base is not the adapter's"
-    assert all(event.seconds > 0 for event in events if isinstance(event, Sided) and isinstance(event.event, Finished))
+    assert all(event.seconds > 0 for event in of(SideEvent, events) if isinstance(event.event, Finished))
     assert all("cucumbers" in prompt for prompt in engine.prompts[1:])
     assert (chat.question, chat.adapter, chat.state) == ("what about cucumbers?", None, "ready")
     list(chat.ask("next?"))
@@ -137,7 +137,7 @@ def test_chance_is_the_same_on_both_sides() -> None:
 def test_stopping_ends_the_side_that_answers_and_the_one_that_waits() -> None:
     engine = Told("word " * 50)
     chat = talking(engine)
-    both = Comparing(chat, "go", sides("docs|nodocs", chat))
+    both = ComparisonJob(chat, "go", sides("docs|nodocs", chat))
     events = []
     for event in chat.run("comparing", both.run):
         events.append(event)
@@ -167,7 +167,7 @@ def test_a_side_that_cannot_answer_says_why_and_the_other_does(kept: None) -> No
 
     chat = talking(Told(), openers=Openers(model=lambda wanted: (Path(wanted), refuse)))
     _, events = compare(chat, "huge|this", "how often?")
-    [trouble] = of(Trouble, side(events, 0))
+    [trouble] = of(Error, side(events, 0))
     assert "90 GB" in trouble.message
     assert "/model huge" in trouble.message
     assert of(Finished, side(events, 1))
@@ -177,7 +177,7 @@ def test_a_side_that_cannot_answer_says_why_and_the_other_does(kept: None) -> No
 def test_sides_are_named_as_people_name_things(kept: None) -> None:
     chat = talking(Told())
     add(chat, "legal")
-    chat.take_adapter("legal")
+    chat.set_adapter("legal")
     assert sides("base|legal", chat) == (Side("base", None, True), Side("legal", "legal", True))
     assert sides("this|pirate", chat)[0] == Side("tiny + legal", "legal", True)
     assert sides("docs|nodocs", chat)[1] == Side("without documents", "legal", False)
@@ -193,10 +193,10 @@ def test_sides_are_named_as_people_name_things(kept: None) -> None:
 def test_only_what_there_is_can_be_compared(kept: None) -> None:
     chat = talking(Told())
     assert [pair.key for pair in pairs(chat)] == ["docs|nodocs", "base|legal", "base|pirate", "this|huge"]
-    chat.take_adapter("pirate")
+    chat.set_adapter("pirate")
     keys = [pair.key for pair in pairs(chat)]
     assert keys == ["base|pirate", "docs|nodocs", "base|legal", "this|legal", "this|huge"]
-    chat.take_knowledge(None)
+    chat.set_knowledge(None)
     assert "docs|nodocs" not in [pair.key for pair in pairs(chat)]
     with pytest.raises(UsageError, match="no documents to compare with"):
         sides("docs|nodocs", chat)

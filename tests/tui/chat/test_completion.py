@@ -16,8 +16,8 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.input.completion_list import CompletionList
 from edge_tui.app.input.completions import Completion, completions
 from edge_tui.app.input.prompt import Prompt
-from edge_tui.app.input.typed_paths import fitting, fitting_last
 from edge_tui.slash_commands import Deed, every
+from edge_tui.slash_commands.typed_paths import fitting, fitting_last
 from tui.chat.fakes import Shelf, click, screen_text, session, until
 
 

@@ -26,7 +26,7 @@ from edge_index import Index
 from edge_tui.app.app import ChatApp
 from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering import document_tree
-from edge_tui.session.events import Added, Removed, Surveyed, Trouble
+from edge_tui.session.events import Added, Error, Removed, Surveyed
 from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
 
@@ -325,7 +325,7 @@ def test_an_index_that_could_not_be_opened_is_tried_again() -> None:
     chat = session()
     chat._open_knowledge = open_knowledge
     for job in (chat.open(), chat.add(["/a.md"])):
-        assert [str(each) for each in job] == [str(Trouble("there is no text encoder; run: edge models pull starter"))]
+        assert [str(each) for each in job] == [str(Error("there is no text encoder; run: edge models pull starter"))]
     assert isinstance(list(chat.add(["/a.md"]))[-1], Added)
     assert len(chat.documents) == 2
 

@@ -13,8 +13,8 @@ from textual import events
 
 from edge_tui.app.app import ChatApp
 from edge_tui.app.input.prompt import Prompt
-from edge_tui.app.input.typed_paths import dropped, look
 from edge_tui.slash_commands.parser import paths
+from edge_tui.slash_commands.typed_paths import dropped, look
 from tui.chat.fakes import Shelf, screen_text, session, until
 
 

@@ -15,11 +15,11 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
 from edge.model import Model
 from edge_tui.history import database
-from edge_tui.history.chat_history import CUT_OFF, LATEST, Keeping, finished
 from edge_tui.history.database import set_aside
 from edge_tui.history.records import Turn
 from edge_tui.history.store import Store
-from edge_tui.session.events import Aside, Event, Finished, Found, Opened, Trouble, Words
+from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory, finished
+from edge_tui.session.events import Error, Event, Finished, Found, Notice, Opened, Words
 from edge_tui.session.session import Session
 from tui.chat.fakes import MANUAL, SEAL, Shelf, session
 from tui.chat.test_session import of, opened
@@ -33,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 def begun(path: Path | None, *replies: str, reopen: int | None = None, **more: Any) -> tuple[Session, list[Event]]:
     """A session that keeps its chat in `path`, opened, and what it told of that."""
     engine = more.pop("engine", None) or ScriptedEngine(replies or ["one", "two", "three"])
-    chat = session(engine=engine, keeping=Keeping(path, index="/documents", reopen=reopen), **more)
+    chat = session(engine=engine, history=ChatHistory(path, index="/documents", reopen=reopen), **more)
     return chat, opened(chat)
 
 
@@ -42,7 +42,7 @@ def asked(chat: Session, *questions: str, **how: Any) -> list[Event]:
 
 
 def done(chat: Session, job: Iterator[Event]) -> list[Event]:
-    return list(chat.kept(job))
+    return list(chat.from_history(job))
 
 
 def texts(turns: Iterable[Turn]) -> list[tuple[str, str]]:
@@ -55,7 +55,7 @@ def stored(path: Path, number: int = 1) -> list[tuple[str, str]]:
 
 
 def notes(events: Iterable[Event]) -> str:
-    return "\n".join(event.note for event in events if isinstance(event, Aside | Opened))
+    return "\n".join(event.note for event in events if isinstance(event, Notice | Opened))
 
 
 def test_a_chat_that_is_gone_on_with_sends_what_it_would_have_sent(path: Path) -> None:
@@ -84,7 +84,7 @@ def test_what_is_drawn_again_is_what_was_drawn(path: Path) -> None:
     chat, _ = begun(path, f"{SEAL} Keep a spare.", knowledge=Shelf(MANUAL))
     events = asked(chat, "how often?")
     before = of(Finished, events)[0]
-    (turn,) = begun(path, reopen=LATEST)[0].keeping.turns
+    (turn,) = begun(path, reopen=LATEST)[0].history.turns
     after = finished(turn.answer)
     assert (after.end, after.markdown, after.sources, after.notes) == (
         before.end,
@@ -150,7 +150,7 @@ def test_a_stopped_answer_is_marked_and_goes_on_from_there(path: Path, after: in
 
 def test_a_question_that_fails_is_kept_with_the_reason(path: Path) -> None:
     chat, _ = begun(path, engine=ScriptedEngine(["fine"], context=60))
-    trouble = of(Trouble, asked(chat, "word " * 200))[0]
+    trouble = of(Error, asked(chat, "word " * 200))[0]
     (turn,) = begun_turns(path)
     assert (turn.answer.state, turn.answer.notes) == ("failed", (trouble.message,))
     assert of(Finished, asked(begun(path, "fine", reopen=LATEST)[0], "short"))[0].markdown == "fine"
@@ -166,9 +166,9 @@ def test_retry_and_edit_give_way_and_undo_brings_back(path: Path) -> None:
     assert stored(path) == [("a", "one"), ("B!", "five")]
     assert "two" not in engine.prompts[-1]
     assert "one" in engine.prompts[-1]
-    done(chat, chat.keeping.undo())
-    assert stored(path) == texts(chat.keeping.turns) == [("a", "one"), ("b", "two"), ("c", "four")]
-    (event,) = of(Opened, done(chat, chat.keeping.undo()))
+    done(chat, chat.history.undo())
+    assert stored(path) == texts(chat.history.turns) == [("a", "one"), ("b", "two"), ("c", "four")]
+    (event,) = of(Opened, done(chat, chat.history.undo()))
     assert stored(path) == texts(event.turns) == [("a", "one"), ("b", "two"), ("c", "three")]
     asked(chat, "d")
     assert all(word in engine.prompts[-1] for word in ("one", "two", "three"))
@@ -181,10 +181,10 @@ def test_what_gave_way_comes_back_after_the_app_was_left(path: Path) -> None:
     asked(chat, "a", "b")
     asked(chat, "c", instead_of=1)
     chat, _ = begun(path, "four", reopen=LATEST)
-    assert texts(chat.keeping.turns) == [("c", "three")]
-    done(chat, chat.keeping.undo())
-    assert stored(path) == texts(chat.keeping.turns) == [("a", "one"), ("b", "two")]
-    assert "nothing to bring back" in notes(done(chat, chat.keeping.undo()))
+    assert texts(chat.history.turns) == [("c", "three")]
+    done(chat, chat.history.undo())
+    assert stored(path) == texts(chat.history.turns) == [("a", "one"), ("b", "two")]
+    assert "nothing to bring back" in notes(done(chat, chat.history.undo()))
 
 
 def test_a_retry_while_the_file_is_locked_is_kept_as_one_step_later(
@@ -207,7 +207,7 @@ def test_a_fork_leaves_the_chat_as_it_is(path: Path) -> None:
     engine = ScriptedEngine(["one", "two", "three", "four"])
     chat, _ = begun(path, engine=engine)
     asked(chat, "a", "b", "c")
-    (event,) = of(Opened, done(chat, chat.keeping.fork(1)))
+    (event,) = of(Opened, done(chat, chat.history.fork(1)))
     assert texts(event.turns) == [("a", "one")]
     asked(chat, "d")
     assert "two" not in engine.prompts[-1]
@@ -220,26 +220,26 @@ def test_a_fork_leaves_the_chat_as_it_is(path: Path) -> None:
 def test_rename_delete_undo_and_the_chat_before(path: Path) -> None:
     chat, _ = begun(path)
     asked(chat, "a")
-    done(chat, chat.keeping.rename("Pumps"))
+    done(chat, chat.history.rename("Pumps"))
     list(chat.clear())
     asked(chat, "b")
-    (event,) = of(Opened, done(chat, chat.keeping.reopen()))
+    (event,) = of(Opened, done(chat, chat.history.reopen()))
     assert "Pumps" in event.note
     assert chat.answer == "one"
-    assert "Pumps" in notes(done(chat, chat.keeping.delete()))
+    assert "Pumps" in notes(done(chat, chat.history.delete()))
     list(chat.clear())
     with Store(path) as store:
         assert [entry.title for entry in store.chats()] == ["b"]
-    (event,) = of(Opened, done(chat, chat.keeping.undo()))
+    (event,) = of(Opened, done(chat, chat.history.undo()))
     assert texts(event.turns) == [("a", "one")]
-    assert "nothing to bring back" in notes(done(chat, chat.keeping.undo()))
+    assert "nothing to bring back" in notes(done(chat, chat.history.undo()))
     with pytest.raises(UsageError, match="no chat 99"):
-        done(chat, chat.keeping.reopen(99))
+        done(chat, chat.history.reopen(99))
 
 
 def test_a_name_that_was_given_before_the_first_question(path: Path) -> None:
     chat, _ = begun(path)
-    done(chat, chat.keeping.rename("Pumps"))
+    done(chat, chat.history.rename("Pumps"))
     asked(chat, "a")
     with Store(path) as store:
         assert store.chat(1).title == "Pumps"
@@ -248,8 +248,8 @@ def test_a_name_that_was_given_before_the_first_question(path: Path) -> None:
 def test_marks_and_corrections(path: Path) -> None:
     chat, _ = begun(path)
     asked(chat, "a", "b")
-    assert "Answer 2 is marked good" in notes(done(chat, chat.keeping.mark("good")))
-    done(chat, chat.keeping.correct("uno", 1))
+    assert "Answer 2 is marked good" in notes(done(chat, chat.history.mark("good")))
+    done(chat, chat.history.correct("uno", 1))
     one, two = begun_turns(path)
     assert (one.answer.mark, one.approved, two.answer.mark, two.approved) == (None, "uno", "good", "two")
     with Store(path) as store:
@@ -262,9 +262,9 @@ def test_a_mark_leaves_who_answered_as_it_was(path: Path) -> None:
     list(chat.close())
     with Store(path) as store:
         before = store.chat(1)
-    chat = Session(lambda: Model(ScriptedEngine(["x"]), name="other"), keeping=Keeping(path, reopen=LATEST))
+    chat = Session(lambda: Model(ScriptedEngine(["x"]), name="other"), history=ChatHistory(path, reopen=LATEST))
     opened(chat)
-    done(chat, chat.keeping.mark("good"))
+    done(chat, chat.history.mark("good"))
     with Store(path) as store:
         after = store.chat(1)
     assert (after.model, after.system) == (before.model, before.system) == ("tiny", "Be brief.")
@@ -273,14 +273,14 @@ def test_a_mark_leaves_who_answered_as_it_was(path: Path) -> None:
 def test_a_chat_is_written_to_a_file(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     chat, _ = begun(path)
-    assert "nothing to write" in notes(done(chat, chat.keeping.export()))
+    assert "nothing to write" in notes(done(chat, chat.history.export()))
     asked(chat, "Why so?")
-    assert "why-so.md" in notes(done(chat, chat.keeping.export()))
+    assert "why-so.md" in notes(done(chat, chat.history.export()))
     assert "## Why so?\n\none" in (tmp_path / "why-so.md").read_text()
-    done(chat, chat.keeping.export(tmp_path / "a.json"))
+    done(chat, chat.history.export(tmp_path / "a.json"))
     assert '"text": "one"' in (tmp_path / "a.json").read_text()
     with pytest.raises(Exception, match="exists already"):
-        done(chat, chat.keeping.export(tmp_path / "a.json"))
+        done(chat, chat.history.export(tmp_path / "a.json"))
 
 
 def test_the_systems_words_of_a_chat_count_again(path: Path) -> None:
@@ -290,7 +290,7 @@ def test_the_systems_words_of_a_chat_count_again(path: Path) -> None:
     chat, _ = begun(path, engine=engine)
     asked(chat, "b")
     assert "pirate" not in engine.prompts[-1]
-    done(chat, chat.keeping.reopen(1))
+    done(chat, chat.history.reopen(1))
     asked(chat, "c")
     assert "pirate" in engine.prompts[-1]
     list(chat.clear())
@@ -305,13 +305,13 @@ def test_without_keeping_edit_and_file_still_work(tmp_path: Path) -> None:
     chat, _ = begun(None)
     asked(chat, "a", "b")
     asked(chat, "b!", instead_of=2)
-    assert texts(chat.keeping.turns) == [("a", "one"), ("b!", "three")]
-    done(chat, chat.keeping.export(tmp_path / "a.md"))
+    assert texts(chat.history.turns) == [("a", "one"), ("b!", "three")]
+    done(chat, chat.history.export(tmp_path / "a.md"))
     assert "three" in (tmp_path / "a.md").read_text()
     with pytest.raises(Exception, match="--no-keep"):
-        done(chat, chat.keeping.reopen())
+        done(chat, chat.history.reopen())
     with pytest.raises(Exception, match="--no-keep"):
-        chat.keeping.visit()
+        chat.history.visit()
 
 
 def test_a_locked_file_is_told_once_and_everything_is_kept_when_it_is_free(
@@ -324,7 +324,7 @@ def test_a_locked_file_is_told_once_and_everything_is_kept_when_it_is_free(
     lock.execute("BEGIN IMMEDIATE")
     events = asked(chat, "b", "c")
     assert [event.markdown for event in of(Finished, events)] == ["four five", "six"]
-    (aside,) = of(Aside, events)
+    (aside,) = of(Notice, events)
     assert aside.bad
     assert "locked by another program" in aside.note
     assert "/save" in aside.note
@@ -362,7 +362,7 @@ def test_a_lock_in_the_middle_of_an_answer_holds_no_word_up_twice(path: Path, mo
             assert stored(path) == [("a", "one two")]
             lock.execute("ROLLBACK")
     lock.close()
-    assert [aside.bad for aside in of(Aside, events)] == [True, False]
+    assert [aside.bad for aside in of(Notice, events)] == [True, False]
     assert stored(path) == [("a", "one two three four")]
 
 
@@ -408,7 +408,7 @@ def test_a_file_that_is_damaged_in_the_middle_is_set_aside_and_the_chat_goes_on(
     events: list[Event] = []
     for event in chat.ask("b"):
         events.append(event)
-        if len(of(Words, events)) == 1 and not of(Aside, events):
+        if len(of(Words, events)) == 1 and not of(Notice, events):
             with sqlite3.connect(path) as db:
                 db.execute("DROP TABLE pieces")
             db.close()
@@ -416,8 +416,8 @@ def test_a_file_that_is_damaged_in_the_middle_is_set_aside_and_the_chat_goes_on(
     asked(chat, "c")
     with Store(path) as store:
         (entry,) = store.chats()
-        assert texts(store.turns(entry.id)) == texts(chat.keeping.turns)
-    assert texts(chat.keeping.turns) == [("a", "one two three"), ("b", "four five six"), ("c", "one two three")]
+        assert texts(store.turns(entry.id)) == texts(chat.history.turns)
+    assert texts(chat.history.turns) == [("a", "one two three"), ("b", "four five six"), ("c", "one two three")]
 
 
 @pytest.mark.parametrize("how", ["set aside", "deleted"])
@@ -457,8 +457,8 @@ def test_a_chat_that_another_app_removed_is_kept_anew(path: Path) -> None:
 def test_two_apps_at_once_keep_both(path: Path) -> None:
     here, there = begun(path)[0], begun(path, "uno", "due")[0]
     for one, other in zip(here.ask("a"), there.ask("A"), strict=False):
-        assert not isinstance(one, Aside)
-        assert not isinstance(other, Aside)
+        assert not isinstance(one, Notice)
+        assert not isinstance(other, Notice)
     asked(here, "b")
     asked(there, "B")
     with Store(path) as store:
@@ -472,7 +472,7 @@ def test_the_model_breaks_and_what_it_said_stays(path: Path) -> None:
     def broken(_prompt: str) -> str:
         raise RuntimeError("out of luck")
 
-    chat = session(open_model=lambda: Model(ScriptedEngine(broken), name="tiny"), keeping=Keeping(path))
+    chat = session(open_model=lambda: Model(ScriptedEngine(broken), name="tiny"), history=ChatHistory(path))
     opened(chat)
     with pytest.raises(RuntimeError):
         asked(chat, "a")

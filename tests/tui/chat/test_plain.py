@@ -19,8 +19,8 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, ModelError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.history.chat_history import Keeping
 from edge_tui.plain import PlainChat
+from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Idle, Loaded
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
 
@@ -153,7 +153,7 @@ def test_chats_and_turns_in_lines(tmp_path: Path) -> None:
     file = tmp_path / "chats.sqlite"
 
     def again(*lines: str, replies: tuple[str, ...] = ("One.",)) -> tuple[int, str, str]:
-        return talk(*lines, engine=ScriptedEngine(list(replies)), keeping=Keeping(file))
+        return talk(*lines, engine=ScriptedEngine(list(replies)), history=ChatHistory(file))
 
     status, out, err = again(
         "/edit",

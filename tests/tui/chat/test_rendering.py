@@ -9,7 +9,7 @@ import pytest
 from edge.answer import Answer
 from edge.types import Citation, Claim, ContextUsage, Dropped, Evidence, Finish, Usage
 from edge_tui.rendering.answer import OWN_LEGEND, notes, number_sources, to_markdown, with_context
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 from edge_tui.terminal import printable
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE
 

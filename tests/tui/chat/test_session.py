@@ -12,19 +12,7 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelError
 from edge.model import Model
-from edge_tui.session.events import (
-    Adapted,
-    Added,
-    Event,
-    Finished,
-    Found,
-    Further,
-    Idle,
-    Loaded,
-    Reading,
-    Trouble,
-    Words,
-)
+from edge_tui.session.events import Adapted, Added, Error, Event, Finished, Found, Further, Idle, Loaded, Reading, Words
 from edge_tui.session.session import Session
 from edge_tui.session.worker import Worker
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, large, session
@@ -142,14 +130,14 @@ def test_without_model_and_documents_the_question_gets_the_reason() -> None:
     chat = session(open_model=broken)
     loaded = opened(chat)[0]
     assert isinstance(loaded, Loaded)
-    assert "RuntimeError: out of luck" in (loaded.trouble or "")
-    assert "out of luck" in of(Trouble, chat.ask("hello?"))[0].message
+    assert "RuntimeError: out of luck" in (loaded.error or "")
+    assert "out of luck" in of(Error, chat.ask("hello?"))[0].message
 
 
 def test_a_question_that_cannot_fit_is_told_and_the_chat_goes_on() -> None:
     chat = session(engine=ScriptedEngine(["fine"], context=60))
     opened(chat)
-    trouble = of(Trouble, chat.ask("word " * 200))
+    trouble = of(Error, chat.ask("word " * 200))
     assert "60" in trouble[0].message
     assert of(Finished, chat.ask("short"))[0].markdown == "fine"
 
@@ -180,7 +168,7 @@ def test_adding_can_be_stopped_and_can_fail() -> None:
     assert added[0].stopped
     assert "/a.md" in shelf.texts
     assert "/c.md" not in shelf.texts
-    assert "nothing to read" in of(Trouble, chat.add(["/nothing"]))[0].message
+    assert "nothing to read" in of(Error, chat.add(["/nothing"]))[0].message
     assert chat.state == "ready"
 
 
@@ -189,9 +177,9 @@ def test_an_index_that_cannot_be_opened_is_told_and_the_model_still_talks() -> N
         raise KnowledgeError("index.sqlite is damaged")
 
     chat = Session(lambda: Model(ScriptedEngine(["Hello."])), broken)
-    assert opened(chat) == [Trouble("index.sqlite is damaged"), Loaded()]
+    assert opened(chat) == [Error("index.sqlite is damaged"), Loaded()]
     assert of(Finished, chat.ask("hi"))[0].markdown == "Hello."
-    assert of(Trouble, chat.add(["/a.md"]))
+    assert of(Error, chat.add(["/a.md"]))
 
 
 def test_a_document_that_left_meanwhile_leaves_the_quote() -> None:
@@ -229,16 +217,16 @@ def test_the_worker_keeps_order_and_survives_a_job_that_breaks() -> None:
         raise ZeroDivisionError("oops")
 
     worker.submit(breaks())
-    worker.submit(iter([Words("b"), Words("c"), Trouble("t"), Words("d")]))
+    worker.submit(iter([Words("b"), Words("c"), Error("t"), Words("d")]))
     assert worker.drain() == []
     worker.start()
     worker.close()
     assert worker.join(20)
     first, trouble, *rest = worker.drain()
     assert first == Words("a")
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert "ZeroDivisionError: oops" in trouble.message
-    assert rest == [Idle(), Words("bc"), Trouble("t"), Words("d"), Idle()]
+    assert rest == [Idle(), Words("bc"), Error("t"), Words("d"), Idle()]
     assert worker.drain() == []
 
 
@@ -260,7 +248,7 @@ def test_an_adapter_that_cannot_be_used_leaves_the_one_that_answers(tmp_path: Pa
     assert isinstance(done, Adapted)
     assert (done.name, chat.adapter) == ("legal", "legal")
     [refused] = list(chat.adapt(str(tmp_path / "absent.gguf")))
-    assert isinstance(refused, Trouble)
+    assert isinstance(refused, Error)
     assert "absent.gguf does not exist" in refused.message
     assert chat.adapter == "legal"
     assert chat.state == "ready"

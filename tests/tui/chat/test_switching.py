@@ -13,7 +13,7 @@ from edge.engines import memory_fit
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, KnowledgeError, ModelError, ModelNotFound, ModelTooLarge
 from edge.model import Model
-from edge_tui.session.events import Adapted, Event, Finished, Found, Switched, Trouble
+from edge_tui.session.events import Adapted, Error, Event, Finished, Found, Switched
 from edge_tui.session.session import Session
 from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched
@@ -62,11 +62,11 @@ def model(name: str, *replies: str, **options: Any) -> tuple[Watched, Load]:
 
 
 def switch(chat: Session, wanted: str) -> list[Event]:
-    return list(chat.run("switching", lambda stopped: chat.switching.model(wanted, stopped)))
+    return list(chat.run("switching", lambda stopped: chat.switch_jobs.model(wanted, stopped)))
 
 
 def index(chat: Session, wanted: str | None) -> list[Event]:
-    return list(chat.run("switching", lambda _stopped: chat.switching.index(wanted)))
+    return list(chat.run("switching", lambda _stopped: chat.switch_jobs.index(wanted)))
 
 
 def test_another_model_goes_on_with_the_conversation_and_the_first_is_freed() -> None:
@@ -95,7 +95,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_that_answers(wanted: str, 
     )
     chat = Machine(first=load, broken=broken, huge=huge).session()
     [trouble] = switch(chat, wanted)
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert said in trouble.message
     assert "first goes on answering." in trouble.message
     assert not first.closed
@@ -106,7 +106,7 @@ def test_a_chat_without_a_model_gets_one() -> None:
     chat = Machine(first=ModelError("first is cut off"), second=model("second")[1]).session()
     assert chat.state == "failed"
     [trouble] = switch(chat, "absent")
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert "goes on" not in trouble.message
     assert of(Switched, switch(chat, "second"))
     assert chat.state == "ready"
@@ -124,7 +124,7 @@ def test_a_model_that_loads_for_ever_can_be_stopped_and_is_freed_when_it_comes()
         return load_second()
 
     chat = Machine(first=model("first")[1], slow=slow).session()
-    events = chat.run("switching", lambda stopped: chat.switching.model("slow", stopped))
+    events = chat.run("switching", lambda stopped: chat.switch_jobs.model("slow", stopped))
     done: list[Event] = []
     worker = threading.Thread(target=lambda: done.extend(events))
     worker.start()
@@ -189,7 +189,7 @@ def test_the_old_model_comes_back_when_the_new_one_fails_all_the_same(
 ) -> None:
     chat = Crowded(monkeypatch, tmp_path, second=ModelError("second is cut off")).session()
     [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert "second is cut off\nfirst goes on answering." in trouble.message
     assert of(Finished, chat.ask("who?"))[0].markdown.startswith("*I am first.")
 
@@ -198,7 +198,7 @@ def test_when_neither_can_be_loaded_the_documents_still_answer(monkeypatch: pyte
     gone = {"first": ModelNotFound("first is gone"), "second": ModelError("second is cut off")}
     chat = Crowded(monkeypatch, tmp_path, **gone).session()
     [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert "second is cut off" in trouble.message
     assert "cannot be loaded again: first is gone" in trouble.message
     assert chat.state == "failed"
@@ -209,7 +209,7 @@ def test_a_model_that_has_no_room_even_alone_frees_nothing(monkeypatch: pytest.M
     machine = Crowded(monkeypatch, tmp_path, free=40)
     chat = machine.session()
     [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Trouble)
+    assert isinstance(trouble, Error)
     assert "does not fit beside the other\nfirst goes on answering." in trouble.message
     assert len(machine.engines) == 1
 
@@ -254,7 +254,7 @@ def test_other_documents_answer_and_those_before_are_closed() -> None:
     assert shelf.closed
     assert chat.documents == ()
     assert not of(Found, chat.ask("how often?"))
-    assert "/index NAME opens one" in of(Trouble, chat.add(["/a.md"]))[0].message
+    assert "/index NAME opens one" in of(Error, chat.add(["/a.md"]))[0].message
     machine.indexes["empty"] = Shelf()
     assert "no documents yet" in of(Switched, index(chat, "empty"))[0].note
 
@@ -268,7 +268,7 @@ def test_documents_that_cannot_be_opened_leave_those_that_are_there() -> None:
     damaged = machine.indexes["damaged"] = Damaged()
     for wanted, said in (("foreign", "another encoder"), ("damaged", "is damaged")):
         [trouble] = index(chat, wanted)
-        assert isinstance(trouble, Trouble)
+        assert isinstance(trouble, Error)
         assert said in trouble.message
         assert trouble.message.endswith("The documents stay as they were.")
     assert damaged.closed
@@ -337,7 +337,7 @@ def test_the_two_real_engines_take_turns_in_one_conversation(real: tuple[Session
     assert of(Switched, switch(chat, str(copy)))
     copy.unlink()
     assert of(Finished, chat.ask("And a valve?"))
-    [trouble] = of(Trouble, switch(chat, str(exports / "absent.gguf")))
+    [trouble] = of(Error, switch(chat, str(exports / "absent.gguf")))
     assert "does not exist" in trouble.message
     assert of(Switched, switch(chat, str(exports / "onnx-fp32")))
     [adapted] = of(Adapted, chat.adapt(str(exports / "lora.onnx_adapter")))
@@ -347,6 +347,6 @@ def test_the_two_real_engines_take_turns_in_one_conversation(real: tuple[Session
     assert chat.speed.used > 40, "the new engine read the whole conversation"
     [note] = of(Switched, switch(chat, str(smollm)))
     assert "The adapter lora stays behind" in note.note
-    [refused] = of(Trouble, chat.adapt(str(exports / "lora.gguf")))
+    [refused] = of(Error, chat.adapt(str(exports / "lora.gguf")))
     assert "goes on answering." in refused.message
     assert of(Finished, chat.ask("And a motor?"))

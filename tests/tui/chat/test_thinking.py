@@ -15,8 +15,8 @@ from edge.types import Adapter, Message, Prefill, Sampling
 from edge_tui.app.app import ChatApp
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.thoughts import Thoughts
-from edge_tui.history.chat_history import Keeping
 from edge_tui.history.store import Store
+from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Finished, Further, Thinking, Words
 from tui.chat.fakes import MANUAL, SEAL, Shelf, click, large, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, ready
@@ -109,7 +109,7 @@ def test_esc_ends_thinking() -> None:
         await answered(app, pilot)
         await until(pilot, lambda: "Stopped" in screen_text(app))
         assert app.session.answer == ""
-        assert app.session.keeping.turns[-1].answer.text == ""
+        assert app.session.history.turns[-1].answer.text == ""
 
     drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
 
@@ -143,7 +143,7 @@ def test_lines_of_text_tell_that_it_thinks_and_what_only_when_asked() -> None:
 
 def test_thoughts_are_kept_beside_the_answer_and_come_back_folded(tmp_path: Path) -> None:
     path = tmp_path / "chats.sqlite"
-    chat = session(REPLY, knowledge=Shelf(MANUAL), keeping=Keeping(path))
+    chat = session(REPLY, knowledge=Shelf(MANUAL), history=ChatHistory(path))
     opened(chat)
     list(chat.ask("how often?"))
     list(chat.close())
@@ -161,7 +161,7 @@ def test_thoughts_are_kept_beside_the_answer_and_come_back_folded(tmp_path: Path
         await pilot.press("f3")
         await until(pilot, lambda: "So hours it is." in screen_text(app))
 
-    drive(session(knowledge=Shelf(MANUAL), keeping=Keeping(path, reopen=1)), play)
+    drive(session(knowledge=Shelf(MANUAL), history=ChatHistory(path, reopen=1)), play)
 
 
 def test_a_comparison_shows_thinking_on_its_side() -> None:

@@ -19,7 +19,7 @@ from edge_tui.app.input.prompt import Prompt
 from edge_tui.app.screens.welcome import WelcomeScreen, options
 from edge_tui.hub import importing
 from edge_tui.session import welcome
-from edge_tui.session.events import Brought, Trouble
+from edge_tui.session.events import Brought, Error
 from edge_tui.session.session import Session
 from edge_tui.session.welcome import Findings
 from edge_tui.slash_commands import Deed
@@ -82,7 +82,7 @@ def test_what_is_found_without_reading(home: Path, edge_home: Path, monkeypatch:
 def test_a_model_that_cannot_be_brought_is_told(home: Path) -> None:
     in_ollama(home, "phi3")
     (event,) = welcome.bring("ollama:phi3:latest")
-    assert isinstance(event, Trouble)
+    assert isinstance(event, Error)
     assert "names 0 files of weights" in event.message
 
 

@@ -11,7 +11,7 @@ import pytest
 from edge.errors import StorageError
 from edge_tui.history.export import as_json, as_markdown, free_name, training, write
 from edge_tui.history.records import ChatEntry, ChatMessage, Mark, Turn
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 
 ENTRY = ChatEntry(3, "Pumps", "2026-01-02T03:04:05Z", "2026-01-02T03:04:06Z", "tiny", "legal", None, None, 1)
 SOURCE = Source(1, "Close both\nvalves.", "/manual.md", 12, None, 10, 28)

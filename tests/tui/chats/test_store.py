@@ -18,7 +18,7 @@ from edge_tui.history.database import set_aside
 from edge_tui.history.query import excerpt, terms
 from edge_tui.history.records import ChatMessage, Damaged, Gone, Turn, now, title_of
 from edge_tui.history.store import Store
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 
 SOURCE = Source(1, "Close both valves.", "/manual.md", 12, "Maintenance", 10, 28, "before ", " after")
 

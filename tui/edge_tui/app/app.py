@@ -210,14 +210,14 @@ class ChatApp(App[None]):
         if isinstance(event, events.Loaded):
             spare_the_collector()
             self._loading = False
-            if event.trouble:
-                await self.conversation.say(Note(event.trouble, "error"))
+            if event.error:
+                await self.conversation.say(Note(event.error, "error"))
                 await self._greet_once()
-            if isinstance(self.screen, events.Watching):
+            if isinstance(self.screen, events.EventWatcher):
                 self.screen.see(event)
             return
         view = self._views[0]
-        if not isinstance(view, AnswerView) and isinstance(self.screen, events.Watching):
+        if not isinstance(view, AnswerView) and isinstance(self.screen, events.EventWatcher):
             self.screen.see(event)
         if isinstance(event, events.Idle):
             self._views.popleft()
@@ -232,14 +232,14 @@ class ChatApp(App[None]):
                 await view.take(event)
         elif isinstance(event, events.Adapted | events.Switched):
             await self.conversation.say(Note(event.note))
-        elif isinstance(event, events.Aside):
+        elif isinstance(event, events.Notice):
             await self.conversation.say(Note(event.note, "error" if event.bad else ""))
         elif isinstance(event, events.Opened):
             await redraw(self, event, self._answers())
         elif isinstance(view, AnswerView):
             if view.is_attached:  # else a new conversation has begun meanwhile
                 await self._show_answer(event, view)
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             if isinstance(view, AddingNote):
                 await view.remove()
             await self.conversation.say(Note(event.message, "error"))
@@ -268,7 +268,7 @@ class ChatApp(App[None]):
             await view.finish(event)
             if event.sources:
                 self.sources.show(event.sources, self.sources.number or 1)
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             await view.fail(event.message)
 
     async def _show_adding(self, event: events.Adding | events.Added) -> None:

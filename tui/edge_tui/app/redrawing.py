@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.conversation import Conversation, Note, Question
-from edge_tui.history.chat_history import finished
 from edge_tui.history.records import Turn
+from edge_tui.session.chat_history import finished
 from edge_tui.session.events import Opened
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ async def redraw(app: ChatApp, opened: Opened, waiting: Sequence[AnswerView]) ->
 
 async def cut(app: ChatApp, at: int) -> None:
     """Take the turns from `at` on, counted from 1, off the screen; also those that are only about to be drawn."""
-    turns = app.session.keeping.turns
+    turns = app.session.history.turns
     if any(worker.group == REDRAWING and not worker.is_finished for worker in app.workers):
         app.workers.cancel_group(app, REDRAWING)
         await app.conversation.restart()

@@ -28,13 +28,14 @@ def list_(as_json: bool) -> None:
     """List the adapters on this machine."""
     from edge import library
     from edge.system import paths
-    from edge_tui.cli.output import print_json, print_table, size, status
+    from edge_tui.cli.output import print_json, print_table, status
+    from edge_tui.rendering.units import format_size
 
     entries = library.adapters()
     if as_json:
         print_json(entries)
     elif entries:
-        print_table(("NAME", "FORMAT", "SIZE"), [(e.name, e.format, size(e.bytes)) for e in entries])
+        print_table(("NAME", "FORMAT", "SIZE"), [(e.name, e.format, format_size(e.bytes)) for e in entries])
     else:
         status(f"There is no adapter in {paths.adapters_dir()} yet. Run: edge adapters add PATH")
 
@@ -52,7 +53,7 @@ def add(path: Path, save_as: str | None, replace: bool) -> None:
     from edge.system import paths
     from edge_converters.output import published
     from edge_tui.cli.output import status
-    from edge_tui.cli.reports.adapter_facts import facts
+    from edge_tui.facts.adapter_facts import facts
 
     if not path.exists():
         raise AdapterError(f"{path} does not exist; give the folder or file of a LoRA")
@@ -84,7 +85,7 @@ def show(name: str, model: str | None, as_json: bool) -> None:
     """Show what an adapter changes and what it was trained on; NAME is a name from the list or a path."""
     from edge import library
     from edge_tui.cli.output import print_json
-    from edge_tui.cli.reports import adapter_facts
+    from edge_tui.facts import adapter_facts
 
     path = library.find_adapter(name)
     facts = adapter_facts.facts(path)

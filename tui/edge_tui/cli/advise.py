@@ -55,7 +55,7 @@ def _last() -> Path | None:
 
 def _index(name: str) -> IndexFacts:
     from edge.evaluation.advice import IndexFacts
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import settings
 
     wanted = settings(index=name)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edge.chat import Chat
     from edge.types import Sampling
     from edge_index import Index
-    from edge_tui.session.events import Source
+    from edge_tui.rendering.sources import Source
 
 
 NOT_TOLD = 4
@@ -48,8 +48,9 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
     from contextlib import ExitStack
 
     from edge.chat import Chat
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import warn
+    from edge_tui.session.openers import in_background
 
     piped = question is not None and not told["docs"] and not told["index"]
     question = _question(question, told["docs"])
@@ -58,7 +59,7 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
     for note in (*resources.context_notes(request), *request.sampling_notes()):
         warn(note)
     with ExitStack() as stack:
-        model = resources.in_background(load)
+        model = in_background(load)
         stack.callback(resources.close_loaded, model)
         index = _knowledge(request, stack, piped)
         chat = Chat(
@@ -88,11 +89,11 @@ def _tells(answer: Answer) -> bool:
 
 
 def _question(argument: str | None, docs: Sequence[Path]) -> str:
-    from edge_tui.cli import piped
+    from edge_tui.cli.inputs import standard_input
 
     question = argument
-    if question is None and piped.HERE not in docs:
-        question = piped.read_question()
+    if question is None and standard_input.HERE not in docs:
+        question = standard_input.read_question()
     if question is None or not question.strip():
         raise click.UsageError('there is no question; try: edge ask "What is this about?" --docs FOLDER')
     return question.strip()
@@ -103,9 +104,9 @@ def _knowledge(request: Request, stack: ExitStack, piped: bool) -> Index | None:
 
     `piped`: standard input may hold the document.
     """
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
+    from edge_tui.cli.inputs.standard_input import HERE
     from edge_tui.cli.output import status
-    from edge_tui.cli.piped import HERE
 
     demanded = HERE in request.docs
     if demanded or piped:
@@ -134,28 +135,27 @@ def _piped(request: Request, stack: ExitStack, demanded: bool) -> Index | None:
     """An index for this one question, of what is piped in and of what else --docs names; None where nothing is."""
     from tempfile import TemporaryDirectory
 
-    from edge_tui import resources
-    from edge_tui.cli import piped
+    from edge_tui.cli.inputs import resources, standard_input
     from edge_tui.cli.output import status
 
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="edge-", ignore_cleanup_errors=True)))
-    document = piped.save_document(folder, demanded=demanded)
+    document = standard_input.save_document(folder, demanded=demanded)
     if document is None:
         return None
     index = stack.enter_context(resources.filling(folder / "index", request.settings))
-    piped.add_document(index, document)
-    others = [path for path in request.docs if path != piped.HERE]
+    standard_input.add_document(index, document)
+    others = [path for path in request.docs if path != standard_input.HERE]
     if others:
         resources.add_documents(index, others)
     if not others:
-        status(f"Answering from what came on {piped.NAME}.")
+        status(f"Answering from what came on {standard_input.NAME}.")
     return index
 
 
 def _print_json(question: str, answer: Answer) -> None:
-    from edge_tui.cli.output import plain, print_json
+    from edge_tui.cli.output import print_json, to_jsonable
 
-    print_json({"question": question} | plain(answer))
+    print_json({"question": question} | to_jsonable(answer))
 
 
 def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
@@ -246,13 +246,13 @@ def _print_support(answer: Answer, known: tuple[Source, ...]) -> None:
 
 
 def _print_sources(title: str, sources: Sequence[Source]) -> None:
-    from edge_tui.cli.output import short
     from edge_tui.rendering.sentence_marks import one_line
+    from edge_tui.rendering.units import short_path
 
     if not sources:
         return
     click.secho(title, bold=True)
     for source in sources:
         click.echo(f"  [{source.number}] “{one_line(source.quote)}”")
-        click.secho(f"      {short(source.document)} · {source.place}", fg="cyan")
+        click.secho(f"      {short_path(source.document)} · {source.place}", fg="cyan")
     click.echo()

@@ -14,7 +14,7 @@ from edge_tui.terminal import is_dumb
 if TYPE_CHECKING:
     from edge.model import Model
     from edge_index import Index
-    from edge_tui.history.chat_history import Keeping
+    from edge_tui.session.chat_history import ChatHistory
 
 
 @click.command(epilog="Example: edge chat --docs manuals/")
@@ -46,8 +46,8 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     if not plain and is_dumb():
         status("TERM=dumb: nothing can be drawn here, so this is edge chat --plain.")
         plain = True
-    from edge_tui import resources
-    from edge_tui.history.chat_history import LATEST
+    from edge_tui.cli.inputs import resources
+    from edge_tui.session.chat_history import LATEST
     from edge_tui.session.session import Session
 
     if request.docs:
@@ -75,7 +75,7 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         sampling=request.sampling(),
         openers=resources.openers(request),
         read_ahead=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,
-        keeping=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
+        history=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
     )
     if plain:
         from edge_tui.plain import PlainChat
@@ -92,19 +92,19 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     return 0
 
 
-def _keeping(wanted: bool, index: str, reopen: int | None) -> Keeping:
+def _keeping(wanted: bool, index: str, reopen: int | None) -> ChatHistory:
     """What keeps the chat. Whether there is the one to go on with is known before the app runs."""
     from edge.errors import UsageError
     from edge.system import paths
-    from edge_tui.history.chat_history import LATEST, Keeping
+    from edge_tui.session.chat_history import LATEST, ChatHistory
 
     if not wanted:
         if reopen is not None:
             raise UsageError("chats are not kept (keep_chats is off); add --keep to go on with one")
-        return Keeping()
+        return ChatHistory()
     if reopen not in (None, LATEST):
         from edge_tui.history.store import Store
 
         with Store(paths.chats_file()) as store:
             store.chat(reopen)
-    return Keeping(paths.chats_file(), index=index, reopen=reopen)
+    return ChatHistory(paths.chats_file(), index=index, reopen=reopen)

@@ -71,7 +71,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
     """Everything opened, asked and closed again."""
     from edge.evaluation.run import compare as run
     from edge.evaluation.run import read_questions, sample
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import warn
 
     shots, ways, limit = told.pop("shots"), told.pop("ways"), told.pop("limit")
@@ -112,7 +112,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
 def _encoder(request: Request, wanted: bool) -> Any:
     """What finds the nearest examples; words do where there is none."""
     from edge.errors import EdgeError
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
 
     if not wanted:
         return None

@@ -273,9 +273,9 @@ def conversion(print_refused: Callable[[Export], None]) -> Iterator[Progress]:
 
 def as_fields(export: Export) -> dict[str, Any]:
     """For JSON: the export and its proof, side by side."""
-    from edge_tui.cli.output import plain
+    from edge_tui.cli.output import to_jsonable
 
-    fields = plain(export)
+    fields = to_jsonable(export)
     parity = fields.pop("parity")
     return {"export": fields, "parity": parity}
 
@@ -293,10 +293,11 @@ def _print_json(export: Export) -> None:
 
 
 def _show(export: Export, as_json: bool) -> None:
-    from edge_tui.cli.output import size, status
+    from edge_tui.cli.output import status
+    from edge_tui.rendering.units import format_size
 
     (_print_json if as_json else print_proof)(export)
-    status(f"{export.path}: {size(export.bytes)} in {export.seconds:.0f} s")
+    status(f"{export.path}: {format_size(export.bytes)} in {export.seconds:.0f} s")
     if not as_json:
         click.echo(export.path)
 
@@ -314,7 +315,8 @@ def _show_plan(
     kind: str, base: Path, sources: Sequence[AdapterSource], out: Path, precision: str | None, as_json: bool
 ) -> None:
     from edge_converters.estimate import plan
-    from edge_tui.cli.output import print_json, size
+    from edge_tui.cli.output import print_json
+    from edge_tui.rendering.units import format_size
 
     needs = plan(kind, base, out, adapters=sources, precision=precision)
     if as_json:
@@ -323,7 +325,7 @@ def _show_plan(
     for applied in needs.applied:
         click.echo(f"adapter   {applied}")
     click.echo(f"weights   {needs.parameters:,} parameters")
-    click.echo(f"output    {size(needs.output_bytes)}")
-    click.echo(f"disk      {size(needs.disk_bytes)} while it works, {size(needs.free_bytes)} free")
-    click.echo(f"memory    {size(needs.memory_bytes)}, {size(needs.available_bytes)} available")
+    click.echo(f"output    {format_size(needs.output_bytes)}")
+    click.echo(f"disk      {format_size(needs.disk_bytes)} while it works, {format_size(needs.free_bytes)} free")
+    click.echo(f"memory    {format_size(needs.memory_bytes)}, {format_size(needs.available_bytes)} available")
     click.echo(f"time      roughly {needs.seconds:.0f} s on this machine, without the parity check")

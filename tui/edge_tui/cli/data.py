@@ -70,7 +70,7 @@ def check(
     training will take on this machine.
     """
     from edge_converters.data.check import check_examples
-    from edge_tui.cli.output import plain, print_json, stages
+    from edge_tui.cli.output import print_json, stages, to_jsonable
     from edge_tui.cli.reports.data_report import print_check
 
     opened = _opened(base)
@@ -87,7 +87,7 @@ def check(
             progress=show,
         )
     if as_json:
-        print_json(plain(found) | {"passed": found.passed})
+        print_json(to_jsonable(found) | {"passed": found.passed})
     else:
         print_check(found, everything)
     if not found.passed:
@@ -115,8 +115,9 @@ def convert(
 ) -> None:
     """Write examples of all formats as JSON lines of one."""
     from edge_converters.data.write import convert_examples
-    from edge_tui.cli.output import print_json, short
+    from edge_tui.cli.output import print_json
     from edge_tui.cli.reports.data_report import print_files, warn_of
+    from edge_tui.rendering.units import short_path
 
     opened = _opened(base)
     done = convert_examples(
@@ -133,7 +134,7 @@ def convert(
         return
     warn_of(done.left_out)
     print_files(done.files)
-    click.echo(f"{done.examples:,} examples written as {done.format}: {short(done.path)}")
+    click.echo(f"{done.examples:,} examples written as {done.format}: {short_path(done.path)}")
 
 
 @data.command(epilog="Example: edge data split all.jsonl -o data/ --test 0.1")
@@ -215,9 +216,10 @@ def ground(
     from edge.evaluation.rag_examples import ground as grounded
     from edge.evaluation.run import read_questions
     from edge_converters.data.write import write_chat
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import settings
-    from edge_tui.cli.output import print_json, short
+    from edge_tui.cli.output import print_json
+    from edge_tui.rendering.units import short_path
 
     if bool(docs) == bool(told["index"]):
         raise click.UsageError("give --docs or --index, one of them")
@@ -241,7 +243,7 @@ def ground(
     if as_json:
         print_json({"path": output, "examples": len(made), "given": given, "without_reply": without})
         return
-    click.echo(f"{len(made):,} examples with their passages: {short(str(output))}")
+    click.echo(f"{len(made):,} examples with their passages: {short_path(str(output))}")
     if given:
         click.echo(f"{given:,} of the passages were named by the questions, for search missed them")
     if without:

@@ -57,7 +57,7 @@ def examine() -> dict[str, Any]:
     from edge import library
     from edge.system import offline
     from edge.system.machine import available_memory, physical_cores
-    from edge_tui.cli.output import plain
+    from edge_tui.cli.output import to_jsonable
     from edge_tui.cli.reports import readiness
 
     packages = {name: _version(name) for name in (*PACKAGES, *sum(EXTRAS.values(), ()))}
@@ -77,9 +77,9 @@ def examine() -> dict[str, Any]:
         "gpus": [],
         "onnx_providers": _providers() if packages["onnxruntime-genai"] else [],
         "data": _data_directory(),
-        "models": plain(library.models()),
-        "encoders": plain(library.encoders()),
-        "indexes": plain(library.indexes()),
+        "models": to_jsonable(library.models()),
+        "encoders": to_jsonable(library.encoders()),
+        "indexes": to_jsonable(library.indexes()),
         "offline": {name: os.environ.get(name) for name in offline.ENVIRONMENT},
     }
     if found["gpu_offload"]:
@@ -210,20 +210,21 @@ def _install(extra: str) -> str:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from edge_tui.cli.output import size
+    from edge_tui.rendering.units import format_size
 
     memory, data = found["memory"], found["data"]
     offload = {True: "yes", False: "no", None: "unknown"}[found["gpu_offload"]]
     providers = ", ".join(found["onnx_providers"])
-    gpus = ", ".join(f"{gpu['name']} ({size(gpu['free'])} free)" for gpu in found["gpus"])
+    gpus = ", ".join(f"{gpu['name']} ({format_size(gpu['free'])} free)" for gpu in found["gpus"])
     limited = " (less than the machine has: a container or a limit of this account)" if memory["limited"] else ""
+    writable = "writable" if data["writable"] else "not writable"
     lines = {
         "Python": f"{found['python']} on {found['platform']}",
         "Cores": str(found["cores"]),
-        "Memory": f"{size(memory['total'])}, {size(memory['available'])} free{limited}",
+        "Memory": f"{format_size(memory['total'])}, {format_size(memory['available'])} free{limited}",
         "GPU offload": f"{offload}{': ' if gpus else ''}{gpus}",
         "ONNX on": providers or "nothing: onnxruntime-genai is not installed",
-        "Data": f"{data['path']} ({'writable' if data['writable'] else 'not writable'}, {size(data['free'])} free)",
+        "Data": f"{data['path']} ({writable}, {format_size(data['free'])} free)",
         "Models": _names(found["models"]),
         "Encoders": _names(found["encoders"]),
         "Indexes": _names(found["indexes"]),
@@ -236,7 +237,9 @@ def _print(found: dict[str, Any]) -> None:
     for use in found["use"]:
         device = use["device"] or f"an engine that is missing ([{use['engine']}])"
         fits = "" if use["fits"] else ", more than is free"
-        click.echo(f"  {visible_name(use['name'])}: {device}, context {use['context']:,}, {size(use['needed'])}{fits}")
+        click.echo(
+            f"  {visible_name(use['name'])}: {device}, context {use['context']:,}, {format_size(use['needed'])}{fits}"
+        )
     click.secho("\nPackages", bold=True)
     for name, version in found["packages"].items():
         click.echo(f"  {name:<18} {version or 'missing'}")

@@ -62,9 +62,9 @@ def add(
     A second time only what has changed is read, and of that only passages that are new are encoded; a file that is
     gone leaves the index. Files that cannot be read are listed with the reason; the others are indexed all the same.
     """
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import print_json, status
-    from edge_tui.cli.reports.index_report import summary, told_about_files
+    from edge_tui.rendering.add_report import format_files, summary
 
     _require(path)
     with resources.filling(*_chosen(index)) as opened:
@@ -77,7 +77,7 @@ def add(
         print_json(report)
     elif known:
         click.echo(summary(report))
-    for sentence in told_about_files(report):
+    for sentence in format_files(report):
         status(sentence)
     if old:
         status(f"{old} documents were cut by older rules; this makes them afresh: edge index rebuild")
@@ -93,9 +93,9 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
     """Add files and folders and follow their changes, until Ctrl-C."""
     from edge.types import AddReport
     from edge_index.ingest.watch import watch as follow
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import status, warn
-    from edge_tui.cli.reports.index_report import changes, told_about_failures
+    from edge_tui.rendering.add_report import changes, format_failures
 
     said: set[str] = set()
 
@@ -103,7 +103,7 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
         if isinstance(what, AddReport):
             for line in changes(what):
                 click.echo(line)
-            sentences = told_about_failures(what.failed)
+            sentences = format_failures(what.failed)
         else:
             sentences = [str(what)]
         for sentence in sentences:
@@ -114,7 +114,7 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
 
     _require(path)
     with resources.filling(*_chosen(index)) as opened:
-        status(f"Watching {', '.join(map(str, path))}; Ctrl-C ends it.")
+        status(f"EventWatcher {', '.join(map(str, path))}; Ctrl-C ends it.")
         try:
             follow(opened, path, told, **_choice(**choice))
         except KeyboardInterrupt:
@@ -137,14 +137,14 @@ def rebuild(index: str | None, force: bool, as_json: bool) -> None:
     The files are not needed. Until it is done the index stays as it is and can be searched; a rebuild that was
     interrupted goes on where it was.
     """
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import print_json, status
-    from edge_tui.cli.reports.index_report import outdated
+    from edge_tui.rendering.add_report import format_outdated
 
     with _opened(index, encoder=True) as opened:
         found = opened.outdated(force=force)
         if found is not None:
-            status(outdated(found))
+            status(format_outdated(found))
         report = resources.rebuild(opened, force=force)
     if as_json:
         print_json(report)
@@ -163,14 +163,15 @@ def list_(index: str | None, as_json: bool) -> None:
     A document whose file is no longer what was read is marked: changed, or gone.
     """
     from edge import library
-    from edge_tui.cli.output import plain, print_json, print_table, short, size, status
+    from edge_tui.cli.output import print_json, print_table, status, to_jsonable
+    from edge_tui.rendering.units import format_size, short_path
 
     if index is None:
         entries = library.indexes()
         if as_json:
             print_json(entries)
         elif entries:
-            print_table(("INDEX", "SIZE"), [(entry.name, size(entry.bytes)) for entry in entries])
+            print_table(("INDEX", "SIZE"), [(entry.name, format_size(entry.bytes)) for entry in entries])
         else:
             status("There is no index yet. Make one: edge index add FOLDER")
         return
@@ -178,11 +179,11 @@ def list_(index: str | None, as_json: bool) -> None:
         documents = opened.documents()
         stale = opened.stale()
     if as_json:
-        print_json([plain(document) | {"stale": stale.get(document.path)} for document in documents])
+        print_json([to_jsonable(document) | {"stale": stale.get(document.path)} for document in documents])
     elif documents:
         header = ("PASSAGES", "CHARACTERS", "PAGES", "FILE", "DOCUMENT")
         rows = [
-            (str(d.passages), str(d.characters), str(d.pages or ""), stale.get(d.path, ""), short(d.path))
+            (str(d.passages), str(d.characters), str(d.pages or ""), stale.get(d.path, ""), short_path(d.path))
             for d in documents
         ]
         print_table(header, rows)
@@ -202,8 +203,9 @@ def search(query: str, index: str | None, k: int | None, pairs: tuple[str, ...],
     """Find the passages that fit QUERY best, best first."""
     from edge.errors import UsageError
     from edge_tui.cli.options import settings
-    from edge_tui.cli.output import plain, print_json, short, status
-    from edge_tui.cli.reports.index_report import STALE
+    from edge_tui.cli.output import print_json, status, to_jsonable
+    from edge_tui.rendering.sources import STALE
+    from edge_tui.rendering.units import short_path
 
     if not query.strip():
         raise UsageError("the query is empty; write what to look for")
@@ -211,7 +213,7 @@ def search(query: str, index: str | None, k: int | None, pairs: tuple[str, ...],
         passages = opened.search(query, settings(k=k).k, where=_metadata(pairs))
         stale = opened.stale({passage.document for passage in passages})
     if as_json:
-        print_json([plain(passage) | {"stale": stale.get(passage.document)} for passage in passages])
+        print_json([to_jsonable(passage) | {"stale": stale.get(passage.document)} for passage in passages])
         return
     if not passages:
         status("The documents do not tell.")
@@ -219,7 +221,7 @@ def search(query: str, index: str | None, k: int | None, pairs: tuple[str, ...],
         page = f" · p. {passage.page}" if passage.page is not None else ""
         heading = f" · {passage.heading}" if passage.heading else ""
         since = f" · {STALE[stale[passage.document]]}" if passage.document in stale else ""
-        place = f"{short(passage.document)}{page} · {passage.start}–{passage.end}{heading}{since}"
+        place = f"{short_path(passage.document)}{page} · {passage.start}–{passage.end}{heading}{since}"
         click.secho(f"{passage.score:.3f}  {visible_name(place)}", fg="cyan")
         click.echo(f"{printable(passage.text.strip())}\n")
 
@@ -235,7 +237,7 @@ def show(document: str, index: str | None, context: int, as_json: bool) -> None:
     The file is not needed. DOCUMENT is a path, or as much of its end as only one document has.
     """
     from edge_tui.cli.output import print_json
-    from edge_tui.cli.reports.index_report import excerpt, print_excerpt
+    from edge_tui.cli.reports.excerpt import excerpt, print_excerpt
 
     with _opened(index) as opened:
         found = excerpt(opened, document, context)
@@ -258,7 +260,7 @@ def export(out: Path, index: str | None) -> None:
 
     from edge.errors import UsageError
     from edge_index.storage.export import export as write
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import status, warn
 
     if out.exists():
@@ -343,7 +345,7 @@ def _choice(include: tuple[str, ...], exclude: tuple[str, ...], no_ignore: bool)
 @contextmanager
 def _opened(name: str | None, *, encoder: bool = False) -> Iterator[Index]:
     """The index of that name or folder, else the one of the settings, else the default one."""
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
 
     path, wanted = _chosen(name)
     resources.require_index(path, wanted.index or resources.DEFAULT_INDEX)
@@ -356,7 +358,7 @@ def _opened(name: str | None, *, encoder: bool = False) -> Iterator[Index]:
 
 def _chosen(name: str | None) -> tuple[Path, Settings]:
     from edge.library import find_index
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import settings
 
     wanted = settings(index=name)

@@ -33,17 +33,18 @@ def list_(as_json: bool) -> None:
     """
     from edge import library
     from edge.system import paths as places
-    from edge_tui.cli.output import plain, print_json, print_table, size, status
-    from edge_tui.cli.reports.model_facts import parity_state
+    from edge_tui.cli.output import print_json, print_table, status, to_jsonable
+    from edge_tui.facts.model_facts import parity_state
+    from edge_tui.rendering.units import format_size
 
     entries = library.entries()
     parities = [parity_state(Path(entry.path)) for entry in entries]
     if as_json:
-        print_json([plain(entry) | {"parity": state} for entry, state in zip(entries, parities, strict=True)])
+        print_json([to_jsonable(entry) | {"parity": state} for entry, state in zip(entries, parities, strict=True)])
     elif entries:
         words = {None: "none", "failed": "FAILED"}
         rows = [
-            (entry.name, entry.format, size(entry.bytes), words.get(state, str(state)))
+            (entry.name, entry.format, format_size(entry.bytes), words.get(state, str(state)))
             for entry, state in zip(entries, parities, strict=True)
         ]
         print_table(("NAME", "FORMAT", "SIZE", "PARITY"), rows)
@@ -63,7 +64,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
     from edge.library import find_model
     from edge_converters.output import digest_of, read_beside
     from edge_tui.cli.output import print_json
-    from edge_tui.cli.reports import model_facts
+    from edge_tui.facts import model_facts
 
     path = find_model(name)
     facts = model_facts.facts(path)
@@ -164,9 +165,9 @@ def calibrate(name: str, adapter: str | None, questions: Path | None, index: str
     only look so, ask and chat believe it from then on, and say that the documents do not tell where it finds so.
     """
     from edge.rag import answerability
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import Request
-    from edge_tui.cli.output import plain, print_json, stages, status
+    from edge_tui.cli.output import print_json, stages, status, to_jsonable
 
     if (questions is None) != (index is None):
         raise click.UsageError("--questions and --index belong together")
@@ -179,7 +180,7 @@ def calibrate(name: str, adapter: str | None, questions: Path | None, index: str
         )
         answerability.save(found, model, adapter=loaded_adapter)
     if as_json:
-        print_json(plain(found) | {"believed": found.believed})
+        print_json(to_jsonable(found) | {"believed": found.believed})
         return
     share = f"{100 * found.auroc:.0f} % of pairs of an answered and an unanswered question told apart ({found.cases})"
     verdict = "it is believed from now on" if found.believed else "too little: its judgement is not asked for"
@@ -198,8 +199,9 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
     from edge.library import find_entry
     from edge.system.paths import models_dir
     from edge_converters.output import beside
-    from edge_tui.cli.output import confirm, size, status
+    from edge_tui.cli.output import confirm, status
     from edge_tui.hub import importing, repository
+    from edge_tui.rendering.units import format_size
 
     found = []
     for name in dict.fromkeys(names):
@@ -209,17 +211,17 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
             freed = repository.discard(models_dir(), name)
             if freed is None:
                 raise
-            status(f"What an interrupted pull left of {name} is gone: {size(freed)} are free again.")
+            status(f"What an interrupted pull left of {name} is gone: {format_size(freed)} are free again.")
     entries = list(dict.fromkeys(found))
     if not entries:
         return
-    listed = ", ".join(f"{entry.path} ({size(entry.bytes)})" for entry in entries)
+    listed = ", ".join(f"{entry.path} ({format_size(entry.bytes)})" for entry in entries)
     confirm(f"Delete {listed}?", yes)
     for entry in entries:
         path = Path(entry.path)
         freed = 0 if path.is_symlink() else entry.bytes
         importing.remove_files([*entry.files, *(beside(path, what) for what in ("manifest", "parity"))])
-        status(f"{entry.name} is gone: {size(freed)} are free again.")
+        status(f"{entry.name} is gone: {format_size(freed)} are free again.")
 
 
 def _list_catalogue(as_json: bool) -> None:
@@ -254,8 +256,9 @@ def _pull_from_hub(
 ) -> None:
     from edge.errors import UsageError
     from edge.system import paths as places
-    from edge_tui.cli.output import print_json, size, status
+    from edge_tui.cli.output import print_json, status
     from edge_tui.hub import repository
+    from edge_tui.rendering.units import format_size
 
     try:
         repository.resolve(name, None)
@@ -276,7 +279,7 @@ def _pull_from_hub(
         return
     click.echo(pulled.path)
     licence = pulled.licence or "not said; look at its page"
-    status(f"{pulled.name} is ready: {size(pulled.bytes)} from {pulled.repository}. Its licence: {licence}.")
+    status(f"{pulled.name} is ready: {format_size(pulled.bytes)} from {pulled.repository}. Its licence: {licence}.")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,15 +21,15 @@ if TYPE_CHECKING:
 
 def print_json(value: object) -> None:
     """One JSON value; records become objects with their field names."""
-    click.echo(json.dumps(plain(value), ensure_ascii=False, indent=2))
+    click.echo(json.dumps(to_jsonable(value), ensure_ascii=False, indent=2))
 
 
-def plain(value: object) -> Any:
+def to_jsonable(value: object) -> Any:
     """Records, and lists of them, as what JSON knows."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [to_jsonable(item) for item in value]
     return value
 
 
@@ -67,12 +66,6 @@ def passing() -> Iterator[Callable[[str | None], None]]:
         show(None)
 
 
-def short(path: str) -> str:
-    """A path as seen from where we stand, when it lies below; safe to print."""
-    here = os.path.join(os.getcwd(), "")
-    return visible_name(path.removeprefix(here))
-
-
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Columns as wide as their widest cell; the last one is never padded."""
     cells = [[visible_name(cell) for cell in row] for row in (header, *rows)]
@@ -80,16 +73,6 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for number, row in enumerate(cells):
         padded = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
         click.secho("  ".join(padded).rstrip(), bold=number == 0)
-
-
-def size(number: int) -> str:
-    """Bytes for people, in powers of 1000 as disks are sold: 98362432 -> '98.4 MB'."""
-    amount, unit = float(number), "B"
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 999.95 or unit == "GB":
-            break
-        amount /= 1000
-    return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
 
 
 def confirm(question: str, yes: bool) -> None:

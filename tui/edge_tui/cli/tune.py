@@ -155,10 +155,10 @@ def _finish(tuned: Tuned, export: Export | None, as_json: bool) -> None:
 def _print(tuned: Tuned, export: Export | None, as_json: bool) -> None:
     """What was made, as JSON, or the proof of the export."""
     from edge_tui.cli.convert import as_fields, print_proof
-    from edge_tui.cli.output import plain, print_json
+    from edge_tui.cli.output import print_json, to_jsonable
 
     if as_json:
-        print_json({"tuned": plain(tuned), **(as_fields(export) if export else {})})
+        print_json({"tuned": to_jsonable(tuned), **(as_fields(export) if export else {})})
     elif export is not None:
         print_proof(export)
 
@@ -195,14 +195,15 @@ def _figures(tuned: Tuned) -> Iterator[str]:
 
 
 def _show_plan(ready: Prepared, as_json: bool) -> None:
-    from edge_tui.cli.output import print_json, size
+    from edge_tui.cli.output import print_json
+    from edge_tui.rendering.units import format_size
     from edge_tui.terminal import visible_name
 
     plan, settings = ready.plan, ready.settings
     if as_json:
-        from edge_tui.cli.output import plain
+        from edge_tui.cli.output import to_jsonable
 
-        print_json({"plan": plain(plan), "settings": plain(settings)})
+        print_json({"plan": to_jsonable(plan), "settings": to_jsonable(settings)})
         return
     left = f", {plan.left_out} left out as too long" if plan.left_out else ""
     click.echo(f"examples  {plan.examples:,} to learn from, {plan.held_out:,} held out{left}")
@@ -211,8 +212,8 @@ def _show_plan(ready: Prepared, as_json: bool) -> None:
     kind, targets = "QLoRA" if settings.qlora else "LoRA", visible_name(", ".join(settings.targets))
     click.echo(f"adapter   {kind}, rank {settings.rank}, on {targets}: {plan.trainable:,} parameters")
     click.echo(f"base      {plan.parameters:,} parameters, computed in {plan.dtype} on {plan.device}")
-    click.echo(f"memory    roughly {size(plan.memory_bytes)}, {size(plan.available_bytes)} available")
-    click.echo(f"disk      {size(3 * plan.checkpoint_bytes)} while it works")
+    click.echo(f"memory    roughly {format_size(plan.memory_bytes)}, {format_size(plan.available_bytes)} available")
+    click.echo(f"disk      {format_size(3 * plan.checkpoint_bytes)} while it works")
     click.echo(f"time      roughly {_duration(plan.seconds)} on this machine")
 
 

@@ -35,7 +35,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
     Ctrl-C or a kill the same command goes on. Another model, adapter, context or KV type reads for itself.
     """
     from edge.chat import Chat
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import Request
     from edge_tui.cli.output import print_json
     from edge_tui.session.prewarm_order import wanted
@@ -95,7 +95,7 @@ class _Warmed:
                 self.stopped = True
 
     def _cost(self, size: int) -> str:
-        from edge_tui.cli.output import size as shown
+        from edge_tui.rendering.units import format_size as shown
 
         count = len(self._passages)
         return (
@@ -114,7 +114,7 @@ class _Warmed:
         }
 
     def told(self) -> str:
-        from edge_tui.cli.output import size as shown
+        from edge_tui.rendering.units import format_size as shown
 
         read, spent = self._budget.read, self._budget.spent
         said = f"{read + self._known:,} of {len(self._passages):,} passages are ready, {read:,} of them read now"

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from edge.errors import FileReplaced, StorageError
-from edge_tui.history.records import UNDONE, ChatEntry, Damaged, Gone, Turn, now, title_of
-from edge_tui.session.events import Aside
+from edge_tui.history.records import UNDONE, ChatEntry, Damaged, Gone, Notice, Turn, now, title_of
 from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
@@ -18,10 +17,10 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-class Record:
+class ConversationLog:
     """`turns` are the truth of the running app; what of them is not on the disk yet is written with the next `write`.
 
-    Without a `path` nothing is kept. `said` collects what a person is to be told.
+    Without a `path` nothing is kept. `notices` collects what a person must know.
     """
 
     def __init__(self, path: Path | None, index: str | None) -> None:
@@ -30,7 +29,7 @@ class Record:
         self.number: int | None = None
         """The chat's id, None while nothing of it is kept."""
         self.title = ""
-        self.said: list[Aside] = []
+        self.notices: list[Notice] = []
         self.failing = False
         self._index = index
         self._unwritten: set[int] = set()
@@ -39,10 +38,10 @@ class Record:
         self._about: tuple[str, str | None, str | None] = ("", None, None)
         self._store: Store | None = None
 
-    def told(self) -> Iterator[Aside]:
-        """What a person is to be told, once."""
-        while self.said:
-            yield self.said.pop(0)
+    def take_notices(self) -> Iterator[Notice]:
+        """What a person must know, each once."""
+        while self.notices:
+            yield self.notices.pop(0)
 
     def begin(self, turns: tuple[Turn, ...] = (), entry: ChatEntry | None = None, *, title: str = "") -> None:
         """Another conversation: the kept one `entry`, or a new one that begins with `turns`."""
@@ -55,8 +54,8 @@ class Record:
         if entry is None:
             self._forget()
 
-    def about(self, model: str, adapter: str | None, system: str | None) -> None:
-        """Who answers, and what it was told instead of the default."""
+    def describe(self, model: str, adapter: str | None, system: str | None) -> None:
+        """Who answers, and the system text where it is not the default."""
         self._about = (model, adapter, system)
 
     def add(self, turn: Turn) -> None:
@@ -101,7 +100,7 @@ class Record:
         return self.attempted(do)
 
     def attempted(self, do: Callable[[Store], object]) -> bool:
-        """As `attempt`, with the error said instead of raised."""
+        """As `attempt`, with a notice in the place of the error."""
         if self.path is None:
             return False
         try:
@@ -109,28 +108,28 @@ class Record:
         except StorageError as error:
             if not self.failing:
                 note = "The chat goes on here, and is kept as soon as that works; /save writes it to a file."
-                self.said.append(Aside(f"This chat cannot be kept now: {error} {note}", bad=True))
+                self.notices.append(Notice(f"This chat cannot be kept now: {error} {note}", bad=True))
             self.failing = True
             return False
         if self.failing:
             self.failing = False
-            self.said.append(Aside("This chat is kept again."))
+            self.notices.append(Notice("This chat is kept again."))
         return True
 
     def attempt(self, do: Callable[[Store], Result]) -> Result:
         """Do something with the store, and once more where the file was damaged or the chat was removed meanwhile:
         what is on the screen then becomes a chat of its own. Raises StorageError."""
         try:
-            return do(self._reach())
+            return do(self._open())
         except Damaged as error:
             self._renew(error)
         except FileReplaced as error:
             self.close()
             self._forget()
-            self._say(f"{error}. What is on the screen is kept as a chat of its own now.")
+            self._warn(f"{error}. What is on the screen is kept as a chat of its own now.")
         except Gone:
             self._forget()
-        return do(self._reach())
+        return do(self._open())
 
     def visit(self) -> Store:
         """A store of one's own, for another thread. Raises StorageError."""
@@ -162,7 +161,7 @@ class Record:
         self._unwritten.clear()
         self._gone.clear()
 
-    def _reach(self) -> Store:
+    def _open(self) -> Store:
         from edge_tui.history.store import Store
 
         if self._store is None:
@@ -180,17 +179,17 @@ class Record:
         aside = set_aside(self.path, error.found)
         self._forget()
         if aside is None:
-            self._say(
+            self._warn(
                 "The file with your chats was damaged, and another program has begun a new one; this goes on there."
             )
         else:
-            self._say(
+            self._warn(
                 f"The file with your chats is damaged ({error.__cause__ or error}). It is set aside as {aside}, "
                 "nothing of it was deleted; from now on chats are kept in a new one."
             )
 
-    def _say(self, text: str) -> None:
-        self.said.append(Aside(text, bad=True))
+    def _warn(self, text: str) -> None:
+        self.notices.append(Notice(text, bad=True))
 
     def _forget(self) -> None:
         """Nothing of what is on the screen is on the disk any more."""

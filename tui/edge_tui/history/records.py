@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from edge.errors import StorageError
 from edge.types import ContextUsage, Message, Usage
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 
 if TYPE_CHECKING:
     from edge.system.sqlite import Identity
@@ -105,6 +105,14 @@ class Hit:
     chat: ChatEntry
     role: str
     excerpt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A word beside what is going on; `bad` when something went wrong that does not end it."""
+
+    note: str
+    bad: bool = False
 
 
 class Damaged(StorageError):

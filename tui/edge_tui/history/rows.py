@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from edge.types import ContextUsage, Dropped, Usage
 from edge_tui.history.records import ChatEntry, ChatMessage
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 
 Record = TypeVar("Record")
 

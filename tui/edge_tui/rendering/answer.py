@@ -9,7 +9,7 @@ from dataclasses import replace
 from edge.answer import Answer
 from edge.types import Citation, Evidence
 from edge_tui.rendering import markdown
-from edge_tui.session.events import Source
+from edge_tui.rendering.sources import Source
 from edge_tui.terminal import printable, visible_name
 
 OWN = "°"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from edge.types import Document
-from edge_tui.session.events import Staleness
+from edge_tui.rendering.sources import Staleness
 from edge_tui.terminal import printable, visible_name
 
 STALE: Mapping[Staleness, str] = {"changed": "changed since it was read", "gone": "the file is gone"}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from edge.answer import Answer
 from edge.types import Citation
-from edge_tui.session.events import Checked, Source
+from edge_tui.rendering.sources import Checked, Source
 from edge_tui.terminal import printable
 
 

@@ -61,15 +61,15 @@ def indexes() -> list[Choice]:
 
 
 def _model(entry: library.ModelEntry) -> Choice:
-    from edge_tui.cli.output import size
-    from edge_tui.cli.reports import model_facts
+    from edge_tui.facts import model_facts
+    from edge_tui.rendering.units import format_size
 
     path = Path(entry.path)
     try:
         facts = model_facts.facts(path)
     except (EdgeError, OSError) as error:
-        return Choice(entry.path, visible_name(entry.name), size(entry.bytes), visible_name(str(error)))
-    parts = [size(entry.bytes), str(facts.get("quantisation") or entry.format)]
+        return Choice(entry.path, visible_name(entry.name), format_size(entry.bytes), visible_name(str(error)))
+    parts = [format_size(entry.bytes), str(facts.get("quantisation") or entry.format)]
     if isinstance(facts.get("context"), int):
         parts.append(f"context {facts['context']:,}")
     state = model_facts.parity_state(path)
@@ -79,7 +79,7 @@ def _model(entry: library.ModelEntry) -> Choice:
         facts["memory"],
     )
     if isinstance(memory, dict):
-        needs, free = size(memory["needed"]), size(memory["available"])
+        needs, free = format_size(memory["needed"]), format_size(memory["available"])
         if memory["fits"]:
             parts.append(f"fits: {needs} of {free} free")
         else:
@@ -88,7 +88,7 @@ def _model(entry: library.ModelEntry) -> Choice:
 
 
 def _adapter(name: str, path: Path, base: Path | None, *, is_loaded: bool) -> Choice:
-    from edge_tui.cli.reports import adapter_facts
+    from edge_tui.facts import adapter_facts
 
     try:
         facts = adapter_facts.facts(path)
@@ -113,14 +113,14 @@ def _adapter(name: str, path: Path, base: Path | None, *, is_loaded: bool) -> Ch
 
 def _index(entry: library.IndexEntry) -> Choice:
     from edge_index import Index
-    from edge_tui.cli.output import size
+    from edge_tui.rendering.units import format_size
 
     try:
         with Index.open(entry.path, create=False) as index:
             documents, passages = len(index.documents()), len(index)
     except (EdgeError, OSError) as error:
-        return Choice(entry.path, visible_name(entry.name), size(entry.bytes), visible_name(str(error)))
-    counted = [_counted(documents, "document"), _counted(passages, "passage"), size(entry.bytes)]
+        return Choice(entry.path, visible_name(entry.name), format_size(entry.bytes), visible_name(str(error)))
+    counted = [_counted(documents, "document"), _counted(passages, "passage"), format_size(entry.bytes)]
     return Choice(entry.path, visible_name(entry.name), " · ".join(counted))
 
 

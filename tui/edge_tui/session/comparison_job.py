@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelTooLarge, UsageError
 from edge_tui.session.choices import Choice
-from edge_tui.session.events import Aside, Event, Finished, Sided, Speed, Trouble
+from edge_tui.session.events import Error, Event, Finished, Notice, SideEvent, Speed
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge.model import Model
+    from edge_tui.session.openers import Stopped
     from edge_tui.session.session import Session
-    from edge_tui.session.switch_jobs import Stopped
 
 BASE, THIS, DOCS, NODOCS = "base", "this", "docs", "nodocs"
 
@@ -105,7 +105,7 @@ def _is_loaded(path: str, session: Session) -> bool:
     return model is not None and model.path is not None and model.path.resolve() == Path(path).resolve()
 
 
-class Comparing:
+class ComparisonJob:
     """A question on its way through two sides; afterwards one of the answers can be kept."""
 
     def __init__(self, session: Session, question: str, two: tuple[Side, Side]) -> None:
@@ -117,7 +117,7 @@ class Comparing:
         """Whether the conversation's last turn asked the same; an answer that is kept takes its place."""
 
     def run(self, stopped: Stopped) -> Iterator[Event]:
-        """`Sided` events; each side ends with `Finished` or `Trouble`, also one that was stopped before its turn."""
+        """`SideEvent` events; each side ends with `Finished` or `Error`, also one that was stopped before its turn."""
         self.repeated = self._session.repeats(self.question)
         sampling = self._session.sampling
         if sampling.temperature > 0 and sampling.seed is None:  # else chance would be compared, not the sides
@@ -129,16 +129,16 @@ class Comparing:
                 if model is None and not stopped():
                     model = self._session.answering_model()
                 if model is None or stopped():
-                    yield Sided(number, Finished("cancelled", "", (), ("Stopped",), Speed()))
+                    yield SideEvent(number, Finished("cancelled", "", (), ("Stopped",), Speed()))
                     continue
                 if side.adapter is not None:
-                    self._session.switching.with_adapter(model, side.adapter)
-                beside = self._session.beside(
+                    self._session.switch_jobs.with_adapter(model, side.adapter)
+                session = self._session.side_session(
                     model, self.question, sampling, adapter=side.adapter, documents=side.documents
                 )
-                yield from self._ask(number, beside, stopped)
+                yield from self._ask(number, session, stopped)
             except EdgeError as error:
-                yield Sided(number, Trouble(str(error)))
+                yield SideEvent(number, Error(str(error)))
             finally:
                 if other is not None:
                     other.close()
@@ -147,34 +147,34 @@ class Comparing:
         """Let the conversation go on with the answer of that side, which is kept as one of its own."""
         if number not in self._answered:
             return
-        beside, finished = self._answered[number]
+        side, finished = self._answered[number]
         session = self._session
 
         def adopted() -> Iterator[Event]:
-            session.adopt(beside)
+            session.adopt(side)
             yield finished
 
-        turns = len(session.keeping.turns)
+        turns = len(session.history.turns)
         instead = turns if self.repeated and turns else None
-        for event in session.keeping.told(self.question, adopted(), instead):
-            if isinstance(event, Aside):
+        for event in session.history.record(self.question, adopted(), instead):
+            if isinstance(event, Notice):
                 yield event
 
     def _other(self, side: Side, stopped: Stopped) -> Model | None:
         if side.model is None or _is_loaded(side.model, self._session):
             return None
         try:
-            return self._session.switching.other(side.model, stopped)
+            return self._session.switch_jobs.other(side.model, stopped)
         except ModelTooLarge as error:
             raise ModelError(
                 f"{error}. Two models are compared side by side in memory; /model {side.name} changes to this one alone"
             ) from error
 
-    def _ask(self, number: int, beside: Session, stopped: Stopped) -> Iterator[Event]:
+    def _ask(self, number: int, session: Session, stopped: Stopped) -> Iterator[Event]:
         began = perf_counter()
-        for event in beside.ask(self.question):
+        for event in session.ask(self.question):
             if isinstance(event, Finished):
-                self._answered[number] = beside, event
-            yield Sided(number, event, perf_counter() - began)
+                self._answered[number] = session, event
+            yield SideEvent(number, event, perf_counter() - began)
             if stopped():
-                beside.stop("answering")
+                session.stop("answering")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
 from edge.types import AddProgress, AddReport
-from edge_tui.session.events import Added, Event, Removed, Surveyed, Trouble
+from edge_tui.session.events import Added, Error, Event, Removed, Surveyed
 
 if TYPE_CHECKING:
-    from edge_tui.session.session import Session
+    from edge_tui.session.state import SessionState
 
 Report = Callable[[AddProgress], None]
 
@@ -24,14 +24,14 @@ class _Stopped(Exception):
 
 
 def add(
-    session: Session,
+    state: SessionState,
     paths: Sequence[str | Path],
     progress: Report | None,
     stopped: Callable[[], bool],
     *,
     again: bool = False,
 ) -> Iterator[Event]:
-    """`Added`, or `Trouble`; what was finished before a stop is kept."""
+    """`Added`, or `Error`; what was finished before a stop is kept."""
 
     def step(now: AddProgress) -> None:
         if progress is not None:
@@ -39,44 +39,44 @@ def add(
         if stopped():
             raise _Stopped
 
-    with session.at("adding"):
+    with state.at("adding"):
         try:
             if stopped():
                 raise _Stopped
-            session.report = session.reach().add(paths, progress=step, again=again)
-            session.look()
-            yield Added(session.report)
+            state.report = state.open_index().add(paths, progress=step, again=again)
+            state.refresh_documents()
+            yield Added(state.report)
         except _Stopped:
-            session.look()
+            state.refresh_documents()
             yield Added(AddReport(), stopped=True)
         except EdgeError as error:
-            yield Trouble(str(error))
+            yield Error(str(error))
         except OSError as error:
             where = error.filename or "A path"
-            yield Trouble(f"{where} cannot be reached: {error.strerror}. Correct it, or see to its permissions.")
+            yield Error(f"{where} cannot be reached: {error.strerror}. Correct it, or see to its permissions.")
 
 
-def remove(session: Session, paths: Sequence[str], stopped: Callable[[], bool]) -> Iterator[Event]:
-    """Forget files, or all that lies in folders. `Removed`, after `Trouble` where not all could be."""
+def remove(state: SessionState, paths: Sequence[str], stopped: Callable[[], bool]) -> Iterator[Event]:
+    """Forget files, or all that lies in folders. `Removed`, after `Error` where not all could be."""
     gone = 0
-    with session.at("adding"):
+    with state.at("adding"):
         try:
             for path in paths:
                 if stopped():
                     break
-                gone += session.reach().remove(path)
+                gone += state.open_index().remove(path)
         except EdgeError as error:
-            yield Trouble(str(error))
-        session.look()
+            yield Error(str(error))
+        state.refresh_documents()
         yield Removed(gone, tuple(paths))
 
 
-def survey(session: Session) -> Iterator[Event]:
+def survey(state: SessionState) -> Iterator[Event]:
     """`Surveyed`: which documents are no longer what was read."""
     try:
-        stale = dict(session.reach().stale())
+        stale = dict(state.open_index().stale())
     except EdgeError as error:
-        yield Trouble(str(error))
+        yield Error(str(error))
         return
-    session.look()
+    state.refresh_documents()
     yield Surveyed(stale)

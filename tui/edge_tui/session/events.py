@@ -2,60 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from edge.types import AddProgress, AddReport, ContextUsage, Prefill
-from edge_tui.terminal import visible_name
+from edge_tui.history.records import Notice as Notice
+from edge_tui.history.records import Turn
+from edge_tui.rendering.sources import Checked, Source, Staleness
 
 if TYPE_CHECKING:
-    from edge_tui.history.records import Turn
+    from edge.answer import Answer
 
-State = Literal["loading", "ready", "answering", "adding", "adapting", "switching", "comparing", "failed"]
+Activity = Literal["answering", "adding", "adapting", "switching", "comparing"]
+State = Literal["loading", "ready", "failed"] | Activity
 End = Literal["stop", "length", "cancelled"]
-Staleness = Literal["changed", "gone"]
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A span of a document that an answer stands on, with the text around it.
-
-    `number` counts from 1 within one answer. `before + quote + after` stand in the document in this order,
-    literally but for control characters; `start:end` is the quote's place in the extracted text. `stale` tells that the
-    file is no longer what was read.
-    """
-
-    number: int
-    quote: str
-    document: str
-    page: int | None
-    heading: str | None
-    start: int
-    end: int
-    before: str = ""
-    after: str = ""
-    stale: Staleness | None = None
-
-    @property
-    def name(self) -> str:
-        """The last part of the document's path."""
-        return visible_name(re.split(r"[/\\]", self.document)[-1])
-
-    @property
-    def place(self) -> str:
-        """Page and character span, for people."""
-        page = f"p. {self.page} · " if self.page is not None else ""
-        return f"{page}{self.start}–{self.end}"
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """A sentence of an answer, in one row, and the numbers of the sources that carry it; none: the model's own."""
-
-    text: str
-    numbers: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +36,9 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The model is there, or `trouble` says why not. It comes from a thread of its own, between other events."""
+    """The model is there, or `error` says why not. It comes from a thread of its own, between other events."""
 
-    trouble: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +73,8 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Words:
+    """A piece of the answer as the model wrote it: whoever draws it makes it printable."""
+
     text: str
 
 
@@ -122,6 +85,7 @@ class Finished:
     `notes` are short sentences to stand below: the legend, what was left out, why it ended early. `checked` are the
     sentences of an answer that was held against documents. `context_usage` is None where no model was asked. `thinking`
     is what was thought before the answer, `thought` how many seconds that took, 0 where it is not known any more.
+    `answer` is the whole of it, None where it was stopped or no model was asked.
     """
 
     end: End
@@ -133,10 +97,11 @@ class Finished:
     context_usage: ContextUsage | None = None
     thinking: str = ""
     thought: float = 0.0
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Error:
     """Something went wrong; the message says what to do next."""
 
     message: str
@@ -201,7 +166,7 @@ class Opened:
 
 
 @dataclass(frozen=True, slots=True)
-class Sided:
+class SideEvent:
     """Something that happened on one side of a comparison, 0 or 1, and the `seconds` since its question was asked."""
 
     side: int
@@ -210,26 +175,18 @@ class Sided:
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
-    """A word beside what is going on; `bad` when something went wrong that does not end it."""
-
-    note: str
-    bad: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Idle:
     """A job of the session is over and nothing more of it will come."""
 
 
 Event = (
-    Loaded | Found | Reading | Further | Thinking | Words | Finished | Trouble | Adding | Added | Removed | Surveyed
-    | Brought | Adapted | Switched | Sided | Opened | Aside | Idle
+    Loaded | Found | Reading | Further | Thinking | Words | Finished | Error | Adding | Added | Removed | Surveyed
+    | Brought | Adapted | Switched | SideEvent | Opened | Notice | Idle
 )  # fmt: skip
 
 
 @runtime_checkable
-class Watching(Protocol):
+class EventWatcher(Protocol):
     """A screen above the conversation that wants to know what the worker did, answers excepted."""
 
     def see(self, event: Event) -> None: ...

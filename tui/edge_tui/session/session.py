@@ -8,36 +8,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, get_args
 
 from edge.errors import EdgeError, ModelError
-from edge.types import AddProgress, AddReport, Sampling
-from edge_tui.history.chat_history import Keeping
+from edge.types import AddProgress, Sampling
 from edge_tui.session import document_jobs
-from edge_tui.session.answer_job import Asking
+from edge_tui.session.answer_job import AnswerJob
+from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.choices import adapter_names
-from edge_tui.session.events import Event, Finished, Loaded, Opened, Source, Speed, State, Trouble
+from edge_tui.session.events import Activity, Error, Event, Finished, Loaded, Opened, Speed
+from edge_tui.session.openers import Openers, Stopped
 from edge_tui.session.prewarm import Ahead
-from edge_tui.session.source_context import in_context
-from edge_tui.session.state import Holding, Knowledge
-from edge_tui.session.switch_jobs import Openers, Stopped, Switching, told
+from edge_tui.session.state import Knowledge, SessionState
+from edge_tui.session.switch_jobs import SwitchJobs, describe_failure
 
 if TYPE_CHECKING:
     from edge.model import Model
 
-Doing = Literal["answering", "adding", "adapting", "switching", "comparing"]
-
 _WITHOUT_MODEL = "No model is loaded: these are the documents' own words"
 
 
-class Session(Holding):
+class Session(SessionState):
     """One conversation with one model about one set of documents.
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
-    `openers` open what is switched to later. `sampling` and `system` count from the next question on. `keeping` keeps
+    `openers` open what is switched to later. `sampling` and `system` count from the next question on. `history` keeps
     what is said. `read_ahead` is the bytes that may be kept of what `read_ahead` reads.
     """
 
@@ -56,7 +54,7 @@ class Session(Holding):
         think: bool = False,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
-        keeping: Keeping | None = None,
+        history: ChatHistory | None = None,
         read_ahead: int = 0,
     ) -> None:
         super().__init__(adapter, system, open_knowledge, think=think)
@@ -67,16 +65,12 @@ class Session(Holding):
         self._extra_read_seconds = extra_read_seconds
         self._min_answerable = min_answerable
         self.sampling = self.first_sampling = sampling or Sampling()
-        self._doing: Doing | None = None
         self._latest = 0
-        self._stopped: dict[Doing, int] = dict.fromkeys(get_args(Doing), 0)
-        self.switching = Switching(self, openers or Openers(), open_model)
-        self.keeping = keeping or Keeping()
+        self._stopped: dict[Activity, int] = dict.fromkeys(get_args(Activity), 0)
+        self.switch_jobs = SwitchJobs(self, openers or Openers(), open_model)
+        self.history = history or ChatHistory()
         self.ahead = Ahead(read_ahead)
         self._kept_at: tuple[int, str] | None = None
-        self.report: AddReport | None = None
-        """What came of the last time that documents were added."""
-        self.question = self.answer = ""
 
     # What the drawing thread calls -------------------------------------------------------------------------
 
@@ -85,15 +79,15 @@ class Session(Holding):
         return self._open(progress, self._job("adding"))
 
     def ask(self, question: str, *, instead_of: int | None = None) -> Iterator[Event]:
-        """The events of one answer, from evidence to `Finished` or `Trouble`; `stop` ends it early.
+        """The events of one answer, from evidence to `Finished` or `Error`; `stop` ends it early.
 
         With `instead_of` the turns from that one on, counted from 1, give way to it.
         """
         self.question = question
-        return self.keeping.told(question, self._answer(question, self._job("answering")), instead_of)
+        return self.history.record(question, self._answer(question, self._job("answering")), instead_of)
 
-    def kept(self, job: Iterator[Event]) -> Iterator[Event]:
-        """What `keeping` does with kept chats. Where that opens another one, its last answer is the last answer."""
+    def from_history(self, job: Iterator[Event]) -> Iterator[Event]:
+        """What `history` does with kept chats. Where that opens another one, its last answer is the last answer."""
         self._keep_read()
         for event in job:
             if isinstance(event, Opened):
@@ -122,23 +116,23 @@ class Session(Holding):
 
     def adapt(self, wanted: str | None) -> Iterator[Event]:
         """Let another adapter answer from the next question on: a name, a path, or None for the plain base."""
-        return self.run("adapting", lambda stopped: self.switching.adapter(wanted, stopped))
+        return self.run("adapting", lambda stopped: self.switch_jobs.adapter(wanted, stopped))
 
     def adapters(self) -> tuple[str, ...]:
         """The names of those that can be asked for: loaded ones and those of the library."""
         return tuple(adapter_names(self.loaded()))
 
-    def run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
+    def run(self, activity: Activity, job: Callable[[Stopped], Iterator[Event]]) -> Iterator[Event]:
         """The events of a job that changes or uses what this session has; it is told when it is to stop."""
-        return self._run(doing, job, self._job(doing))
+        return self._run(activity, job, self._job(activity))
 
-    def stop(self, *what: Doing) -> None:
+    def stop(self, *what: Activity) -> None:
         """End what was asked for so far, also what has not begun yet; everything unless told. Loading goes on."""
-        for doing in what or self._stopped:
-            self._stopped[doing] = self._latest
+        for activity in what or self._stopped:
+            self._stopped[activity] = self._latest
 
-    def load(self, tell: Callable[[Event], None]) -> None:
-        """Begin to load the model in a thread of its own; `tell` gets `Loaded` there when it is over.
+    def load(self, report: Callable[[Event], None]) -> None:
+        """Begin to load the model in a thread of its own; `report` gets `Loaded` there when it is over.
 
         Questions need not wait: their evidence comes first anyway.
         """
@@ -152,17 +146,12 @@ class Session(Holding):
                 self._failure = ModelError(words)
                 self._loading = "failed"
                 self._model.set_exception(self._failure)
-                tell(Loaded(words))
+                report(Loaded(words))
             else:
                 self._begin_with(model)
-                tell(Loaded())
+                report(Loaded())
 
         threading.Thread(target=run, name="edge-model", daemon=True).start()
-
-    @property
-    def state(self) -> State:
-        """What the worker is at, else how far the model is."""
-        return self._doing or self._loading
 
     # What the worker's thread runs -------------------------------------------------------------------------
 
@@ -179,13 +168,13 @@ class Session(Holding):
             min_answerable=self._min_answerable,
             think=self.think,
         )
-        yield from self.kept(self.keeping.attach(self._chat, lambda: (self.model_name, self.adapter)))
+        yield from self.from_history(self.history.attach(self._chat, lambda: (self.model_name, self.adapter)))
         if self._open_knowledge is None:
             return
         try:
-            self.reach()
+            self.open_index()
         except EdgeError as error:
-            yield Trouble(str(error))
+            yield Error(str(error))
             return
         if self._first_documents:
             yield from document_jobs.add(self, self._first_documents, progress, stopped)
@@ -198,7 +187,7 @@ class Session(Holding):
             self._chat.system = self._system
         self.question = self.answer = ""
         self.speed = Speed(limit=self.speed.limit)
-        yield from self.keeping.clear()
+        yield from self.history.clear()
 
     def read_ahead(self, stopped: Stopped) -> bool:
         """While nobody asks, let the model read the next passage beforehand, unless `stopped`; whether there is more.
@@ -223,7 +212,7 @@ class Session(Holding):
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""
         self._keep_read()
         self._chat = None
-        self.keeping.close()
+        self.history.close()
         if self._model.done() and self._failure is None:
             self._model.result().close()
         if self._knowledge is not None:
@@ -234,51 +223,38 @@ class Session(Holding):
     def _keep_read(self) -> None:
         """What the model has read of this conversation, so that going on with it later reads nothing again."""
         model = self.loaded()
-        if model is not None and self._chat is not None and self.keeping.on and self.keeping.turns:
+        if model is not None and self._chat is not None and self.history.on and self.history.turns:
             with suppress(EdgeError):
                 self._chat.keep()
 
-    def _run(self, doing: Doing, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
-        self._doing = doing
-        try:
-            yield from job(stopped)
-        except EdgeError as error:
-            yield told(error, self)
-        finally:
-            self._doing = None
+    def _run(self, activity: Activity, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
+        with self.at(activity):
+            try:
+                yield from job(stopped)
+            except EdgeError as error:
+                yield describe_failure(error, self)
 
-    @contextmanager
-    def at(self, doing: Doing) -> Iterator[None]:
-        """While the worker is at something, `state` says so."""
-        self._doing = doing
-        try:
-            yield
-        finally:
-            self._doing = None
-
-    def _job(self, doing: Doing) -> Callable[[], bool]:
+    def _job(self, activity: Activity) -> Callable[[], bool]:
         """A new job; the returned function tells whether it is to stop."""
         self._latest += 1
         number = self._latest
-        return lambda: number <= self._stopped[doing]
+        return lambda: number <= self._stopped[activity]
 
     def _answer(self, question: str, stopped: Callable[[], bool]) -> Iterator[Event]:
         if self._chat is None or stopped():
             yield Finished("cancelled", "", (), ("Stopped",), self.speed)
             return
-        self._doing = "answering"
-        asking = Asking(self._chat, self)
-        try:
-            yield from asking.run(question, self.sampling, stopped)
-        except EdgeError as error:
-            if error is not self._failure:
-                yield Trouble(str(error))
-            elif asking.sources:
-                yield Finished("stop", "", asking.sources, (_WITHOUT_MODEL,), self.speed)
-            else:
-                yield Trouble(f"{error} Until then, documents that you /add can still be searched.")
-        finally:
-            self._doing = None
+        job = AnswerJob(self._chat, self)
+        with self.at("answering"):
+            try:
+                yield from job.run(question, self.sampling, stopped)
+            except EdgeError as error:
+                if error is not self._failure:
+                    yield Error(str(error))
+                elif job.sources:
+                    yield Finished("stop", "", job.sources, (_WITHOUT_MODEL,), self.speed)
+                else:
+                    yield Error(f"{error} Until then, documents that you /add can still be searched.")
 
     # What comparing needs, on the worker's thread ----------------------------------------------------------
 
@@ -287,7 +263,7 @@ class Session(Holding):
         history = self._chat.history if self._chat is not None else []
         return len(history) >= 2 and history[-2].content.endswith(question)
 
-    def beside(
+    def side_session(
         self, model: Model, question: str, sampling: Sampling, *, adapter: str | None, documents: bool
     ) -> Session:
         """A session for a question on the side, with or without documents, and with a copy of the conversation.
@@ -309,15 +285,11 @@ class Session(Holding):
         list(side.open())
         if side._chat is not None and self._chat is not None:
             side._chat.history = self._chat.history[: -2 if self.repeats(question) else None]
-            side.take_knowledge(self._knowledge if documents else None)
+            side.set_knowledge(self._knowledge if documents else None)
         return side
 
     def adopt(self, side: Session) -> None:
-        """Go on with the conversation of a session that `beside` made."""
+        """Go on with the conversation of a session that `side_session` made."""
         if side._chat is not None and self._chat is not None:
             self._chat.history = list(side._chat.history)
             self.question, self.answer, self.speed = side.question, side.answer, side.speed
-
-    def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
-        """The sources with the text around them and whether it still stands so in the file. On the worker's thread."""
-        return sources if self._knowledge is None else in_context(self._knowledge, sources)

@@ -8,10 +8,7 @@ from typing import Protocol
 
 from edge.errors import KnowledgeError
 from edge_tui.rendering.answer import with_context
-from edge_tui.session.events import Source, Staleness
-
-STALE: dict[Staleness, str] = {"changed": "the file has changed since", "gone": "the file is gone"}
-"""For people, behind the name of a document."""
+from edge_tui.rendering.sources import Source, Staleness
 
 
 class Texts(Protocol):

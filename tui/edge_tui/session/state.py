@@ -5,14 +5,17 @@ No Textual here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge.errors import KnowledgeError, ModelError
 from edge.types import AddProgress, AddReport, Document, Passage
-from edge_tui.session.events import Speed, Staleness
+from edge_tui.rendering.sources import Source, Staleness
+from edge_tui.session.events import Activity, Speed, State
+from edge_tui.session.source_context import in_context
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ class Knowledge(Protocol):
     def close(self) -> None: ...
 
 
-class Holding:
+class SessionState:
     """The parts of a session. Exchanging them is for the worker's thread; any thread may look."""
 
     def __init__(
@@ -67,6 +70,25 @@ class Holding:
         self.model_name = ""
         self.documents: tuple[Document, ...] = ()
         self.speed = Speed()
+        self.question = self.answer = ""
+        """The last ones."""
+        self.report: AddReport | None = None
+        """What came of the last time that documents were added."""
+        self._activity: Activity | None = None
+
+    @property
+    def state(self) -> State:
+        """What the worker is at, else how far the model is."""
+        return self._activity or self._loading
+
+    @contextmanager
+    def at(self, activity: Activity) -> Iterator[None]:
+        """While the worker is at something, `state` says so."""
+        self._activity = activity
+        try:
+            yield
+        finally:
+            self._activity = None
 
     def loaded(self) -> Model | None:
         """The model that answers, if one is there by now."""
@@ -80,32 +102,32 @@ class Holding:
         """Whether it is known by then if there is a model."""
         return bool(wait([self._model], seconds).done)
 
-    def take_model(self, model: Model) -> None:
+    def set_model(self, model: Model) -> None:
         self._model = Future()
         self._failure = None
         self._begin_with(model)
         if self._chat is not None:
             self._chat.model = model
 
-    def lose_model(self, failure: ModelError) -> None:
+    def clear_model(self, failure: ModelError) -> None:
         self._model, self._failure, self._loading, self.model_name = Future(), failure, "failed", ""
         self._model.set_exception(failure)
         if self._chat is not None:
             self._chat.model = self._model
 
-    def take_adapter(self, name: str | None) -> None:
+    def set_adapter(self, name: str | None) -> None:
         self.adapter = name
         if self._chat is not None:
             self._chat.adapter = name
 
-    def take_knowledge(self, knowledge: Knowledge | None) -> None:
+    def set_knowledge(self, knowledge: Knowledge | None) -> None:
         """Answer from these documents from now on, None: from none; those before are closed."""
         old, self._knowledge, self.documents = self._knowledge, knowledge, ()
         if self._chat is not None:
             self._chat.knowledge = None
         if knowledge is None:
             self._open_knowledge = None
-        self.look()
+        self.refresh_documents()
         if old is not None:
             old.close()
 
@@ -137,20 +159,24 @@ class Holding:
         if self._chat is not None:
             self._chat.think = think
 
-    def reach(self) -> Knowledge:
+    def open_index(self) -> Knowledge:
         """The documents; what could not be opened at the start is tried again, for its cause may be gone."""
         if self._knowledge is None:
             if self._open_knowledge is None:
                 raise KnowledgeError("this chat has no index for documents; /index NAME opens one")
             self._knowledge = self._open_knowledge()
-            self.look()
+            self.refresh_documents()
         return self._knowledge
 
-    def look(self) -> None:
+    def refresh_documents(self) -> None:
         """See which documents there are; none at all must not silence the model."""
         if self._knowledge is not None and self._chat is not None:
             self.documents = tuple(self._knowledge.documents())
             self._chat.knowledge = self._knowledge if self.documents else None
+
+    def in_context(self, sources: tuple[Source, ...]) -> tuple[Source, ...]:
+        """The sources with the text around them and whether it still stands so in the file."""
+        return sources if self._knowledge is None else in_context(self._knowledge, sources)
 
     def _begin_with(self, model: Model) -> None:
         self.model_name = visible_name(model.name)

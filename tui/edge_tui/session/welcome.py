@@ -14,7 +14,7 @@ from edge import library
 from edge.errors import EdgeError
 from edge.system import paths
 from edge_tui.hub import importing
-from edge_tui.session.events import Brought, Event, Trouble
+from edge_tui.session.events import Brought, Error, Event
 
 OFFLINE = (
     "Your documents, questions and answers stay on this machine: edge opens no network connection.",
@@ -44,11 +44,11 @@ def look_around() -> Findings:
 
 
 def bring(where: str) -> Iterator[Event]:
-    """Make a model of another program one of the library, by a link: `Brought`, or `Trouble`."""
+    """Make a model of another program one of the library, by a link: `Brought`, or `Error`."""
     try:
         path = importing.bring(where, paths.models_dir(), how="link")
     except EdgeError as error:
-        yield Trouble(str(error))
+        yield Error(str(error))
         return
     yield Brought(path.stem if path.suffix == ".gguf" else path.name)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from edge.errors import EdgeError
-from edge_tui.session.events import Event, Found, Idle, Trouble, Words
+from edge_tui.session.events import Error, Event, Found, Idle, Words
 
 _DRAWING = 0.2
 """Seconds that the model waits for the drawing at most."""
@@ -98,9 +98,9 @@ class Worker:
                     if isinstance(event, Found):
                         self.drawn.wait(_DRAWING)
             except EdgeError as error:
-                self.events.append(Trouble(str(error)))
+                self.events.append(Error(str(error)))
             except Exception as error:  # the last line of defence of a thread: without it the app would wait for ever
                 self.events.append(
-                    Trouble(f"Something unexpected happened ({type(error).__name__}: {error}); please report it.")
+                    Error(f"Something unexpected happened ({type(error).__name__}: {error}); please report it.")
                 )
             self.events.append(Idle())

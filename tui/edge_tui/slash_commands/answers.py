@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_tui.app.input.typed_paths import fitting
 from edge_tui.session import choices
 from edge_tui.session.choices import OFF
 from edge_tui.slash_commands import Deed
+from edge_tui.slash_commands.typed_paths import fitting
 
 if TYPE_CHECKING:
     from edge_tui.app.app import ChatApp

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError, UsageError
-from edge_tui.app.input.typed_paths import fitting
 from edge_tui.slash_commands import Deed, job
+from edge_tui.slash_commands.typed_paths import fitting
 
 if TYPE_CHECKING:
     from edge_tui.app.app import ChatApp
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def chats(app: ChatApp, words: str) -> None:
     from edge_tui.app.screens.chats import ChatsScreen
 
-    keeping = app.session.keeping
+    keeping = app.session.history
 
     async def deleted(number: int) -> None:
         keeping.deleted(number)
@@ -29,7 +29,7 @@ def chats(app: ChatApp, words: str) -> None:
 
     def chosen(number: int | None) -> None:
         if number is not None and number != keeping.number and not app.busy():
-            app.submit(app.session.kept(keeping.reopen(number)), None)
+            app.submit(app.session.from_history(keeping.reopen(number)), None)
 
     if len(app.screen_stack) == 1:
         app.push_screen(ChatsScreen(keeping.visit, words, deleted), chosen)
@@ -37,7 +37,7 @@ def chats(app: ChatApp, words: str) -> None:
 
 def plain_chats(chat: PlainChat, _argument: str) -> None:
     try:
-        with chat.session.keeping.visit() as store:
+        with chat.session.history.visit() as store:
             entries = store.chats()
     except EdgeError as error:
         chat.fail(str(error))
@@ -53,7 +53,7 @@ def plain_search(chat: PlainChat, words: str) -> None:
         chat.fail("What is to be found? /search WORDS")
         return
     try:
-        with chat.session.keeping.visit() as store:
+        with chat.session.history.visit() as store:
             hits = store.search(words)
     except EdgeError as error:
         chat.fail(str(error))
@@ -67,46 +67,46 @@ def plain_search(chat: PlainChat, words: str) -> None:
 
 
 def continue_(session: Session, argument: str) -> Iterator[Event]:
-    from edge_tui.history.chat_history import LATEST
+    from edge_tui.session.chat_history import LATEST
 
     if argument and not argument.isdecimal():
         raise UsageError("/continue takes the number of a chat; /chats lists them")
-    yield from session.kept(session.keeping.reopen(int(argument) if argument else LATEST))
+    yield from session.from_history(session.history.reopen(int(argument) if argument else LATEST))
 
 
 async def rename(app: ChatApp, title: str) -> None:
     async def take(line: str) -> None:
-        app.submit(app.session.keeping.rename(line), None)
+        app.submit(app.session.history.rename(line), None)
 
     if title:
         await take(title)
     else:
-        app.write_instead(app.session.keeping.title, "Enter gives the chat this name, Esc leaves it.", take)
+        app.write_instead(app.session.history.title, "Enter gives the chat this name, Esc leaves it.", take)
 
 
 def plain_rename(chat: PlainChat, title: str) -> None:
     if title:
-        chat.run(chat.session.keeping.rename(title))
+        chat.run(chat.session.history.rename(title))
     else:
         chat.fail("What is it to be called? /rename NAME")
 
 
 async def delete(app: ChatApp, _argument: str) -> None:
-    app.submit(app.session.keeping.delete(), None)
+    app.submit(app.session.history.delete(), None)
     await app.action_new()
 
 
 def plain_delete(chat: PlainChat, _argument: str) -> None:
-    chat.run(chat.session.keeping.delete())
+    chat.run(chat.session.history.delete())
     chat.restart()
 
 
 def undo(session: Session, _argument: str) -> Iterator[Event]:
-    return session.kept(session.keeping.undo())
+    return session.from_history(session.history.undo())
 
 
 def export(session: Session, argument: str) -> Iterator[Event]:
-    return session.keeping.export(Path(argument).expanduser().absolute() if argument else None)
+    return session.history.export(Path(argument).expanduser().absolute() if argument else None)
 
 
 def files(_app: ChatApp, begun: str) -> list[str]:

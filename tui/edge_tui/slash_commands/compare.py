@@ -10,7 +10,7 @@ from edge_tui.app.input.prompt import Prompt
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.conversation import Note, Question
 from edge_tui.session import comparison_job
-from edge_tui.session.comparison_job import Comparing
+from edge_tui.session.comparison_job import ComparisonJob
 from edge_tui.slash_commands import Deed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def _begin(app: ChatApp, words: str, question: str) -> None:
     except UsageError as error:
         await app.conversation.say(Note(f"{error}.", "error"))
         return
-    both = Comparing(app.session, question, two)
+    both = ComparisonJob(app.session, question, two)
     screen = CompareScreen(question, (two[0].name, two[1].name), lambda: app.session.stop("comparing"))
 
     async def left(number: int | None) -> None:
@@ -94,7 +94,7 @@ def plain_compare(chat: PlainChat, argument: str) -> None:
         chat.fail(f"{error}.")
         return
     names = [side.name for side in two]
-    chat.run(session.run("comparing", Comparing(session, question, two).run), names)
+    chat.run(session.run("comparing", ComparisonJob(session, question, two).run), names)
 
 
 def completions(app: ChatApp, begun: str) -> list[str]:

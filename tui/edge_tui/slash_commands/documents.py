@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_tui.app.input.typed_paths import fitting_last
 from edge_tui.rendering.document_tree import counts, line
 from edge_tui.session.events import Surveyed
 from edge_tui.slash_commands import Deed, parser
+from edge_tui.slash_commands.typed_paths import fitting_last
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_tui.app.app import ChatApp
     from edge_tui.app.screens.documents import DocumentsScreen
     from edge_tui.plain import PlainChat
-    from edge_tui.session.events import Staleness
+    from edge_tui.rendering.sources import Staleness
 
 STALE = "stale"
 """In the place of a path: everything that is no longer what was read."""

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from edge.errors import UsageError
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
-from edge_tui.app.input.typed_paths import fitting
 from edge_tui.app.widgets.conversation import HelpNote, Note
 from edge_tui.session import choices, sampling
 from edge_tui.session.choices import OFF
 from edge_tui.slash_commands import Deed
+from edge_tui.slash_commands.typed_paths import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ def plain_model(chat: PlainChat, argument: str) -> None:
 
 
 def _switch_model(session: Session, wanted: str) -> Iterator[Event]:
-    return session.run("switching", partial(session.switching.model, wanted))
+    return session.run("switching", partial(session.switch_jobs.model, wanted))
 
 
 def _model_now(session: Session) -> str:
@@ -73,7 +73,7 @@ def plain_index(chat: PlainChat, argument: str) -> None:
 
 
 def _switch_index(session: Session, wanted: str) -> Iterator[Event]:
-    return session.run("switching", lambda _stopped: session.switching.index(None if wanted == OFF else wanted))
+    return session.run("switching", lambda _stopped: session.switch_jobs.index(None if wanted == OFF else wanted))
 
 
 def _index_now(session: Session) -> str:
@@ -157,7 +157,7 @@ async def think(app: ChatApp, argument: str) -> None:
 
 def plain_think(chat: PlainChat, argument: str) -> None:
     if argument == SHOW:
-        turns = chat.session.keeping.turns
+        turns = chat.session.history.turns
         thinking = turns[-1].answer.thinking if turns else None
         if thinking:
             chat.say(thinking)

@@ -7,7 +7,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_tui.app.input.typed_paths import from_url
+from edge_tui.slash_commands.typed_paths import from_url
 
 
 @dataclass(frozen=True, slots=True)

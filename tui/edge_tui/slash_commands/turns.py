@@ -22,7 +22,7 @@ _LAST = "last"
 
 def fork(app: ChatApp, argument: str) -> None:
     def take(number: int) -> None:
-        app.submit(app.session.kept(app.session.keeping.fork(number)), None)
+        app.submit(app.session.from_history(app.session.history.fork(number)), None)
 
     if not app.busy():
         _turn(app, argument, "After which question does the new chat go on?", take)
@@ -31,19 +31,19 @@ def fork(app: ChatApp, argument: str) -> None:
 def plain_fork(chat: PlainChat, argument: str) -> None:
     number = _plain_turn(chat, argument)
     if number is not None:
-        chat.run(chat.session.kept(chat.session.keeping.fork(number)))
+        chat.run(chat.session.from_history(chat.session.history.fork(number)))
 
 
 async def edit(app: ChatApp, argument: str) -> None:
     number, text = _numbered(argument)
     if app.busy():
         return
-    if text and _exists(app.session.keeping.turns, number):
+    if text and _exists(app.session.history.turns, number):
         await app.ask(text, instead_of=int(number))
         return
 
     def take(number: int) -> None:
-        text = app.session.keeping.turns[number - 1].question.text
+        text = app.session.history.turns[number - 1].question.text
         hint = f"Enter asks this in place of question {number}, Esc leaves it as it was."
         app.write_instead(text, hint, partial(app.ask, instead_of=number))
 
@@ -58,12 +58,12 @@ def plain_edit(chat: PlainChat, argument: str) -> None:
     if text:
         chat.run(chat.session.ask(text, instead_of=at))
     else:
-        chat.say(chat.session.keeping.turns[at - 1].question.text)
+        chat.say(chat.session.history.turns[at - 1].question.text)
         chat.fail(f"Write it anew: /edit {at} QUESTION")
 
 
 async def retry(app: ChatApp, _argument: str) -> None:
-    turns = app.session.keeping.turns
+    turns = app.session.history.turns
     if not turns:
         app.notify(_NO_QUESTION, timeout=3)
     elif not app.busy():
@@ -71,7 +71,7 @@ async def retry(app: ChatApp, _argument: str) -> None:
 
 
 def plain_retry(chat: PlainChat, _argument: str) -> None:
-    turns = chat.session.keeping.turns
+    turns = chat.session.history.turns
     if turns:
         chat.run(chat.session.ask(turns[-1].question.text, instead_of=len(turns)))
     else:
@@ -81,7 +81,7 @@ def plain_retry(chat: PlainChat, _argument: str) -> None:
 def marked(mark: Mark) -> Callable[[ChatApp, str], None]:
     def do(app: ChatApp, argument: str) -> None:
         if not app.busy():
-            _turn(app, argument or _LAST, "", lambda at: app.submit(app.session.keeping.mark(mark, at), None))
+            _turn(app, argument or _LAST, "", lambda at: app.submit(app.session.history.mark(mark, at), None))
 
     return do
 
@@ -90,16 +90,16 @@ def plain_marked(mark: Mark) -> Callable[[PlainChat, str], None]:
     def do(chat: PlainChat, argument: str) -> None:
         number = _plain_turn(chat, argument)
         if number is not None:
-            chat.run(chat.session.keeping.mark(mark, number))
+            chat.run(chat.session.history.mark(mark, number))
 
     return do
 
 
 async def correct(app: ChatApp, text: str) -> None:
-    turns = app.session.keeping.turns
+    turns = app.session.history.turns
 
     async def take(line: str) -> None:
-        app.submit(app.session.keeping.correct(line, len(turns)), None)
+        app.submit(app.session.history.correct(line, len(turns)), None)
 
     if not turns:
         app.notify(_NO_ANSWER, timeout=3)
@@ -113,10 +113,10 @@ async def correct(app: ChatApp, text: str) -> None:
 
 
 def plain_correct(chat: PlainChat, text: str) -> None:
-    if not chat.session.keeping.turns:
+    if not chat.session.history.turns:
         chat.fail(_NO_ANSWER)
     elif text:
-        chat.run(chat.session.keeping.correct(text))
+        chat.run(chat.session.history.correct(text))
     else:
         chat.fail("What should the answer have been? /correct TEXT")
 
@@ -125,7 +125,7 @@ def _turn(app: ChatApp, argument: str, title: str, take: Callable[[int], None]) 
     """The turn that a person names by its number, the last one for "last", one that is chosen for nothing."""
     from edge_tui.app.screens.choose import ChooseScreen
 
-    turns = app.session.keeping.turns
+    turns = app.session.history.turns
     number = str(len(turns)) if argument == _LAST or (len(turns) == 1 and not argument) else argument
     if not turns:
         app.notify(_NO_QUESTION, timeout=3)
@@ -146,7 +146,7 @@ def _turn(app: ChatApp, argument: str, title: str, take: Callable[[int], None]) 
 
 def _plain_turn(chat: PlainChat, argument: str) -> int | None:
     """The turn that a person names by its number, the last one for nothing; None where there is none, which is told."""
-    turns = chat.session.keeping.turns
+    turns = chat.session.history.turns
     if not turns:
         chat.fail(_NO_QUESTION)
     elif argument in ("", _LAST):
@@ -173,7 +173,7 @@ def _existing(turns: tuple[Turn, ...]) -> str:
 
 
 def _numbers(app: ChatApp, begun: str) -> list[str]:
-    return [str(at) for at in range(1, len(app.session.keeping.turns) + 1) if str(at).startswith(begun)]
+    return [str(at) for at in range(1, len(app.session.history.turns) + 1) if str(at).startswith(begun)]
 
 
 DEEDS = (

@@ -39,7 +39,7 @@ async def context(app: ChatApp, _argument: str) -> None:
 
 
 def plain_context(chat: PlainChat, _argument: str) -> None:
-    turns = chat.session.keeping.turns
+    turns = chat.session.history.turns
     context_usage = turns[-1].answer.context_usage if turns else None
     if context_usage is None:
         chat.fail("No model was asked: there is no context to show.")

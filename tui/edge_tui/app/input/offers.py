@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
 from edge_tui.app.input.completions import completions
-from edge_tui.app.input.typed_paths import Drop, look, named
 from edge_tui.app.widgets.conversation import Note
+from edge_tui.slash_commands.typed_paths import Drop, look, named
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from edge_tui.app import keys
 from edge_tui.app.input.completion_list import CompletionList
 from edge_tui.app.input.completions import wanted
 from edge_tui.app.input.pasted import Pasted
-from edge_tui.app.input.typed_paths import dropped
+from edge_tui.slash_commands.typed_paths import dropped
 
 
 class Prompt(TextArea):

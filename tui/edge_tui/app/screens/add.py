@@ -11,7 +11,7 @@ from textual.screen import ModalScreen
 from textual.suggester import Suggester
 from textual.widgets import Input, Label
 
-from edge_tui.app.input.typed_paths import fitting
+from edge_tui.slash_commands.typed_paths import fitting
 
 
 class PathSuggester(Suggester):

@@ -63,9 +63,9 @@ class CompareScreen(Screen[int]):
 
     async def take(self, event: events.Event) -> None:
         """Show what the worker tells; trouble of the whole belongs to every side that has no end yet."""
-        if isinstance(event, events.Sided):
+        if isinstance(event, events.SideEvent):
             await self.panes[event.side].take(event.event, event.seconds)
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             for pane in self.panes:
                 if not pane.over:
                     await pane.take(event, 0.0)

@@ -16,13 +16,13 @@ from textual.screen import Screen
 from textual.widgets import Input, Static
 
 from edge.types import AddProgress, Document, Failure
-from edge_tui.app.input.typed_paths import dropped, look
 from edge_tui.app.screens.add import PathSuggester
 from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering.document_tree import Folder, counts
+from edge_tui.rendering.sources import Staleness
 from edge_tui.session import events
-from edge_tui.session.events import Staleness
 from edge_tui.slash_commands import parser
+from edge_tui.slash_commands.typed_paths import dropped, look
 from edge_tui.terminal import printable, visible
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class DocumentsScreen(Screen[None]):
             gone = f"{event.count:,} document{'' if event.count == 1 else 's'}"
             self._say(f"{gone} taken out; the files stay where they are.")
             self._draw()
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             self._say(event.message, error=True)
 
     def _draw(self) -> None:

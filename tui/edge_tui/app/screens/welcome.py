@@ -16,7 +16,7 @@ from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from edge_tui.app.input.prompt import Prompt
-from edge_tui.cli.output import size
+from edge_tui.rendering.units import format_size
 from edge_tui.session import events, welcome
 from edge_tui.session.welcome import Findings
 from edge_tui.slash_commands import parser
@@ -88,10 +88,10 @@ class WelcomeScreen(Screen[None]):
             self.action_again()
         elif isinstance(event, events.Brought):
             self._use(event.name)
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             self._say(event.message, error=True)
-        elif isinstance(event, events.Loaded) and event.trouble:
-            self._say(event.trouble, error=True)
+        elif isinstance(event, events.Loaded) and event.error:
+            self._say(event.error, error=True)
         elif isinstance(event, events.Idle | events.Loaded):
             self.action_again()
 
@@ -128,7 +128,7 @@ def options(found: Findings, *, answering: str, documents: int) -> list[Option]:
     lines = [_heading("Who answers")]
     for model in found.models:
         doing = "answers" if visible_name(model.name) == answering else "Enter takes it"
-        lines.append(_line(f"{model.name} · {size(model.bytes)}", doing, f"model:{model.path}"))
+        lines.append(_line(f"{model.name} · {format_size(model.bytes)}", doing, f"model:{model.path}"))
     for where in found.elsewhere:
         lines.append(_line(where, "Enter links it; edge models import copies it", f"import:{where}"))
     if not found.models:

@@ -12,7 +12,7 @@ from textual.widgets.tree import TreeNode
 
 from edge.types import Document, Failure
 from edge_tui.rendering.document_tree import Folder, counts, line, tree
-from edge_tui.session.events import Staleness
+from edge_tui.rendering.sources import Staleness
 from edge_tui.terminal import visible_name
 
 _MOST = 1000

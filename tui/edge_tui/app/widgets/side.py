@@ -11,6 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edge_tui.app.widgets.answer import AnswerView
+from edge_tui.rendering.sources import Source
 from edge_tui.session import events
 from edge_tui.terminal import visible
 
@@ -31,7 +32,7 @@ class SidePane(Vertical):
         self.number = number
         self.finished: events.Finished | None = None
         """The whole answer, once it is there."""
-        self.evidence: tuple[events.Source, ...] = ()
+        self.evidence: tuple[Source, ...] = ()
         self._who = name
         self._words = 0
         self._answer = AnswerView()
@@ -73,7 +74,7 @@ class SidePane(Vertical):
             if event.markdown:
                 self.finished = event
             self._cost.update(cost(event, seconds))
-        elif isinstance(event, events.Trouble):
+        elif isinstance(event, events.Error):
             await self._answer.fail(visible(event.message))
             self._cost.update("no answer")
 

@@ -11,8 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from edge_tui.app import keys
-from edge_tui.session.events import Source
-from edge_tui.session.source_context import STALE
+from edge_tui.rendering.sources import STALE, Source
 from edge_tui.terminal import visible_name
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.cli.output import print_table, short, size, status, warn
+from edge_tui.cli.output import print_table, status, warn
+from edge_tui.rendering.units import format_size, short_path
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def print_check(found: Check, everything: bool) -> None:
 
 def print_files(files: Sequence[DataFile]) -> None:
     rows = [
-        (short(file.path), f"{file.format} (forced)" if file.forced else file.format, f"{file.examples:,}")
+        (short_path(file.path), f"{file.format} (forced)" if file.forced else file.format, f"{file.examples:,}")
         for file in files
     ]
     print_table(("FILE", "FORMAT", "EXAMPLES"), rows)
@@ -49,7 +50,7 @@ def print_split(done: Split, wanted: float) -> None:
     share = done.test / max(1, done.train + done.test)
     print_table(
         ("FILE", "EXAMPLES"),
-        [(short(done.train_path), f"{done.train:,}"), (short(done.test_path), f"{done.test:,}")],
+        [(short_path(done.train_path), f"{done.train:,}"), (short_path(done.test_path), f"{done.test:,}")],
     )
     if done.largest > 1:
         click.echo(
@@ -93,7 +94,7 @@ def _folded(text: str, indent: int) -> str:
 
 
 def _line(finding: Finding) -> str:
-    where = short(finding.source) if finding.source is not None else ""
+    where = short_path(finding.source) if finding.source is not None else ""
     where = f"{where}:{finding.line}" if finding.line is not None else where
     return visible_name(f"{where} {finding.message}".strip())
 
@@ -105,8 +106,8 @@ def _print_cost(cost: Cost) -> None:
     )
     click.echo(f"training  {cost.steps:,} steps of {cost.batch} examples, {cost.epochs:g} times through all")
     for way in cost.ways:
-        fits = "" if way.fits else f": more than the {size(cost.available_bytes)} that are free"
-        takes = f"about {_duration(way.seconds)} and {size(way.memory_bytes)} of memory"
+        fits = "" if way.fits else f": more than the {format_size(cost.available_bytes)} that are free"
+        takes = f"about {_duration(way.seconds)} and {format_size(way.memory_bytes)} of memory"
         click.echo(f"{way.name:<9} {takes}, rank {cost.rank}{fits}")
     if cost.ways:
         status(

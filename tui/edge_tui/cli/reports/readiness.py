@@ -51,13 +51,13 @@ def _refusal(check: Callable[[], None]) -> str | None:
 
 
 def _load_model(request: Request) -> None:
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
 
     resources.model_loader(request)().close()
 
 
 def _open_index(settings: Settings) -> None:
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
 
     chosen = resources.chosen_index(settings)
     if chosen is None:
@@ -70,6 +70,6 @@ def _open_index(settings: Settings) -> None:
 
 
 def _open_encoder(settings: Settings) -> None:
-    from edge_tui import resources
+    from edge_tui.cli.inputs import resources
 
     resources.open_encoder(settings)

@@ -5,17 +5,16 @@ No Textual here. What returns an iterator of events runs on the worker's thread;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge.answer import Delta
 from edge.errors import EdgeError, StorageError, UsageError
-from edge_tui.history.answer_recorder import Noting
-from edge_tui.history.conversation_log import Record
+from edge_tui.history.conversation_log import ConversationLog
 from edge_tui.history.records import ChatEntry, ChatMessage, Mark, Turn, title_of
-from edge_tui.session.events import Aside, End, Event, Finished, Opened, Speed
+from edge_tui.session.answer_recorder import Answerer, AnswerRecorder
+from edge_tui.session.events import End, Event, Finished, Notice, Opened, Speed
 from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:
@@ -27,29 +26,28 @@ LATEST = 0
 """In the place of a chat's id: the one that was talked in last."""
 
 
-class Keeping:
+class ChatHistory:
     """Keeps what is said in the file `path`; None keeps nothing. `index` is the folder of the documents.
 
     `reopen` is the id of the chat that is gone on with from the start, LATEST for the last one.
     """
 
     def __init__(self, path: Path | None = None, *, index: str | None = None, reopen: int | None = None) -> None:
-        self._record = Record(path, index)
+        self._log = ConversationLog(path, index)
         self.reopens = reopen
         self._chat: Chat | None = None
-        self._who: Callable[[], tuple[str, str | None]] = lambda: ("", None)
-        self._noting = Noting(self._record)
+        self._answerer: Answerer = lambda: ("", None)
         self._undo: list[tuple[int, int, tuple[Turn, ...]] | int] = []
 
     @property
     def on(self) -> bool:
         """Whether chats are kept at all."""
-        return self._record.path is not None
+        return self._log.path is not None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """What is on the screen, the first question first."""
-        return self._record.turns
+        return self._log.turns
 
     @property
     def title(self) -> str:
@@ -59,29 +57,28 @@ class Keeping:
     @property
     def number(self) -> int | None:
         """The id of the chat on the screen, None while nothing of it is kept."""
-        return self._record.number
+        return self._log.number
 
     def visit(self) -> Store:
         """A store of one's own for another thread. Raises StorageError."""
-        return self._record.visit()
+        return self._log.visit()
 
     # As it goes ---------------------------------------------------------------------------------------------
 
-    def attach(self, chat: Chat, who: Callable[[], tuple[str, str | None]]) -> Iterator[Event]:
-        """Begin to keep what is said in `chat`; `who` tells the names of model and adapter."""
-        self._chat, self._who = chat, who
-        self._noting.attach(chat, who)
-        if self._record.attempted(lambda _store: None) and self.reopens is not None:
-            told = chat.system
+    def attach(self, chat: Chat, answerer: Answerer) -> Iterator[Event]:
+        """Begin to keep what is said in `chat`."""
+        self._chat, self._answerer = chat, answerer
+        if self._log.attempted(lambda _store: None) and self.reopens is not None:
+            system = chat.system
             try:
                 yield from self.reopen(self.reopens)
             except EdgeError as error:  # documents and model are opened all the same
-                yield Aside(str(error), bad=True)
-            if told is not None:  # a system text that was asked for at the start counts more than the chat's own
-                chat.system = told
-        yield from self._record.told()
+                yield Notice(str(error), bad=True)
+            if system is not None:  # a system text that was asked for at the start counts more than the chat's own
+                chat.system = system
+        yield from self._log.take_notices()
 
-    def told(self, question: str, events: Iterable[Event], instead_of: int | None = None) -> Iterator[Event]:
+    def record(self, question: str, events: Iterable[Event], instead_of: int | None = None) -> Iterator[Event]:
         """The events of an answer, each kept before it is passed on; nothing of it can be drawn before that.
 
         With `instead_of` the turns from that one on, counted from 1, give way to this one.
@@ -91,21 +88,17 @@ class Keeping:
             return
         if instead_of is not None:
             self._give_way(instead_of)
-        yield from self._noting.told(question, events)
-
-    def deltas(self, stream: Iterable[Delta]) -> Iterator[Delta]:
-        """What the chat streams, each piece of text kept before it is passed on."""
-        return self._noting.deltas(stream)
+        yield from AnswerRecorder(self._log, self._chat, self._answerer).record(question, events)
 
     def clear(self) -> Iterator[Event]:
         """A new conversation."""
         self._leave()
-        self._record.begin()
-        yield from self._record.told()
+        self._log.begin()
+        yield from self._log.take_notices()
 
     def close(self) -> None:
         self._leave()
-        self._record.close()
+        self._log.close()
         self._chat = None
 
     # With what is kept --------------------------------------------------------------------------------------
@@ -113,14 +106,14 @@ class Keeping:
     def reopen(self, number: int = LATEST) -> Iterator[Event]:
         """Put a kept chat in the place of the one on the screen, so that it can be gone on with."""
         self._leave()
-        entry = self._record.attempt(lambda store: self._found(store, number))
+        entry = self._log.attempt(lambda store: self._found(store, number))
         if entry is None:
-            yield Aside("There is no earlier chat to go on with; what you ask now begins one.")
+            yield Notice("There is no earlier chat to go on with; what you ask now begins one.")
             return
         chat = entry
-        turns = tuple(self._record.attempt(lambda store: store.turns(chat.id)))
-        self._record.begin(turns, entry)
-        yield from self._record.told()
+        turns = tuple(self._log.attempt(lambda store: store.turns(chat.id)))
+        self._log.begin(turns, entry)
+        yield from self._log.take_notices()
         yield self._opened(f"Back in “{visible_name(entry.title)}” of {entry.updated[:10]}.{self._other(entry)}")
 
     def fork(self, at: int | None = None) -> Iterator[Event]:
@@ -129,27 +122,27 @@ class Keeping:
         title = self._title()
         turns = self.turns[: at or len(self.turns)]
         self._leave()
-        self._record.begin(turns, title=f"{title} (fork)")
-        self._record.write(settle=True)
-        yield from self._record.told()
+        self._log.begin(turns, title=f"{title} (fork)")
+        self._log.write(settle=True)
+        yield from self._log.take_notices()
         yield self._opened(f"This is a new chat from here on; “{visible_name(title)}” stays as it is.")
 
     def rename(self, title: str) -> Iterator[Event]:
         number = self.number
         if number is not None:
-            self._record.attempt(lambda store: store.rename(number, title))
-        self._record.title = title
-        yield Aside(f"This chat is called “{visible_name(title)}”.")
+            self._log.attempt(lambda store: store.rename(number, title))
+        self._log.title = title
+        yield Notice(f"This chat is called “{visible_name(title)}”.")
 
     def delete(self) -> Iterator[Event]:
         """Throw the chat on the screen away; the screen itself is for `clear`."""
         number, title = self.number, self._title()
         if number is None:
-            yield Aside("Nothing of this chat is kept.")
+            yield Notice("Nothing of this chat is kept.")
             return
-        self._record.attempt(lambda store: store.delete(number))
+        self._log.attempt(lambda store: store.delete(number))
         self.deleted(number)
-        yield Aside(f"“{visible_name(title)}” is deleted; /undo brings it back.")
+        yield Notice(f"“{visible_name(title)}” is deleted; /undo brings it back.")
 
     def deleted(self, number: int) -> None:
         """Remember that a chat was deleted, so that `undo` begins with it."""
@@ -162,14 +155,14 @@ class Keeping:
             number, at, turns = last
             if number != self.number:
                 raise UsageError("what was replaced belongs to another chat; open that one first, with /chats")
-            self._record.cut(at, undone=True)
-            self._record.bring_back(turns)
-            self._record.write()
+            self._log.cut(at, undone=True)
+            self._log.bring_back(turns)
+            self._log.write()
             yield self._opened("What was replaced is back.")
             return
-        entry = self._record.attempt(lambda store: store.undo(last))
+        entry = self._log.attempt(lambda store: store.undo(last))
         if entry is None:
-            yield Aside("There is nothing to bring back.")
+            yield Notice("There is nothing to bring back.")
         else:
             yield from self.reopen(entry.id)
 
@@ -177,30 +170,30 @@ class Keeping:
         """Say of an answer, the last one unless told, that it is good or bad."""
         number, turn = self._at(at)
         self._change(number, replace(turn, answer=replace(turn.answer, mark=mark)))
-        yield from self._record.told()
+        yield from self._log.take_notices()
         training = "; `edge chats export --training` takes it" if mark == "good" and self.on else ""
-        yield Aside(f"Answer {number} is marked {mark}{training}.")
+        yield Notice(f"Answer {number} is marked {mark}{training}.")
 
     def correct(self, text: str, at: int | None = None) -> Iterator[Event]:
         """Say what an answer, the last one unless told, should have been."""
         number, turn = self._at(at)
         self._change(number, replace(turn, answer=replace(turn.answer, correction=text)))
-        yield from self._record.told()
-        yield Aside(f"Answer {number} should have been: {printable(text)}")
+        yield from self._log.take_notices()
+        yield Notice(f"Answer {number} should have been: {printable(text)}")
 
     def export(self, path: Path | None = None) -> Iterator[Event]:
         """Write the chat on the screen as Markdown, or as JSON where the name of the file ends so."""
         from edge_tui.history.export import as_json, as_markdown, free_name, write
 
         if not self.turns:
-            yield Aside("There is nothing to write yet.")
+            yield Notice("There is nothing to write yet.")
             return
         entry = self._entry()
         path = path or free_name(Path.cwd(), entry.title)
         if path.exists():
             raise StorageError(f"{path} exists already; give another name")
         write(path, as_json([(entry, self.turns)]) if path.suffix == ".json" else as_markdown(entry, self.turns))
-        yield Aside(f"Written to {path}")
+        yield Notice(f"Written to {path}")
 
     # Inside -------------------------------------------------------------------------------------------------
 
@@ -208,7 +201,7 @@ class Keeping:
         assert self._chat is not None
         self._check(at)
         number = self.number
-        gone = self._record.cut(at - 1)
+        gone = self._log.cut(at - 1)
         if number is not None and number == self.number:
             self._undo.append((number, at - 1, gone))
         self._restore()
@@ -216,20 +209,20 @@ class Keeping:
     def _given_way(self) -> tuple[int, int, tuple[Turn, ...]] | None:
         """What of this chat was replaced last, by this run of the app or one before it."""
         number = self.number
-        turns = tuple(self._record.attempt(lambda store: store.given_way(number))) if number is not None else ()
+        turns = tuple(self._log.attempt(lambda store: store.given_way(number))) if number is not None else ()
         if number is None or not turns:
             return None
         return number, sum(turn.question.id < turns[0].question.id for turn in self.turns), turns
 
     def _change(self, number: int, turn: Turn) -> None:
-        self._record.change(number - 1, turn)
-        self._record.write(settle=True)
+        self._log.change(number - 1, turn)
+        self._log.write(settle=True)
 
     def _leave(self) -> None:
         """Try once more to write what could not be written; it is told where that fails."""
-        if self.on and self.turns and not self._record.write():
+        if self.on and self.turns and not self._log.write():
             what = f"What was said last in “{visible_name(self._title())}” could not be kept."
-            self._record.said.append(Aside(what, bad=True))
+            self._log.notices.append(Notice(what, bad=True))
 
     def _found(self, store: Store, number: int) -> ChatEntry | None:
         if number != LATEST:
@@ -248,7 +241,7 @@ class Keeping:
         """That somebody else answers by now; and from here on the chat's own system text counts."""
         assert self._chat is not None
         self._chat.system = entry.system
-        _, adapter = self._who()
+        _, adapter = self._answerer()
         if entry.adapter and entry.adapter != adapter:
             name = visible_name(entry.adapter)
             return f" It was answered by {name}; /adapter {name} brings that back."
@@ -256,7 +249,7 @@ class Keeping:
 
     def _entry(self) -> ChatEntry:
         """The chat on the screen as lists show it, kept or not."""
-        model, adapter = self._who()
+        model, adapter = self._answerer()
         first, last = self.turns[0].question, self.turns[-1].answer
         system = self._chat.system if self._chat is not None else None
         return ChatEntry(
@@ -264,8 +257,8 @@ class Keeping:
         )
 
     def _title(self) -> str:
-        if self._record.title:
-            return self._record.title
+        if self._log.title:
+            return self._log.title
         return title_of(self.turns[0].question.text) if self.turns else ""
 
     def _check(self, at: int | None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from edge_index import Index
     from edge_index.encoders.encoder import Encoder
     from edge_tui.cli.options import Request
-    from edge_tui.session.switch_jobs import Openers
+    from edge_tui.session.openers import Openers
 
 DEFAULT_INDEX = "default"
 _logger = logger("cli.opening")
@@ -68,7 +67,7 @@ def model_loader(request: Request) -> Callable[[], Model]:
 def openers(request: Request) -> Openers:
     """How a chat opens what it switches to: with the settings it was started with, but for the engine, which the
     model's format decides."""
-    from edge_tui.session.switch_jobs import Openers
+    from edge_tui.session.openers import Openers
 
     def model(wanted: str) -> tuple[Path, Callable[[], Model]]:
         path = library.find_model(wanted)
@@ -110,20 +109,6 @@ def _gpu_layers(value: str | None) -> int | Literal["all", "auto"] | None:
         return int(value)
     known: dict[str | None, Literal["all", "auto"]] = {"all": "all", "auto": "auto"}
     return known.get(value)
-
-
-def in_background(load: Callable[[], Model]) -> Future[Model]:
-    """Load the model in a thread of its own, which nobody has to wait for when the process ends."""
-    future: Future[Model] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(load())
-        except BaseException as error:  # whatever it was, it is raised where the model is asked for
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="model", daemon=True).start()
-    return future
 
 
 def close_loaded(model: Future[Model]) -> None:
@@ -258,7 +243,7 @@ def add_documents(index: Index, documents: Sequence[Path], *, offer_rebuild: boo
     with another encoder, whether it is to be made afresh.
     """
     from edge_tui.cli.output import warn
-    from edge_tui.cli.reports.index_report import told_about_failures
+    from edge_tui.rendering.add_report import format_failures
 
     try:
         with _progress("reading") as show:
@@ -267,7 +252,7 @@ def add_documents(index: Index, documents: Sequence[Path], *, offer_rebuild: boo
         if not (offer_rebuild and _rebuild_if_wanted(index)):
             raise
         return add_documents(index, documents, **options)
-    for sentence in told_about_failures(report.failed):
+    for sentence in format_failures(report.failed):
         warn(sentence)
     return report
 
@@ -280,12 +265,12 @@ def rebuild(index: Index, *, force: bool = False) -> AddReport:
 
 def _rebuild_if_wanted(index: Index) -> bool:
     from edge_tui.cli.output import status
-    from edge_tui.cli.reports.index_report import outdated
+    from edge_tui.rendering.add_report import format_outdated
 
     found = index.outdated()
     if found is None or not _at_a_terminal():
         return False
-    status(outdated(found))
+    status(format_outdated(found))
     if not click.confirm("Make it afresh now?", err=True):
         return False
     rebuild(index)

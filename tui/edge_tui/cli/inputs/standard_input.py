@@ -56,7 +56,7 @@ def save_document(folder: Path, *, demanded: bool) -> Path | None:
 def add_document(index: Index, file: Path) -> None:
     """Put the file of `save_document` into an index. Raises DocumentError for what is no text and no known format."""
     from edge_index.loaders import load
-    from edge_tui.resources import add_documents
+    from edge_tui.cli.inputs.resources import add_documents
 
     if file.suffix != ".txt":
         if add_documents(index, [file]).failed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,6 @@ def _needs(path: Path) -> dict[str, object]:
     """What it takes at the context that is taken unasked; None where its files do not tell."""
     from edge.engines.memory_fit import default_context, fit_of, needs_of
     from edge.errors import ModelError
-    from edge_tui.cli.output import plain
 
     try:
         needs = needs_of(path)
@@ -115,7 +115,7 @@ def _needs(path: Path) -> dict[str, object]:
     return {
         "context_taken": default_context(needs),
         "kv_per_token": int(needs.kv_per_token()),
-        "memory": plain(fit_of(path)),
+        "memory": asdict(fit_of(path)),
     }
 
 
@@ -128,7 +128,7 @@ def origin(manifest: dict[str, Any]) -> dict[str, object]:
 
 def lines(key: str, value: object) -> list[str]:
     """A fact as lines for people."""
-    from edge_tui.cli.output import size
+    from edge_tui.rendering.units import format_size
 
     if key == "parity":
         return _parity_lines(value) if isinstance(value, dict) else ["not checked"]
@@ -138,16 +138,17 @@ def lines(key: str, value: object) -> list[str]:
         return [str(note) for note in value] or ["none"]
     if isinstance(value, dict):
         return [f"{name}: {_text(item)}" for name, item in value.items() if item not in (None, [], {})]
-    return [size(value) if key in _BYTES and isinstance(value, int) else _text(value)]
+    return [format_size(value) if key in _BYTES and isinstance(value, int) else _text(value)]
 
 
 def memory_line(fit: dict[str, Any]) -> str:
     """A `Fit` in one line for people."""
-    from edge_tui.cli.output import size
+    from edge_tui.rendering.units import format_size
 
-    parts = f"weights {size(fit['weights'])}, KV cache {size(fit['kv'])}, working memory {size(fit['scratch'])}"
+    weights, kv, scratch = (format_size(fit[part]) for part in ("weights", "kv", "scratch"))
+    parts = f"weights {weights}, KV cache {kv}, working memory {scratch}"
     verdict = "it fits" if fit["fits"] else "it does not fit"
-    return f"{size(fit['needed'])} ({parts}); {size(fit['available'])} free: {verdict}"
+    return f"{format_size(fit['needed'])} ({parts}); {format_size(fit['available'])} free: {verdict}"
 
 
 def _text(value: object) -> str:
