@@ -295,7 +295,7 @@ class _Printer:
         if not self._speaking:
             self._speaking = True
             self._chat.say(self._title)
-        self._held += printable(text)
+        self._held += text
         end = max((found.end() for found in _SENTENCE.finditer(self._held)), default=0)
         self._chat.write(self._held[:end])
         self._held = self._held[end:]

@@ -78,7 +78,7 @@ class AnswerJob:
             self._tokens += 1
             self._text.append(delta.text)
             self._state.speed = self._speed(None)
-            yield Words(delta.text)
+            yield Words(printable(delta.text), delta.text)
         if delta.answer is not None:
             yield self._finish(delta.answer)
 

@@ -54,7 +54,7 @@ class AnswerRecorder:
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Words):
-            self._append(event.text)
+            self._append(event.written or event.text)
         elif isinstance(event, Found):
             turn = self._log.turns[-1]
             self._change(replace(turn, answer=replace(turn.answer, sources=event.sources, found=len(event.sources))))

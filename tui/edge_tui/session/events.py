@@ -73,9 +73,10 @@ class Thinking:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A piece of the answer as the model wrote it: whoever draws it makes it printable."""
+    """A piece of the answer, printable; `written` is how the model wrote it, for what is kept."""
 
     text: str
+    written: str = ""
 
 
 @dataclass(frozen=True, slots=True)

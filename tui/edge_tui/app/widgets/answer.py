@@ -19,7 +19,6 @@ from edge_tui.app.widgets.context_bar import ContextBar
 from edge_tui.app.widgets.thoughts import Thoughts
 from edge_tui.rendering.sources import STALE, Source
 from edge_tui.session.events import Finished
-from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
     from textual.widgets import Markdown
@@ -88,7 +87,7 @@ class AnswerView(Vertical):
         """Append to the words; they are drawn by the next `flush` that is due."""
         if self._thoughts is not None:
             self._thoughts.end()
-        self._pending += printable(text)
+        self._pending += text
 
     async def flush(self) -> None:
         """Draw what was written, ten times a second at most and never for more than a fifth of the time.
