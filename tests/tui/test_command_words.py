@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from edge_tui.cli.main import _run, cli
-from edge_tui.cli.parameter_types import Choice, Option
+from edge_tui.click_types import Choice, Option
 
 MEANINGS = {
     "-a": "--adapter",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_tui.cli.options import ANY_PATH, SAVE_AS, YES, replace_option
-from edge_tui.cli.parameter_types import Group
+from edge_tui.click_types import Group
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_tui.cli.options import YES, output_option
-from edge_tui.cli.parameter_types import Choice, Group
+from edge_tui.click_types import Choice, Group
 from edge_tui.terminal import printable, visible_name
 
 if TYPE_CHECKING:

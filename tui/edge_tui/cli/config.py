@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_tui.cli.parameter_types import Group
+from edge_tui.click_types import Group
 
 if TYPE_CHECKING:
     from edge.settings import Resolved

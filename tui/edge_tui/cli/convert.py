@@ -13,7 +13,7 @@ import click
 
 from edge.errors import ParityError
 from edge_tui.cli.options import ANY_PATH, output_option
-from edge_tui.cli.parameter_types import Choice, Group, Option
+from edge_tui.click_types import Choice, Group, Option
 
 if TYPE_CHECKING:
     from edge_converters.onnx.export import Precision, Provider

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_tui.cli.options import ANY_PATH, output_option, replace_option
-from edge_tui.cli.parameter_types import Choice, Group
+from edge_tui.click_types import Choice, Group
 
 if TYPE_CHECKING:
     from edge_converters.data.base import Base

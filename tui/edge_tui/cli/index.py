@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.cli.options import ANY_PATH, Command
-from edge_tui.cli.parameter_types import Group, Option
 from edge_tui.cli.warm import warm
+from edge_tui.click_types import Group, Option
 from edge_tui.terminal import message, printable, visible_name
 
 if TYPE_CHECKING:

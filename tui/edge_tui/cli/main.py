@@ -16,7 +16,7 @@ import click
 import edge.system.offline
 from edge.errors import EdgeError
 from edge_tui import verbosity
-from edge_tui.cli.parameter_types import Group
+from edge_tui.click_types import Group
 from edge_tui.terminal import guarded, message
 
 COMMANDS = {

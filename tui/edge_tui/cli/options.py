@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from edge_tui.cli.parameter_types import Choice, Option
+from edge_tui.click_types import Choice, Option
 
 if TYPE_CHECKING:
     from edge.settings import Settings

@@ -15,7 +15,7 @@ import click
 
 from edge.errors import ModelNotFound, TuningStopped
 from edge_tui.cli.options import ANY_PATH, output_option
-from edge_tui.cli.parameter_types import Choice
+from edge_tui.click_types import Choice
 
 if TYPE_CHECKING:
     from edge_converters.tuning.settings import TuneProgress

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_tui.cli.parameter_types import Choice
+from edge_tui.click_types import Choice
 from edge_tui.session.prewarm_order import Budget
 
 if TYPE_CHECKING:
