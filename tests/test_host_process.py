@@ -16,7 +16,7 @@ import standin
 from edge.errors import ContextOverflow, EdgeError, MissingExtra
 from own_process_calls import fail, work
 
-DRIVER = Path(__file__).with_name("host_driver.py")
+DRIVER = Path(__file__).parent / "support" / "host_driver.py"
 
 
 def changes(home: Path, *arguments: str | Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from edge.text import sentences, terms
 from edge.types import Passage
 from edge_converters.data import pii
 from edge_index.ingest import chunking
-from edge_index.loaders import Extracted, parse
+from edge_index.loaders import SUFFIXES, Extracted, parse
 from edge_index.retrieval import answer_type
 from edge_tui import plain
 from edge_tui.history import query
@@ -54,9 +54,8 @@ def _count(text: str) -> int:
 
 def _loader(name: str) -> Callable[[str], object]:
     """A loader that runs in this process; the others have limits of time and memory in one of their own."""
-    suffix = {"text": ".txt", "tables": ".csv", "json": ".json"}.get(name, f".{name}")
-    module = name if name in ("text", "tables", "json") else "code"
-    return lambda text: parse(f"edge_index.loaders.{module}", Path(f"x{suffix}"), text.encode())
+    suffix = {"text": ".txt", "tables": ".csv"}.get(name, f".{name}")
+    return lambda text: parse(f"edge_index.loaders.{SUFFIXES[suffix]}", Path(f"x{suffix}"), text.encode())
 
 
 FACTS = _passage("The pump is blue. It was made in 1999.")

@@ -21,7 +21,7 @@ import pytest
 
 import standin
 
-DRIVER = Path(__file__).with_name("offline_driver.py")
+DRIVER = Path(__file__).parent / "support" / "offline_driver.py"
 
 QUESTION = "What is the seal of the pump made of?"
 FACT = "The seal of the main pump is made of green silicone rubber."

@@ -12,9 +12,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from index.faults import KINDS, Job, Outcome, add_up, build, run
+from faults.harness import KINDS, Job, Outcome, add_up, build, run
 
 HEADS = ("kind", "faults", "documents lost", "crashes", "wrong answers", "told", "repaired", "seconds")
 

@@ -11,10 +11,10 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-import gguf_fuzzing
-import gguf_seeds
+from gguf_files import fuzzing as gguf_fuzzing
+from gguf_files import seeds as gguf_seeds
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ import resource
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
+from documents.fuzzing import LIMITS, fuzz
+from documents.seeds import SEEDS
 from edge_index.loaders.isolation.parent import Reader
-from index.documents import SEEDS
-from index.loader_fuzzing import LIMITS, fuzz
 
 _HANG = 120
 

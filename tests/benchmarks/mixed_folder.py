@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 
-from index.documents import SEEDS
+from documents.seeds import SEEDS
 
 _TRANSLATED = re.compile(r"[._-](?!en\b)(?:[a-z]{2}|[a-z]{2}[-_][a-zA-Z]{2,4})\.(?:html|txt|pdf|epub)$")
 _BROKEN = (".pdf", ".docx", ".xlsx", ".epub")

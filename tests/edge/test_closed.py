@@ -12,9 +12,9 @@ import pytest
 import closed_walk
 import engines_under_test
 from edge_index import Index
-from index.fakes import WordEncoder
+from index_fakes import WordEncoder
 
-TESTS = Path(__file__).parent.parent
+SUPPORT = Path(__file__).parents[1] / "support"
 
 
 @pytest.mark.parametrize("kind", closed_walk.ARGUMENTS)
@@ -53,7 +53,7 @@ def test_a_closed_thing_raises_one_kind_of_error_and_never_ends_the_process(
         index.add(tmp_path / "tower.md")
     paths = [engine_files.model("gguf"), engine_files.model("onnx"), minilm_dir, make_reranker(tmp_path / "reranker")]
     command = [sys.executable, "-m", "closed_walk", *map(str, paths), str(tmp_path / "index")]
-    ended = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, timeout=500)
+    ended = subprocess.run(command, cwd=SUPPORT, capture_output=True, text=True, timeout=500)
     calls = [json.loads(line) for line in ended.stdout.splitlines() if line.startswith("[")]
     assert ended.returncode == 0, (calls[-1:], ended.stderr[-3000:])
     expected = dict.fromkeys(("gguf", "onnx", "chat"), "edge.errors.ModelError")

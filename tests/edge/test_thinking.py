@@ -15,7 +15,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.thinking import Separator, closing, is_mark, opened_by
 from edge.types import Adapter, Prefill
-from gguf_seeds import make_seed
+from gguf_files.seeds import make_seed
 
 FOLDER = Path(__file__).parent / "templates" / "thinking"
 PUBLISHED = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.jinja")}

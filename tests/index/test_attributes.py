@@ -16,7 +16,7 @@ from edge.types import Document
 from edge_index import Index
 from edge_index.ingest.watch import watch
 from edge_index.vectors import search
-from index.fakes import WordEncoder, bound_by_permissions
+from index_fakes import WordEncoder, bound_by_permissions
 
 SEAL = "The seal of the main pump is made of green silicone rubber."
 FAN = "The fan under the roof turns at 900 revolutions a minute."

@@ -19,7 +19,7 @@ from reportlab.pdfgen.canvas import Canvas
 from edge.errors import EdgeError, EncoderError, KnowledgeError, StorageError
 from edge.types import AddProgress, AddReport
 from edge_index import Index
-from index.fakes import Child, OtherEncoder, WordEncoder, bound_by_permissions
+from index_fakes import Child, OtherEncoder, WordEncoder, bound_by_permissions
 
 PUMP = "The seal of the pump is made of green rubber. It is changed every spring."
 FAN = "The fan hangs under the roof. Two screws hold the fan in its place."

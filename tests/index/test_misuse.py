@@ -11,7 +11,7 @@ import pytest
 
 from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge_index import Index
-from index.fakes import WordEncoder
+from index_fakes import WordEncoder
 
 
 @pytest.fixture

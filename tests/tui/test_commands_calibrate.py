@@ -14,7 +14,7 @@ from edge.errors import KnowledgeError, UsageError
 from edge.rag.answerability import Calibration, calibration_of, save
 from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
-from index.fakes import WordEncoder
+from index_fakes import WordEncoder
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import gguf_seeds
 from edge.engines.limits import limits_of
 from edge_tui.cli import main as door
 from edge_tui.cli.main import cli
 from edge_tui.facts import model_facts
-from gguf_mutants import Gguf
+from gguf_files import seeds as gguf_seeds
+from gguf_files.mutants import Gguf
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
-from index.fakes import TESTS, OtherEncoder, WordEncoder
+from index_fakes import SUPPORT, OtherEncoder, WordEncoder
 
 PUMP = "# Pump\n\nThe coolant pump needs maintenance every 500 hours. It was installed in 2019 by Ada Nowak.\n"
 ROOF = "# Roof\n\nThe roof was painted green in spring. Its tiles come from a factory near Leipzig.\n"
@@ -193,7 +193,7 @@ WATCH = """
 import sys
 from edge_tui.cli.inputs import resources as opening
 from edge_tui.cli.main import main
-from index.fakes import WordEncoder
+from index_fakes import WordEncoder
 opening.open_encoder = lambda _settings: WordEncoder()
 main(["index", "watch", sys.argv[1], "--index", sys.argv[2]])
 """
@@ -206,7 +206,7 @@ def test_watch_ends_cleanly(docs: Path, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         cwd=docs,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])])},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(SUPPORT), *filter(None, [os.environ.get("PYTHONPATH")])])},
     )
     assert process.stdout is not None
     assert [process.stdout.readline() for _ in range(2)] == ["added pump.md\n", "added roof.md\n"]

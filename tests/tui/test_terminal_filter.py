@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from edge_tui.cli.main import cli
 from edge_tui.terminal import visible
-from gguf_seeds import make_seed
+from gguf_files.seeds import make_seed
 
 CLIPBOARD, TITLE = "\x1b]52;c;ZXZpbA==\x07", "\x1b]0;PWN\x07"
 NAMES = {
@@ -37,7 +37,7 @@ _PROGRAM = """
 import json, sys
 from edge_tui.cli.inputs import resources as opening
 from edge_tui.cli import main as door
-from index.fakes import WordEncoder
+from index_fakes import WordEncoder
 
 opening.open_encoder = lambda _settings: WordEncoder()
 for arguments in json.loads(sys.argv[1]):

@@ -259,7 +259,7 @@ def test_a_real_environment_without_pip_fetches(index: Server, models: Path, tmp
             for entry in Path(folder).iterdir():
                 if entry.name != "pip" and not (packages / entry.name).exists():
                     (packages / entry.name).symlink_to(entry)
-    sources = [str(Path(module.__file__).parents[1]) for module in (starter, sys.modules["edge"]) if module.__file__]
+    sources = [str(Path(str(sys.modules[name].__file__)).parents[1]) for name in ("edge_tui", "edge")]
     code = (
         f"import sys, pickle; sys.path[:0] = {sources!r}; sys.path.append({str(packages)!r})\n"
         "from pathlib import Path; from importlib.util import find_spec; from edge_tui.hub import starter\n"
