@@ -96,7 +96,10 @@ class SafeStream:
     def __init__(self, unfiltered: TextIO) -> None:
         self.unfiltered = unfiltered
 
-    def write(self, text: str) -> int:
+    def write(self, text: str | bytes) -> int:
+        """Bytes are UTF-8: what click writes for a shell that completes a command comes so."""
+        if isinstance(text, bytes):
+            text = text.decode(errors="replace")
         if styled := _STYLED.fullmatch(text):
             begin, inner, end, newline = styled.groups()
             inner = visible(inner)
