@@ -1,4 +1,4 @@
-"""Facts out of documents as data: every text in the answer is held against the document that it comes from.
+"""Facts out of documents as data: an object of a pydantic class, every text in it held against its document.
 
 python examples/structured.py
 """
@@ -7,21 +7,25 @@ from __future__ import annotations
 
 import tempfile
 
+from pydantic import BaseModel, Field
+
 import edge
 from edge_index import Index
 
 NOTE = "The main pump was serviced on Tuesday by Ada Nowak. Its seal is made of green silicone rubber."
-SCHEMA = {
-    "type": "object",
-    "properties": {"technician": {"type": "string", "maxLength": 40}, "seal": {"type": "string", "maxLength": 40}},
-    "required": ["technician", "seal"],
-    "additionalProperties": False,
-}
+
+
+class Service(BaseModel):
+    """Only replies that keep to this can be generated; `max_length` keeps a small model short."""
+
+    technician: str = Field(max_length=40)
+    seal: str = Field(max_length=40)
+
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, Index.open(folder) as index, edge.load("smollm2") as model:
         index.add_text(NOTE, name="service note")
-        chat = edge.Chat(model, knowledge=index, response_format=SCHEMA, sampling=edge.Sampling(max_tokens=80))
+        chat = edge.Chat(model, knowledge=index, response_format=Service, sampling=edge.Sampling(max_tokens=80))
         answer = chat.ask("Who serviced the main pump, and what is its seal made of?")
         print(answer.parsed)
         for citation in answer.citations:
