@@ -1,4 +1,4 @@
-"""The README's commands are run as they stand there."""
+"""The README's commands, and the guide's longest way, are run as they stand there."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ import pytest
 import standin
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCED = re.compile(r"```sh\n(.*?)```", re.DOTALL)
+BLOCKS = [block for page in PAGES for block in FENCED.findall(page.read_text(encoding="utf-8"))]
 FIRST = next(block for block in BLOCKS if "models pull starter" in block)
 CONVERSION = next(block for block in BLOCKS if "edge convert gguf" in block)
 EXPERT = next(block for block in BLOCKS if "edge data ground" in block)

@@ -1,7 +1,7 @@
-"""The pictures of the README: the app's main screens with the starter models and a document made for them.
+"""The pictures of the documentation: the app's main screens with the starter models and a document made for them.
 
     pip install resvg-py
-    EDGE_HOME=~/.local/share/edge python tests/support/pictures.py [--out tui/pictures]
+    EDGE_HOME=~/.local/share/edge python tests/support/pictures.py [--out docs/pictures]
 
 EDGE_HOME needs the starter models. Each screen is taken from the running app, as SVG, and turned into PNG.
 """
@@ -22,7 +22,7 @@ import edge.system.offline
 from edge.system.paths import models_dir
 from edge_index import Index
 from edge_tui.app.app import ChatApp
-from edge_tui.session.chat_history import ChatHistory
+from edge_tui.history.chat_history import Keeping
 from edge_tui.session.session import Session
 
 SIZE = (116, 32)
@@ -73,7 +73,7 @@ async def walk(folder: Path, out: Path) -> None:
         lambda: edge.load(model, context=2048),
         lambda: Index.open(folder / "index"),
         sampling=edge.Sampling(max_tokens=48),
-        history=ChatHistory(folder / "chats.sqlite"),
+        keeping=Keeping(folder / "chats.sqlite"),
     )
     app = ChatApp(session, welcome=True)
 
@@ -129,7 +129,7 @@ def _png(svg: str) -> bytes:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "tui" / "pictures")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parents[2] / "docs" / "pictures")
     options = parser.parse_args()
     edge.system.offline.silence()
     options.out.mkdir(parents=True, exist_ok=True)
