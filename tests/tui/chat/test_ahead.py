@@ -62,7 +62,7 @@ def never() -> bool:
 
 
 def reading(engine: ScriptedEngine, budget: int = 10_000, books: Books | None = None) -> Session:
-    chat = session(engine=engine, knowledge=books or Books(MANUAL, MANUAL), read_ahead=budget)
+    chat = session(engine=engine, knowledge=books or Books(MANUAL, MANUAL), prewarm_bytes=budget)
     list(chat.open())
     loaded = threading.Event()
     chat.load(lambda _: loaded.set())
@@ -74,15 +74,15 @@ def test_every_passage_is_read_once_and_again_for_another_system_text() -> None:
     engine = Reads()
     chat = reading(engine)
     seen: list[Progress | None] = []
-    while chat.read_ahead(never):
-        seen.append(chat.ahead.progress)
+    while chat.prewarm_next(never):
+        seen.append(chat.prewarmer.progress)
     assert seen == [Progress(1, 4), Progress(2, 4), Progress(3, 4)]
     assert len(set(engine.read)) == 2  # two documents with the same words
     assert len(engine.read) == 4
-    assert not chat.read_ahead(never)
+    assert not chat.prewarm_next(never)
     assert len(engine.read) == 4
     chat.system = "Answer in Latin."
-    while chat.read_ahead(never):
+    while chat.prewarm_next(never):
         pass
     assert len(engine.read) == 8
 
@@ -90,14 +90,14 @@ def test_every_passage_is_read_once_and_again_for_another_system_text() -> None:
 def test_a_budget_and_a_stop_hold() -> None:
     engine = Reads()
     chat = reading(engine, budget=250)
-    assert chat.read_ahead(lambda: True)
+    assert chat.prewarm_next(lambda: True)
     assert engine.read == []
-    while chat.read_ahead(never):
+    while chat.prewarm_next(never):
         pass
     assert len(engine.read) == 2, "a third would drive out the first"
     for nothing in (reading(Reads(), budget=0), reading(Reads(size=None)), reading(Reads(), books=Books())):
-        assert not nothing.read_ahead(never)
-        assert nothing.ahead.progress is None
+        assert not nothing.prewarm_next(never)
+        assert nothing.prewarmer.progress is None
 
 
 def test_a_conversation_that_cannot_be_kept_is_not_given_up() -> None:
@@ -108,7 +108,7 @@ def test_a_conversation_that_cannot_be_kept_is_not_given_up() -> None:
     engine = Forgets()
     chat = reading(engine)
     list(chat.ask("how often?"))
-    assert not chat.read_ahead(never)
+    assert not chat.prewarm_next(never)
     assert engine.read == []
 
 
@@ -168,7 +168,7 @@ def test_the_status_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
             return super().warm(*told)
 
     async def main() -> None:
-        app = ChatApp(session(engine=Waits(), knowledge=Books(MANUAL), read_ahead=1000))
+        app = ChatApp(session(engine=Waits(), knowledge=Books(MANUAL), prewarm_bytes=1000))
         async with app.run_test(size=(120, 30)) as pilot:
             await until(pilot, lambda: "reading ahead, 1 of 2" in screen_text(app))
             gate.set()
@@ -188,7 +188,7 @@ def test_the_real_model_answers_the_same_and_has_read_it_before(
     for ahead in (False, True):
         budget = 100_000_000 if ahead else 0
         model = edge.load(smollm_path, context=1024, threads=2, kv_budget=budget / 1e9)
-        chat = Session(lambda m=model: m, lambda: index, sampling=SHORT, read_ahead=budget)
+        chat = Session(lambda m=model: m, lambda: index, sampling=SHORT, prewarm_bytes=budget)
         chat._begin_with(model)
         list(chat.open())
         for question in ("How often is the shaft seal replaced?", "And by how many people?", "Who cleans the fan?"):
@@ -196,9 +196,9 @@ def test_the_real_model_answers_the_same_and_has_read_it_before(
             told.setdefault(ahead, []).append((chat.answer, chat.speed.cached))
             if ahead:
                 assert model.keep()  # the checksum of the weights is known now
-                more = chat.read_ahead(lambda: True)
+                more = chat.prewarm_next(lambda: True)
                 assert more is (len(told[True]) == 1), "stopped at once, and nothing is lost"
-                while chat.read_ahead(never):
+                while chat.prewarm_next(never):
                     pass
         list(chat.clear())
         list(chat.ask("How often is the fan cleaned?"))

@@ -79,7 +79,7 @@ def marked(app: ChatApp) -> str:
 def test_the_first_frame_stands_before_the_model_loads(monkeypatch: pytest.MonkeyPatch) -> None:
     gate, called = threading.Event(), threading.Event()
     frames: list[tuple[bool, str]] = []
-    begin = ChatApp._open
+    begin = ChatApp._begin
 
     def slow() -> Model:
         called.set()
@@ -99,7 +99,7 @@ def test_the_first_frame_stands_before_the_model_loads(monkeypatch: pytest.Monke
         gate.set()
         await until(pilot, lambda: "Hello." in screen_text(app))
 
-    monkeypatch.setattr(ChatApp, "_open", look_and_begin)
+    monkeypatch.setattr(ChatApp, "_begin", look_and_begin)
     drive(session(open_model=slow), play, size=(80, 24))
     assert len(frames) == 1
     before, shown = frames[0]
@@ -109,7 +109,7 @@ def test_the_first_frame_stands_before_the_model_loads(monkeypatch: pytest.Monke
 
 
 def test_a_question_before_anything_is_open_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    begin = ChatApp._open
+    begin = ChatApp._begin
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, "how often?")
@@ -118,7 +118,7 @@ def test_a_question_before_anything_is_open_waits_for_it(monkeypatch: pytest.Mon
         await answered(app, pilot)
         assert "Stopped" not in screen_text(app)
 
-    monkeypatch.setattr(ChatApp, "_open", lambda app: None)
+    monkeypatch.setattr(ChatApp, "_begin", lambda app: None)
     drive(session(knowledge=Shelf(MANUAL)), play)
 
 
@@ -331,7 +331,7 @@ def test_commands() -> None:
         await send(pilot, "/help")
         await until(pilot, lambda: "that source" in screen_text(app))
         told = str(app.query_one(HelpNote).render())
-        assert all(deed.usage in told for deed in app.deeds.values())
+        assert all(deed.usage in told for deed in app.commands.values())
         await send(pilot, "/docs")
         await until(pilot, lambda: "pump-1.md" in screen_text(app))
         await pilot.press("escape")

@@ -243,9 +243,7 @@ def test_nothing_of_it_disturbs_an_answer_that_is_being_written(path: Path, monk
         await until(pilot, lambda: "alpha" in screen_text(app))
         monkeypatch.setattr(app, "notify", lambda message, **_: said.append(message))
         for name, argument in (("retry", ""), ("edit", ""), ("fork", ""), ("continue", ""), ("undo", ""), ("good", "")):
-            done = app.deeds[name].do(app, argument)
-            if done is not None:
-                await done
+            app.commands[name].run(app.view, argument)
             assert said.pop() == "Still answering; Esc stops it."
             assert len(app.screen_stack) == 1
         assert app.session.state == "answering"
@@ -316,7 +314,7 @@ def test_an_edit_while_a_long_chat_is_drawn(path: Path) -> None:
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await until(pilot, lambda: app.query(Question) and app.session.state == "ready")
-        await app.ask("at last?", instead_of=4)
+        app.view.ask("at last?", instead_of=4)
         await shows(app, pilot, "question 1?", "answer 1", "question 2?", "question 3?", "at last?", "one")
         assert len(app.query(Question)) == 4
 

@@ -13,7 +13,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
 from edge.system import paths
 from edge_index import Index
-from edge_tui.session import choices
+from edge_tui.session import picker_items
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def models(edge_home: Path, smollm_path: Path) -> Path:
 
 def test_a_models_line_tells_what_decides(models: Path) -> None:
     (models / "cut.gguf").write_bytes(b"GGUF\x03")
-    cut, smollm = choices.models()
+    cut, smollm = picker_items.models()
     assert (cut.name, smollm.name) == ("cut", "smollm")
     assert "truncated or damaged" in cut.problem
     assert smollm.key == str(models / "smollm.gguf")
@@ -38,14 +38,14 @@ def test_a_models_line_tells_what_decides(models: Path) -> None:
 @pytest.mark.parametrize(("passed", "said"), [(True, "parity proved"), (False, "parity FAILED")])
 def test_parity_is_what_the_proof_beside_the_model_says(models: Path, passed: bool, said: str) -> None:
     (models / "smollm.parity.json").write_text(json.dumps({"checks": [{"name": "logits", "passed": passed}]}))
-    [smollm] = choices.models()
+    [smollm] = picker_items.models()
     assert said in smollm.detail
     assert bool(smollm.problem) is not passed
 
 
 def test_a_model_that_does_not_fit_says_so(models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory_fit, "available_memory", lambda: 10_000_000)
-    [smollm] = choices.models()
+    [smollm] = picker_items.models()
     assert smollm.problem.startswith("does not fit: needs")
     assert "10.0 MB are free" in smollm.problem
 
@@ -60,7 +60,7 @@ def test_an_adapters_line_tells_rank_base_and_whether_it_fits(
     (kept / "swap.onnx_adapter").touch()
     (kept / "torn.gguf").write_bytes(b"GGUF\x03")
     mine = Model(ScriptedEngine(), name="stand-in", path=stand_in_exports / "f16.gguf")
-    off, legal, peft, swap, torn = choices.adapters(mine)
+    off, legal, peft, swap, torn = picker_items.adapters(mine)
     assert (off.key, off.detail) == ("off", "stand-in")
     assert "rank 8" in legal.detail
     assert "for phi3 · fits" in legal.detail
@@ -69,10 +69,16 @@ def test_an_adapters_line_tells_rank_base_and_whether_it_fits(
     assert "it is for onnxruntime-genai, and f16.gguf runs on llama.cpp" in swap.problem
     assert "is no GGUF LoRA or is damaged" in torn.problem
     other = Model(ScriptedEngine(), name="smollm", path=smollm_path)
-    _, legal, peft, *_ = choices.adapters(other)
+    _, legal, peft, *_ = picker_items.adapters(other)
     assert "made for the architecture phi3" in legal.problem
     assert "does not fit" in peft.problem
-    assert [choice.name for choice in choices.adapters(None)] == ["the plain base", "legal", "peft", "swap", "torn"]
+    assert [item.name for item in picker_items.adapters(None)] == [
+        "the plain base",
+        "legal",
+        "peft",
+        "swap",
+        "torn",
+    ]
 
 
 def test_an_adapter_of_another_size_does_not_fit(stand_in_exports: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +107,7 @@ def test_an_indexs_line_counts_documents_and_passages(minilm_dir: Path, tmp_path
         index.add([tmp_path / "pump.md"])
     (paths.indexes_dir() / "torn").mkdir()
     (paths.indexes_dir() / "torn" / "index.sqlite").write_bytes(b"no database at all" * 100)
-    off, pumps, torn = choices.indexes()
+    off, pumps, torn = picker_items.indexes()
     assert (off.key, off.name) == ("off", "no documents")
     assert pumps.name == "pumps"
     assert pumps.detail.startswith("1 document · 1 passage ·")

@@ -11,13 +11,13 @@ from textual.app import App
 
 from edge.errors import StorageError
 from edge_tui.app.screens.choose import ChooseScreen
-from edge_tui.session.choices import Choice
+from edge_tui.session.picker_items import PickerItem
 from tui.chat.fakes import screen_text, until
 
 LINES = (
-    Choice("/m/a", "smollm", "98 MB · Q4_1"),
-    Choice("/m/b", "phi3", "2.3 GB · Q4_K_M", "does not fit: needs 4 GB"),
-    Choice("/m/c", "pirate [bold]"),
+    PickerItem("/m/a", "smollm", "98 MB · Q4_1"),
+    PickerItem("/m/b", "phi3", "2.3 GB · Q4_K_M", "does not fit: needs 4 GB"),
+    PickerItem("/m/c", "pirate [bold]"),
 )
 
 
@@ -36,7 +36,7 @@ class Host(App[None]):
 
 
 def drive(
-    lines: Sequence[Choice] | Callable[[], Sequence[Choice]],
+    lines: Sequence[PickerItem] | Callable[[], Sequence[PickerItem]],
     play: Callable[[Host, Any], Awaitable[None]],
     now: str = "",
 ) -> Host:
@@ -92,7 +92,7 @@ def test_escape_takes_nothing() -> None:
 def test_facts_are_gathered_on_another_thread_while_keys_are_heard() -> None:
     gate, threads = threading.Event(), set()
 
-    def gather() -> Sequence[Choice]:
+    def gather() -> Sequence[PickerItem]:
         threads.add(threading.get_ident())
         assert gate.wait(20)
         return LINES
@@ -110,7 +110,7 @@ def test_facts_are_gathered_on_another_thread_while_keys_are_heard() -> None:
 
 
 def test_what_cannot_be_gathered_is_told() -> None:
-    def gather() -> Sequence[Choice]:
+    def gather() -> Sequence[PickerItem]:
         raise StorageError("the folder [models] cannot be read; make it readable")
 
     async def play(app: Host, pilot: Any) -> None:

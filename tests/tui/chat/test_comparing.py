@@ -16,8 +16,8 @@ from edge.system import paths
 from edge.types import Sampling
 from edge_tui.session.comparison_job import ComparisonJob, Side, pairs, sides, split
 from edge_tui.session.events import Error, Event, Finished, Found, SideEvent, Words
+from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, Watched
 from tui.chat.test_session import of, opened
 

@@ -16,7 +16,8 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.input.completion_list import CompletionList
 from edge_tui.app.input.completions import Completion, completions
 from edge_tui.app.input.prompt import Prompt
-from edge_tui.slash_commands import Deed, every
+from edge_tui.slash_commands.base import SlashCommand
+from edge_tui.slash_commands.registry import all_commands
 from edge_tui.slash_commands.typed_paths import fitting, fitting_last
 from tui.chat.fakes import Shelf, click, screen_text, session, until
 
@@ -27,15 +28,15 @@ def nothing(_app: Any, _argument: str) -> None: ...
 DEEDS = {
     deed.name: deed
     for deed in (
-        Deed("add", "PATH…", "add documents", nothing, lambda _app, begun: [f"{begun}x/", f"{begun}y"]),
-        Deed("adapter", "[NAME]", "another LoRA", nothing),
-        Deed("help", "", "show this", nothing),
+        SlashCommand("add", "PATH…", "add documents", nothing, lambda _app, begun: [f"{begun}x/", f"{begun}y"]),
+        SlashCommand("adapter", "[NAME]", "another LoRA", nothing),
+        SlashCommand("help", "", "show this", nothing),
     )
 }
 
 
 def offered(text: str) -> list[str]:
-    def arguments(deed: Deed, begun: str) -> Any:
+    def arguments(deed: SlashCommand, begun: str) -> Any:
         return deed.complete(None, begun) if deed.complete else ()  # type: ignore[arg-type]
 
     return [each.line for each in completions(text, DEEDS, arguments)]
@@ -229,7 +230,7 @@ def test_typing_goes_on_while_a_slow_disk_is_looked_at(monkeypatch: pytest.Monke
         return [f"{begun}-late"]
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        app.deeds = {**every(), "add": Deed("add", "PATH…", "add", nothing, slow)}
+        app.commands = {**all_commands(), "add": SlashCommand("add", "PATH…", "add", nothing, slow)}
         app.query_one(Prompt).insert("/add /a")
         await pilot.press(*"bc")
         assert app.query_one(Prompt).text == "/add /abc"

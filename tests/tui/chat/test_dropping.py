@@ -14,7 +14,7 @@ from textual import events
 from edge_tui.app.app import ChatApp
 from edge_tui.app.input.prompt import Prompt
 from edge_tui.slash_commands.parser import paths
-from edge_tui.slash_commands.typed_paths import dropped, look
+from edge_tui.slash_commands.typed_paths import dropped, look_up_drop
 from tui.chat.fakes import Shelf, screen_text, session, until
 
 
@@ -54,10 +54,10 @@ def test_ten_thousand_paths_and_a_megabyte_of_text_are_quickly_told_apart() -> N
 def test_a_look_at_the_disk_decides(tmp_path: Path) -> None:
     there = tmp_path / "a.pdf"
     there.touch()
-    assert look([str(there)], str(there)).certain
-    assert not look(["/help"], "/help").certain
-    assert look(["/gone/a.pdf"], "'/gone/a.pdf'").missing == ("/gone/a.pdf",)
-    assert look(["/a\0b"], "file:///a%00b").missing == ("/a\0b",)
+    assert look_up_drop([str(there)], str(there)).certain
+    assert not look_up_drop(["/help"], "/help").certain
+    assert look_up_drop(["/gone/a.pdf"], "'/gone/a.pdf'").missing == ("/gone/a.pdf",)
+    assert look_up_drop(["/a\0b"], "file:///a%00b").missing == ("/a\0b",)
 
 
 def test_an_added_line_may_hold_urls(tmp_path: Path) -> None:

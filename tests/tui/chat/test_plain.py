@@ -19,7 +19,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, ModelError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.plain import PlainChat
+from edge_tui.plain.chat import PlainChat
 from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Idle, Loaded
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
@@ -232,7 +232,7 @@ def test_steering_in_lines() -> None:
 
 CHILD = """
 import sys
-from edge_tui.plain import PlainChat
+from edge_tui.plain.chat import PlainChat
 from edge.engines.scripted import ScriptedEngine
 from edge.types import Sampling
 from tui.chat.fakes import session
@@ -309,7 +309,7 @@ def test_a_second_ctrl_c_leaves_where_stopping_takes_long() -> None:
     hanging = """
 import time
 from edge_tui.session.events import Words
-def ask(question):
+def ask(question, **_):
     yield Words("Busy. ")
     time.sleep(600)
 chat.ask = ask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_tui.app.input.history import Recall
+from edge_tui.app.input.recall import Recall
 from edge_tui.slash_commands.parser import Command, parse, paths
 
 

@@ -17,7 +17,7 @@ from edge.types import Sampling
 from edge_tui.app.app import ChatApp
 from edge_tui.app.screens.choose import ChooseScreen
 from edge_tui.app.screens.compare import CompareScreen
-from edge_tui.session.switch_jobs import Openers
+from edge_tui.session.openers import Openers
 from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 
@@ -54,9 +54,9 @@ async def compared(app: ChatApp, pilot: Any) -> CompareScreen:
 
 
 def completed(app: ChatApp, name: str, begun: str) -> list[str]:
-    complete = app.deeds[name].complete
+    complete = app.commands[name].complete
     assert complete is not None
-    return list(complete(app, begun))
+    return list(complete(app.view, begun))
 
 
 def test_a_model_is_named_or_chosen_and_the_conversation_goes_on(kept: Path) -> None:

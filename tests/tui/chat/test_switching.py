@@ -14,8 +14,8 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import EncoderError, KnowledgeError, ModelError, ModelNotFound, ModelTooLarge
 from edge.model import Model
 from edge_tui.session.events import Adapted, Error, Event, Finished, Found, Switched
+from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from edge_tui.session.switch_jobs import Openers
 from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched
 from tui.chat.test_session import of, opened
 

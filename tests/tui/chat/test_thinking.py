@@ -91,7 +91,7 @@ def test_thoughts_are_folded_and_open_by_key_and_by_mouse() -> None:
         await click(pilot, "(▸) Thought for", lambda: "So hours it is." in screen_text(app))
         await send(pilot, "/think show")
         await until(pilot, lambda: "So hours it is." not in screen_text(app))
-        app.action_copy()
+        app.action_command("copy")
         assert app.session.answer == SEAL
 
     drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)

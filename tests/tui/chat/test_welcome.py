@@ -22,7 +22,7 @@ from edge_tui.session import welcome
 from edge_tui.session.events import Brought, Error
 from edge_tui.session.session import Session
 from edge_tui.session.welcome import Findings
-from edge_tui.slash_commands import Deed
+from edge_tui.slash_commands.base import SlashCommand
 from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
 
 
@@ -158,7 +158,10 @@ def test_r_looks_again_and_enter_takes_a_model(edge_home: Path) -> None:
     asked: list[str] = []
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        app.deeds = {**app.deeds, "model": Deed("model", "NAME", "another", lambda _app, name: asked.append(name))}
+        app.commands = {
+            **app.commands,
+            "model": SlashCommand("model", "NAME", "another", lambda _app, name: asked.append(name)),
+        }
         listed = await welcomed(app, pilot)
         models = edge_home / "models"
         models.mkdir(parents=True)
@@ -178,7 +181,10 @@ def test_a_model_of_another_program_is_linked_and_taken(monkeypatch: pytest.Monk
     monkeypatch.setattr(welcome, "bring", lambda where: iter([Brought(where.rsplit("/")[-1])]))
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        app.deeds = {**app.deeds, "model": Deed("model", "NAME", "another", lambda _app, name: asked.append(name))}
+        app.commands = {
+            **app.commands,
+            "model": SlashCommand("model", "NAME", "another", lambda _app, name: asked.append(name)),
+        }
         listed = await welcomed(app, pilot)
         await choose(listed, pilot, "import:")
         await until(pilot, lambda: asked == ["phi-2.gguf"])
@@ -198,7 +204,7 @@ def test_another_folder_is_asked_for() -> None:
 
 def test_it_does_not_come_where_all_is_there_or_somebody_types() -> None:
     async def settled(app: ChatApp, pilot: Any) -> None:
-        await until(pilot, lambda: app.session.state == "ready" and not app._views)
+        await until(pilot, lambda: app.session.state == "ready" and not app.job_views)
         await pilot.pause()
         assert len(app.screen_stack) == 1
         await send(pilot, "/welcome")
@@ -207,17 +213,17 @@ def test_it_does_not_come_where_all_is_there_or_somebody_types() -> None:
     drive(session(knowledge=Shelf(MANUAL)), settled)
 
     async def typing(app: ChatApp, pilot: Any) -> None:
-        await until(pilot, lambda: app.session.state == "ready" and not app._views)
+        await until(pilot, lambda: app.session.state == "ready" and not app.job_views)
         await pilot.pause()
         assert len(app.screen_stack) == 1
 
-    real = ChatApp._open
+    real = ChatApp._begin
 
     def after_typing(app: ChatApp) -> None:
         app.query_one(Prompt).insert("my question")
         real(app)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ChatApp, "_open", after_typing)
+        patch.setattr(ChatApp, "_begin", after_typing)
         drive(session(knowledge=Shelf()), typing)
     drive(session(knowledge=Shelf()), typing, first=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.conversation import Conversation, Note, Question
@@ -11,32 +10,31 @@ from edge_tui.history.records import Turn
 from edge_tui.session.chat_history import finished
 from edge_tui.session.events import Opened
 
-if TYPE_CHECKING:
-    from edge_tui.app.app import ChatApp
-
-REDRAWING = "redrawing"
+_GROUP = "redrawing"
 """The group of Textual's workers in which earlier turns are drawn."""
 
 
-async def redraw(app: ChatApp, opened: Opened, waiting: Sequence[AnswerView]) -> None:
+async def redraw(conversation: Conversation, opened: Opened, waiting: Sequence[AnswerView]) -> None:
     """Put the turns in the place of what is on the screen; answers that were asked for meanwhile stay below them."""
-    app.workers.cancel_group(app, REDRAWING)
-    await app.conversation.restart(keep=waiting)
-    await app.conversation.say(Note(opened.note))
-    if not waiting:
-        app.sources.show(opened.turns[-1].answer.sources if opened.turns else ())
-    app.run_worker(_draw(app.conversation, opened.turns), group=REDRAWING)
+    stop_redrawing(conversation)
+    await conversation.restart(keep=waiting)
+    await conversation.say(Note(opened.note))
+    conversation.run_worker(_draw(conversation, opened.turns), group=_GROUP)
 
 
-async def cut(app: ChatApp, at: int) -> None:
+async def cut(conversation: Conversation, turns: Sequence[Turn], at: int) -> None:
     """Take the turns from `at` on, counted from 1, off the screen; also those that are only about to be drawn."""
-    turns = app.session.history.turns
-    if any(worker.group == REDRAWING and not worker.is_finished for worker in app.workers):
-        app.workers.cancel_group(app, REDRAWING)
-        await app.conversation.restart()
-        app.run_worker(_draw(app.conversation, turns[: at - 1]), group=REDRAWING)
+    if any(worker.group == _GROUP and not worker.is_finished for worker in conversation.workers):
+        stop_redrawing(conversation)
+        await conversation.restart()
+        conversation.run_worker(_draw(conversation, turns[: at - 1]), group=_GROUP)
     else:
-        await app.conversation.cut(len(turns) + 1 - at)
+        await conversation.cut(len(turns) + 1 - at)
+
+
+def stop_redrawing(conversation: Conversation) -> None:
+    """What is not drawn yet stays away."""
+    conversation.workers.cancel_group(conversation, _GROUP)
 
 
 async def _draw(conversation: Conversation, turns: Sequence[Turn]) -> None:

@@ -74,11 +74,11 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         think=request.settings.think,
         sampling=request.sampling(),
         openers=resources.openers(request),
-        read_ahead=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,
+        prewarm_bytes=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,
         history=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
     )
     if plain:
-        from edge_tui.plain import PlainChat
+        from edge_tui.plain.chat import PlainChat
 
         person = sys.stdin.isatty()
         if not person:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from edge import library
 from edge.errors import EdgeError, ModelError, ModelTooLarge, UsageError
-from edge_tui.session.choices import Choice
 from edge_tui.session.events import Error, Event, Finished, Notice, SideEvent, Speed
+from edge_tui.session.picker_items import PickerItem
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
@@ -51,24 +51,26 @@ def sides(words: str, session: Session) -> tuple[Side, Side]:
     return first, second
 
 
-def pairs(session: Session) -> list[Choice]:
+def pairs(session: Session) -> list[PickerItem]:
     """What can be compared here, the likeliest wish first."""
     found = []
     adapters = session.adapters()
     for name in sorted(adapters, key=lambda name: name != session.adapter):
-        found.append(Choice(f"{BASE}|{name}", f"base | {visible_name(name)}", "the plain base and the adapter"))
+        found.append(PickerItem(f"{BASE}|{name}", f"base | {visible_name(name)}", "the plain base and the adapter"))
     if session.adapter is not None:
         this = f"{session.model_name} + {visible_name(session.adapter)}"
         for name in adapters:
             if name != session.adapter:
-                found.append(Choice(f"{THIS}|{name}", f"{this} | {visible_name(name)}", "two adapters"))
+                found.append(PickerItem(f"{THIS}|{name}", f"{this} | {visible_name(name)}", "two adapters"))
     if session.documents:
-        docs = Choice(f"{DOCS}|{NODOCS}", "with | without documents", f"{len(session.documents):,} in the index")
+        docs = PickerItem(f"{DOCS}|{NODOCS}", "with | without documents", f"{len(session.documents):,} in the index")
         found.insert(0 if session.adapter is None else 1, docs)
     for entry in library.models():
         if not _is_loaded(entry.path, session):
             name = visible_name(entry.name)
-            found.append(Choice(f"{THIS}|{entry.name}", f"{session.model_name or 'this'} | {name}", "another model"))
+            found.append(
+                PickerItem(f"{THIS}|{entry.name}", f"{session.model_name or 'this'} | {name}", "another model")
+            )
     return found
 
 

@@ -21,7 +21,7 @@ class Progress:
     total: int
 
 
-class Ahead:
+class Prewarmer:
     """Reads a passage at a time, as far as `budget`, in bytes, goes."""
 
     def __init__(self, budget: int) -> None:

@@ -17,10 +17,10 @@ from edge.types import AddProgress, Sampling
 from edge_tui.session import document_jobs
 from edge_tui.session.answer_job import AnswerJob
 from edge_tui.session.chat_history import ChatHistory
-from edge_tui.session.choices import adapter_names
 from edge_tui.session.events import Activity, Error, Event, Finished, Loaded, Opened, Speed
 from edge_tui.session.openers import Openers, Stopped
-from edge_tui.session.prewarm import Ahead
+from edge_tui.session.picker_items import adapter_names
+from edge_tui.session.prewarm import Prewarmer
 from edge_tui.session.state import Knowledge, SessionState
 from edge_tui.session.switch_jobs import SwitchJobs, describe_failure
 
@@ -36,7 +36,7 @@ class Session(SessionState):
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
     `openers` open what is switched to later. `sampling` and `system` count from the next question on. `history` keeps
-    what is said. `read_ahead` is the bytes that may be kept of what `read_ahead` reads.
+    what is said. `prewarm_bytes` may be kept of what `prewarm_next` reads.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Session(SessionState):
         sampling: Sampling | None = None,
         openers: Openers | None = None,
         history: ChatHistory | None = None,
-        read_ahead: int = 0,
+        prewarm_bytes: int = 0,
     ) -> None:
         super().__init__(adapter, system, open_knowledge, think=think)
         self._open_model = open_model
@@ -69,7 +69,7 @@ class Session(SessionState):
         self._stopped: dict[Activity, int] = dict.fromkeys(get_args(Activity), 0)
         self.switch_jobs = SwitchJobs(self, openers or Openers(), open_model)
         self.history = history or ChatHistory()
-        self.ahead = Ahead(read_ahead)
+        self.prewarmer = Prewarmer(prewarm_bytes)
         self._kept_at: tuple[int, str] | None = None
 
     # What the drawing thread calls -------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class Session(SessionState):
         self.speed = Speed(limit=self.speed.limit)
         yield from self.history.clear()
 
-    def read_ahead(self, stopped: Stopped) -> bool:
+    def prewarm_next(self, stopped: Stopped) -> bool:
         """While nobody asks, let the model read the next passage beforehand, unless `stopped`; whether there is more.
 
         What it has read of the conversation is kept before that; where that cannot be, it stays as it is.
@@ -199,14 +199,14 @@ class Session(SessionState):
             return False
         key = (id(model), self.adapter, self._system, self.think, self.documents)
         with suppress(EdgeError):
-            if not self.ahead.wants(key, self._knowledge):
+            if not self.prewarmer.wants(key, self._knowledge):
                 return False
             stand = (len(chat.history), self.answer)
             if chat.history and stand != self._kept_at and not chat.keep():
                 return False
             self._kept_at = stand
-            self.ahead.read(chat, stopped)
-        return self.ahead.progress is not None
+            self.prewarmer.read(chat, stopped)
+        return self.prewarmer.progress is not None
 
     def close(self) -> Iterator[Event]:
         """Free model and documents; nothing can be asked afterwards. A model that still loads is left alone."""

@@ -118,7 +118,7 @@ class Drop:
         return bool(self.there) or self.text.lstrip().startswith(("file:", "'", '"'))
 
 
-def look(paths: Sequence[str], text: str) -> Drop:
+def look_up_drop(paths: Sequence[str], text: str) -> Drop:
     """Which of the dropped paths exist. Looks at the disk."""
     there, missing = [], []
     for each in paths:

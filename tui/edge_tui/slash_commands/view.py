@@ -2,81 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from edge_tui.app import keys
-from edge_tui.app.widgets.conversation import HelpNote, Note
 from edge_tui.rendering import markdown
-from edge_tui.rendering.context_usage import left_out, parts
-from edge_tui.slash_commands import Deed
-
-if TYPE_CHECKING:
-    from edge_tui.app.app import ChatApp
-    from edge_tui.plain import PlainChat
+from edge_tui.slash_commands.base import SlashCommand, View, show
+from edge_tui.terminal import printable
 
 
-async def code(app: ChatApp, argument: str) -> None:
+def code(view: View, argument: str) -> None:
+    blocks = markdown.code_blocks(view.session.answer)
     if argument and not (argument.isdecimal() and int(argument)):
-        await app.conversation.say(Note("/code takes the number of a block of code, counted from 1.", "error"))
-        return
-    app.action_code(int(argument or 0))
-
-
-def plain_code(chat: PlainChat, argument: str) -> None:
-    """The block itself: there is nothing to paste it from."""
-    blocks = markdown.code_blocks(chat.session.answer)
-    number = argument or str(len(blocks))
-    if not blocks:
-        chat.fail("The last answer has no block of code.")
-    elif number.isdecimal() and 1 <= int(number) <= len(blocks):
-        chat.say(blocks[int(number) - 1].rstrip("\n"))
+        view.fail("/code takes the number of a block of code, counted from 1.")
+    elif not blocks:
+        view.notify("The last answer has no block of code.")
+    elif argument and int(argument) > len(blocks):
+        view.notify(f"The last answer has the blocks of code 1 to {len(blocks)}.")
     else:
-        chat.fail(f"The last answer has the blocks of code 1 to {len(blocks)}.")
+        number = int(argument or len(blocks))
+        what = "the block of code" if len(blocks) == 1 else f"block {number} of {len(blocks)}"
+        view.copy(printable(blocks[number - 1]), what)
 
 
-async def context(app: ChatApp, _argument: str) -> None:
-    await app.action_context()
+def themes(view: View, begun: str) -> list[str]:
+    return [name for name in view.theme_names if name.startswith(begun)]
 
 
-def plain_context(chat: PlainChat, _argument: str) -> None:
-    turns = chat.session.history.turns
-    context_usage = turns[-1].answer.context_usage if turns else None
-    if context_usage is None:
-        chat.fail("No model was asked: there is no context to show.")
-        return
-    chat.say(
-        f"Context: {context_usage.limit:,} tokens.", *(f"{part.name}: {part.tokens:,}" for part in parts(context_usage))
-    )
-    chat.say(left_out(context_usage))
-
-
-async def theme(app: ChatApp, argument: str) -> None:
-    from edge_tui.app import themes
-
-    if not argument:
-        app.action_change_theme()
-        return
-    name = themes.named(argument)
-    if name in app.available_themes:
-        app.theme = name
-        return
-    known = ", ".join(themes_of(app, ""))
-    await app.conversation.say(Note(f"There is no theme {argument!r}; there are: {known}.", "error"))
-
-
-def themes_of(app: ChatApp, begun: str) -> list[str]:
-    names = sorted(app.available_themes, key=lambda name: (not name.startswith("edge-"), name))
-    return [name for name in (each.removeprefix("edge-") for each in names) if name.startswith(begun)]
-
-
-async def show_keys(app: ChatApp, _argument: str) -> None:
-    await app.conversation.say(Note("These are the lines of [keys] in config.toml; `edge paths` says where it is."))
-    await app.conversation.say(HelpNote(keys.names(app.keymap)))
-
-
-DEEDS = (
-    Deed("code", "[n]", "copy the last block of code, or block n", code, plain=plain_code),
-    Deed("context", "", "show where the context of the last answer went, or hide it", context, plain=plain_context),
-    Deed("theme", "[NAME]", "other colours: dark, light, contrast", theme, themes_of),
-    Deed("keys", "", "show the keys as config.toml has them", show_keys),
+COMMANDS = (
+    SlashCommand("code", "[n]", "copy the last block of code, or block n", code),
+    SlashCommand("context", "", "show where the context of the last answer went, or hide it", show("context")),
+    SlashCommand("theme", "[NAME]", "other colours: dark, light, contrast", show("theme"), themes, app_only=True),
+    SlashCommand("keys", "", "show the keys as config.toml has them", show("keys"), app_only=True),
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from edge.errors import EdgeError
+from edge_tui.slash_commands.base import SlashCommand, View
 from edge_tui.terminal import visible_name
 
-if TYPE_CHECKING:
-    from edge_tui.slash_commands import Deed
-
-Arguments = Callable[["Deed", str], Sequence[str]]
-"""What may stand in the place of an argument that was begun, for one deed."""
+Arguments = Callable[[SlashCommand, str], Sequence[str]]
+"""What may stand in the place of an argument that was begun, for one command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,26 +29,40 @@ def wanted(text: str) -> bool:
     return text.startswith("/") and "\n" not in text
 
 
-def completions(text: str, deeds: Mapping[str, Deed], arguments: Arguments) -> list[Completion]:
-    """The deeds that fit a name, or what fits the argument behind it. May look at the disk."""
+async def complete(text: str, commands: Mapping[str, SlashCommand], view: View) -> list[Completion]:
+    """What fits `text`, found in a thread of its own."""
+
+    def arguments(command: SlashCommand, begun: str) -> Sequence[str]:
+        try:
+            return command.complete(view, begun) if command.complete is not None else ()
+        except (EdgeError, OSError):  # a list that cannot be made is none; sending the line says why
+            return ()
+
+    return await asyncio.to_thread(completions, text, commands, arguments)
+
+
+def completions(text: str, commands: Mapping[str, SlashCommand], arguments: Arguments) -> list[Completion]:
+    """The commands that fit a name, or what fits the argument behind it. May look at the disk."""
     if not wanted(text):
         return []
     name, blank, begun = text[1:].partition(" ")
     if blank:
-        deed = deeds.get(name.lower())
-        if deed is None or deed.complete is None:
+        command = commands.get(name.lower())
+        if command is None or command.complete is None:
             return []
         begun = begun.lstrip()
         return [
-            Completion(f"/{deed.name} {each}", visible_name(each), "", not each.endswith("/"))
-            for each in arguments(deed, begun)
+            Completion(f"/{command.name} {each}", visible_name(each), "", not each.endswith("/"))
+            for each in arguments(command, begun)
             if each != begun
         ]
-    first = [deed for deed in deeds.values() if deed.name.startswith(name.lower())]
-    inside = [deed for deed in deeds.values() if deed not in first and len(name) > 1 and name.lower() in deed.name]
-    return [_named(deed) for deed in [*first, *inside] if text != f"/{deed.name}" or deed.argument]
+    every = list(commands.values())
+    first = [command for command in every if command.name.startswith(name.lower())]
+    inside = [command for command in every if command not in first and len(name) > 1 and name.lower() in command.name]
+    return [_named(command) for command in [*first, *inside] if text != f"/{command.name}" or command.argument]
 
 
-def _named(deed: Deed) -> Completion:
-    needs_more = bool(deed.argument)
-    return Completion(f"/{deed.name}{' ' if needs_more else ''}", deed.usage, deed.what, not needs_more)
+def _named(command: SlashCommand) -> Completion:
+    needs_more = bool(command.argument)
+    line = f"/{command.name}{' ' if needs_more else ''}"
+    return Completion(line, command.usage, command.description, not needs_more)

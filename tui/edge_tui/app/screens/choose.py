@@ -15,11 +15,11 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from edge.errors import EdgeError
-from edge_tui.session.choices import Choice
+from edge_tui.session.picker_items import PickerItem
 
 _KEYS = "↑ ↓ choose · Enter takes it · Esc cancels"
 
-Lines = Sequence[Choice | tuple[str, str]]
+Lines = Sequence[PickerItem | tuple[str, str]]
 
 
 class ChooseScreen(ModalScreen[str]):
@@ -41,7 +41,7 @@ class ChooseScreen(ModalScreen[str]):
         self._lines = lines
         self._chosen = chosen
         self._mark = mark
-        self._choices: list[Choice] = []
+        self._choices: list[PickerItem] = []
         self._gathered = False
         self._filter = Input(placeholder="type to filter", compact=True)
         self._options = OptionList(markup=False, compact=True)
@@ -69,7 +69,7 @@ class ChooseScreen(ModalScreen[str]):
             self._hint.update(f"{error} · Esc leads back")
 
     def _take(self, lines: Lines) -> None:
-        self._choices = [line if isinstance(line, Choice) else Choice(*line) for line in lines]
+        self._choices = [line if isinstance(line, PickerItem) else PickerItem(*line) for line in lines]
         self._gathered = True
         self._show()
 
@@ -105,7 +105,7 @@ class ChooseScreen(ModalScreen[str]):
         self.dismiss("")
 
 
-def _line(choice: Choice, mark: str) -> Content:
+def _line(choice: PickerItem, mark: str) -> Content:
     rows = [Content.assemble((choice.name, "bold"), (f"  ● {mark}" if mark else "", "$accent"))]
     if choice.detail:
         rows.append(Content.styled(f"  {choice.detail}", "dim"))

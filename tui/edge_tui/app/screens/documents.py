@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import events as keys
 from textual import work
@@ -22,17 +22,17 @@ from edge_tui.rendering.document_tree import Folder, counts
 from edge_tui.rendering.sources import Staleness
 from edge_tui.session import events
 from edge_tui.slash_commands import parser
-from edge_tui.slash_commands.typed_paths import dropped, look
+from edge_tui.slash_commands.typed_paths import dropped, look_up_drop
 from edge_tui.terminal import printable, visible
 
 if TYPE_CHECKING:
-    from edge_tui.app.app import ChatApp
+    from edge_tui.slash_commands.base import View
 
 _KEYS = "a add · d remove · r read again · s read all that changed · ↑ ↓ Enter move · Esc back"
 
 
 class DocumentsScreen(Screen[None]):
-    """Everything that takes time is a job of the app's worker; its events come in by `see`."""
+    """Everything that takes time is a job of the session, which `view` submits; its events come in by `see`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,f2", "leave", "Back"),
@@ -44,8 +44,9 @@ class DocumentsScreen(Screen[None]):
         Binding("n", "answer(False)", show=False),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
         super().__init__()
+        self._view = view
         self._stale: Mapping[str, Staleness] = {}
         self._wants_stale = False
         self._surveyed = False
@@ -55,10 +56,6 @@ class DocumentsScreen(Screen[None]):
         self._message = Static("", id="documents-message")
         self._input = Input(placeholder="a file or a folder", suggester=PathSuggester(), compact=True)
         self._yes: Callable[[], Awaitable[None]] | None = None
-
-    @property
-    def _chat(self) -> ChatApp:
-        return cast("ChatApp", self.app)
 
     def compose(self) -> ComposeResult:
         yield self._title
@@ -75,7 +72,7 @@ class DocumentsScreen(Screen[None]):
         self._survey()
 
     def _survey(self) -> None:
-        self._chat.submit(self._chat.session.survey(), None)
+        self._view.submit(self._view.session.survey())
 
     # What the worker tells ----------------------------------------------------------------------------------
 
@@ -101,7 +98,7 @@ class DocumentsScreen(Screen[None]):
             self._say(event.message, error=True)
 
     def _draw(self) -> None:
-        session = self._chat.session
+        session = self._view.session
         known = session.documents
         what = counts(known, self._stale) if known else "none yet; a adds some, or drop them here"
         self._title.update(Content.assemble(("Documents", "bold"), f"  {what}"))
@@ -145,7 +142,7 @@ class DocumentsScreen(Screen[None]):
 
     def ask_to_remove(self, paths: Sequence[str]) -> None:
         """Take what lies at these paths out of the documents, if the person agrees."""
-        known = self._chat.session.documents
+        known = self._view.session.documents
         leaving = [each.path for each in known if any(_at_or_below(each.path, path) for path in paths)]
         if not leaving:
             self._say(f"No document is called {', '.join(paths)}, or lies below it.", error=True)
@@ -153,7 +150,7 @@ class DocumentsScreen(Screen[None]):
         what = leaving[0] if len(leaving) == 1 else f"{len(leaving):,} documents"
 
         async def remove() -> None:
-            self._chat.submit(self._chat.session.remove(paths), None)
+            self._view.submit(self._view.session.remove(paths))
 
         self._ask(f"Take {what} out of the index? The files stay.", remove)
 
@@ -183,11 +180,10 @@ class DocumentsScreen(Screen[None]):
         told = "The file of 1 document is" if gone == 1 else f"The files of {gone:,} documents are"
         self._say("Nothing has changed." + (f" {told} gone; d removes." if gone else ""))
 
-    @work
-    async def _read_again(self, paths: Sequence[str]) -> None:
+    def _read_again(self, paths: Sequence[str]) -> None:
         there = [path for path in paths if self._stale.get(path) != "gone"]
         if there:
-            await self._chat.add_documents(there, again=True)
+            self._view.add_documents(there, again=True)
         else:
             self._say("The file is gone; what was read of it stays until d removes it.")
 
@@ -200,7 +196,7 @@ class DocumentsScreen(Screen[None]):
         line = event.value.strip()
         self._close_input()
         if line:
-            await self._chat.add_documents(parser.paths(line))
+            self._view.add_documents(parser.paths(line))
 
     def _close_input(self) -> None:
         self._say("")
@@ -221,13 +217,13 @@ class DocumentsScreen(Screen[None]):
 
     @work
     async def _take_drop(self, paths: Sequence[str], text: str) -> None:
-        drop = await asyncio.to_thread(look, paths, text)
+        drop = await asyncio.to_thread(look_up_drop, paths, text)
         if drop.there:
             what = str(drop.there[0]) if len(drop.there) == 1 else f"{len(drop.there):,} files and folders"
             missing = f" ({len(drop.missing):,} more do not exist)" if drop.missing else ""
 
             async def add() -> None:
-                await self._chat.add_documents(drop.there)
+                self._view.add_documents(drop.there)
 
             self._ask(f"Add {what}?{missing}", add)
         else:

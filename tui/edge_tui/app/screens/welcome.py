@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -23,7 +23,7 @@ from edge_tui.slash_commands import parser
 from edge_tui.terminal import visible, visible_name
 
 if TYPE_CHECKING:
-    from edge_tui.app.app import ChatApp
+    from edge_tui.slash_commands.base import View
 
 
 class WelcomeScreen(Screen[None]):
@@ -34,15 +34,12 @@ class WelcomeScreen(Screen[None]):
         Binding("r", "again", "Look again"),
     ]
 
-    def __init__(self) -> None:
+    def __init__(self, view: View) -> None:
         super().__init__()
+        self._view = view
         self._message = Static("", id="welcome-message")
         self._options = OptionList(markup=False, compact=True)
         self._using = ""
-
-    @property
-    def _chat(self) -> ChatApp:
-        return cast("ChatApp", self.app)
 
     def compose(self) -> ComposeResult:
         with Vertical(id="welcome"):
@@ -67,12 +64,12 @@ class WelcomeScreen(Screen[None]):
         found = await asyncio.to_thread(welcome.look_around)
         kept = self._options.highlighted_option
         self._options.clear_options()
-        lines = options(found, answering=self._chat.session.model_name, documents=len(self._chat.session.documents))
+        lines = options(found, answering=self._view.session.model_name, documents=len(self._view.session.documents))
         self._options.add_options(lines)
         chosen = [at for at, each in enumerate(lines) if not each.disabled]
         same = [at for at in chosen if kept is not None and lines[at].id == kept.id]
         self._options.highlighted = (same or chosen)[0]
-        if self._using and visible_name(self._using) == self._chat.session.model_name:
+        if self._using and visible_name(self._using) == self._view.session.model_name:
             self._say(f"{self._using} answers now. Esc begins.")
             self._using = ""
 
@@ -82,7 +79,7 @@ class WelcomeScreen(Screen[None]):
             now = event.progress
             self._say(f"Reading {now.done:,} of {now.total:,}  {now.path or ''}")
         elif isinstance(event, events.Added):
-            known, failed = len(self._chat.session.documents), len(event.report.failed)
+            known, failed = len(self._view.session.documents), len(event.report.failed)
             told = f" {failed:,} could not be read; /documents says why." if failed else ""
             self._say(f"{known:,} document{'' if known == 1 else 's'} can be asked now.{told} Esc begins.")
             self.action_again()
@@ -105,22 +102,22 @@ class WelcomeScreen(Screen[None]):
             self._use(name)
         elif what == "import":
             self._say(f"Looking at {name} …")
-            self._chat.submit(welcome.bring(name), None)
+            self._view.submit(welcome.bring(name))
         elif what == "pull":
-            self._chat.copy_to_clipboard(welcome.PULL)
+            self.app.copy_to_clipboard(welcome.PULL)
             self._say(f"Copied: {welcome.PULL}. Run it in another terminal, then press r here.")
         elif what == "add":
             self._say("Adding …")
-            await self._chat.add_documents(parser.paths(name))
+            self._view.add_documents(parser.paths(name))
         else:
             self.dismiss()
-            self._chat.call_later(self._chat.action_add)
+            self.app.call_later(self._view.panels["add"], "")
 
     def _use(self, name_or_path: str) -> None:
         """Ask for a model as if it had been typed; whoever presses ↑ later finds the command."""
         self._using = Path(name_or_path).name.removesuffix(".gguf")
         self._say(f"Loading {self._using} …")
-        self._chat.post_message(Prompt.Sent(f"/model {name_or_path}"))
+        self.app.post_message(Prompt.Sent(f"/model {name_or_path}"))
 
 
 def options(found: Findings, *, answering: str, documents: int) -> list[Option]:

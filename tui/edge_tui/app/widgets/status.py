@@ -37,7 +37,7 @@ class StatusLine(Static):
         writing: bool = False,
         thinking: bool = False,
         adding: AddProgress | None = None,
-        ahead: Progress | None = None,
+        prewarmed: Progress | None = None,
     ) -> None:
         """Draw what changed; cheap to call often."""
         mark = {"ready": "●", "failed": "▲"}.get(state) or _SPINNER[int(monotonic() * 4) % len(_SPINNER)]
@@ -45,8 +45,9 @@ class StatusLine(Static):
             doing = f"{model} · {'writing' if writing else 'thinking'}" if writing or thinking else _reading(prefill)
         else:
             doing = _doing(state, model, adding)
-        if state == "ready" and ahead is not None:
-            doing = f"reading ahead, {ahead.done:,} of {ahead.total:,} · {doing}"  # a long name is cut, not this
+        if state == "ready" and prewarmed is not None:
+            # In front: a long name is cut, not this.
+            doing = f"reading ahead, {prewarmed.done:,} of {prewarmed.total:,} · {doing}"
         left = f"{mark} {doing}"
         narrow = self.app.size.width < WIDE
         right = " · ".join((*_cost(speed, narrow=narrow), _count(documents, narrow=narrow)))

@@ -1,0 +1,1 @@
+"""The chat as lines of text: for screen readers, for scripts, and where no terminal can be drawn on."""
