@@ -22,7 +22,7 @@ import edge.system.offline
 from edge.system.paths import models_dir
 from edge_index import Index
 from edge_tui.app.app import ChatApp
-from edge_tui.history.chat_history import Keeping
+from edge_tui.session.chat_history import Keeping
 from edge_tui.session.session import Session
 
 SIZE = (116, 32)
