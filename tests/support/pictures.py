@@ -22,7 +22,7 @@ import edge.system.offline
 from edge.system.paths import models_dir
 from edge_index import Index
 from edge_tui.app.app import ChatApp
-from edge_tui.session.chat_history import Keeping
+from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.session import Session
 
 SIZE = (116, 32)
@@ -73,7 +73,7 @@ async def walk(folder: Path, out: Path) -> None:
         lambda: edge.load(model, context=2048),
         lambda: Index.open(folder / "index"),
         sampling=edge.Sampling(max_tokens=48),
-        keeping=Keeping(folder / "chats.sqlite"),
+        history=ChatHistory(folder / "chats.sqlite"),
     )
     app = ChatApp(session, welcome=True)
 
