@@ -15,7 +15,7 @@ from edge.model import Model
 from edge.rag.abstention import NOT_TOLD, abstains, may_abstain
 from edge.rag.citations import cite, find_evidence
 from edge.rag.passage_selection import EXTRA_READ_SECONDS, affordable, find, parts
-from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_beginnings, turn
+from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
 from edge.rag.retriever import answerable, check_retriever
 from edge.requests import checked_messages, checked_sampling
 from edge.scheduler import Scheduler, Stream
@@ -171,22 +171,22 @@ class Chat(ProcessBound):
         self.history[:] = kept
         self._sent_from = 0
 
-    def warm(self, passage: Passage, stopped: Callable[[], bool] | None = None) -> int | None:
+    def prefill_cache(self, passage: Passage, stopped: Callable[[], bool] | None = None) -> int | None:
         """Compute beforehand what a first question reads of a passage, and keep it: its bytes; 0 where it was kept,
         None where the engine keeps nothing, has no room or, asked many times, was `stopped`. What stands in the model's
         KV cache now gives way to it."""
         prompt = [*self._system(), Message("user", turn("?", [passage], (), small=False))]
-        return self.model.warm(
-            prompt, shared_beginnings([passage]), adapter=self.adapter, stopped=stopped, think=self.think
+        return self.model.prefill_cache(
+            prompt, shared_prefixes_of([passage]), adapter=self.adapter, stopped=stopped, think=self.think
         )
 
-    def keep(self) -> bool:
+    def save_kv_cache(self) -> bool:
         """Keep the KV cache of this conversation, as far as its next question will be read from it; whether it is kept.
 
         Templates leave out of earlier turns what was thought, and often the place where it stood.
         """
         turns = [*self._system(), *self.history[self._sent_from :], Message("user", "?")]
-        return self.model.keep(self.model.render(turns, think=self.think))
+        return self.model.save_kv_cache(self.model.render(turns, think=self.think))
 
     def ask(self, question: str, *, sampling: Sampling | None = None, response_format: Any = None) -> Answer:
         """The whole answer: the end of `stream`."""
@@ -253,12 +253,12 @@ class Chat(ProcessBound):
             sampling = replace(sampling, thinking_budget=THINKING_BUDGET)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
-        shared = shared_beginnings(read) if len(prompt) <= 2 else ()
+        shared_prefixes = shared_prefixes_of(read) if len(prompt) <= 2 else ()
         judged = None
         if read:
             # Small models like to go on with a question of their own.
             sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
-            judged = yield from self._judged(prompt, shared, asked)
+            judged = yield from self._judged(prompt, shared_prefixes, asked)
         likely = asked.answerable
         if judged is not None:
             likely = judged if likely is None else min(judged, likely)
@@ -277,7 +277,7 @@ class Chat(ProcessBound):
             adapter=self.adapter,
             sampling=sampling,
             response_format=asked.response_format,
-            shared=shared,
+            shared_prefixes=shared_prefixes,
             think=self.think,
         )
         try:
@@ -344,7 +344,7 @@ class Chat(ProcessBound):
         return answerable(self.knowledge, question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
     def _judged(
-        self, prompt: Sequence[Message], shared: Sequence[str], asked: _Asked
+        self, prompt: Sequence[Message], shared_prefixes: Sequence[str], asked: _Asked
     ) -> Generator[Delta, None, float | None]:
         """Read the prompt as the answer will; then, by the model, how likely its passages tell.
 
@@ -358,7 +358,9 @@ class Chat(ProcessBound):
         if calibration is None or not calibration.believed:
             return None
         one = Sampling(max_tokens=1)
-        for delta in self.model.stream(prompt, adapter=self.adapter, sampling=one, shared=shared, think=self.think):
+        for delta in self.model.stream(
+            prompt, adapter=self.adapter, sampling=one, shared_prefixes=shared_prefixes, think=self.think
+        ):
             if delta.usage is not None:
                 asked.seconds += delta.usage.prompt_seconds
             if delta.prefill is not None:

@@ -168,7 +168,7 @@ class Model(ProcessBound):
         scale: float | None = None,
         sampling: Sampling | None = None,
         response_format: ResponseFormat | None = None,
-        shared: Sequence[str] = (),
+        shared_prefixes: Sequence[str] = (),
         think: bool = False,
     ) -> Stream[Delta]:
         """Yield the reply as it comes into being; close the iterator, from any thread, or drop it to cancel.
@@ -176,17 +176,17 @@ class Model(ProcessBound):
 
         Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
         that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema, or what
-        stands for one (`edge.structured.schema_of`), that the reply keeps to. `shared` are beginnings of the last
-        message, shorter ones first, with which other prompts begin, too: the KV cache of the longest is kept beyond
-        this prompt. `think` lets a model think first that can do without; what it, or one that cannot, thinks comes as
-        `Delta.thinking`. A reply in a `response_format` comes without. Raises ContextOverflow for a prompt that cannot
-        fit, AdapterError for a name that is not loaded, UsageError for a format that no reply can be held to,
-        FormatError, at the end, for a reply that was cut before its JSON was complete.
+        stands for one (`edge.structured.schema_of`), that the reply keeps to. `shared_prefixes` are beginnings of the
+        last message, shorter ones first, with which other prompts begin, too: the KV cache of the longest is kept
+        beyond this prompt. `think` lets a model think first that can do without; what it, or one that cannot, thinks
+        comes as `Delta.thinking`. A reply in a `response_format` comes without. Raises ContextOverflow for a prompt
+        that cannot fit, AdapterError for a name that is not loaded, UsageError for a format that no reply can be held
+        to, FormatError, at the end, for a reply that was cut before its JSON was complete.
         """
         sampling = checked_sampling(sampling)
         if response_format is not None:
             sampling = replace(sampling, schema=followable_schema(response_format))
-        prompt, beginnings = checked_prompt(prompt), arguments.texts("shared", shared)
+        prompt, beginnings = checked_prompt(prompt), arguments.texts("shared_prefixes", shared_prefixes)
         chosen = self._adapter(adapter, scale)
         return self._scheduler.stream(lambda: self._deltas(prompt, sampling, chosen, beginnings, think))
 
@@ -231,29 +231,31 @@ class Model(ProcessBound):
             text = self._text(prompt)
             return self.engine.score(text + closing(text), continuations, self._adapter(adapter, scale))
 
-    def warm(
+    def prefill_cache(
         self,
         prompt: Prompt,
-        shared: Sequence[str],
+        shared_prefixes: Sequence[str],
         *,
         adapter: str | None = None,
         stopped: Callable[[], bool] | None = None,
         think: bool = False,
     ) -> int | None:
-        """Compute the KV cache of the longest of `shared`, as `stream` has it, and keep it for prompts to come.
+        """Compute the KV cache of the longest of `shared_prefixes`, as `stream` has it, and keep it for prompts to
+        come.
 
         Its bytes; 0 where it was kept already, None where this engine keeps none, it could not be kept or `stopped`,
         which is asked many times a second, said so.
         """
-        prompt, shared = checked_prompt(prompt), arguments.texts("shared", shared)
+        prompt, shared_prefixes = checked_prompt(prompt), arguments.texts("shared_prefixes", shared_prefixes)
         with self._scheduler.exclusive():
             text = self._text(prompt, think)
             try:
-                return self.engine.warm(text, self._adapter(adapter, None), _cuts(text, shared), stopped)
+                boundaries = _prefix_boundaries(text, shared_prefixes)
+                return self.engine.prefill_cache(text, self._adapter(adapter, None), boundaries, stopped)
             except Interrupted:
                 return None
 
-    def keep(self, beginning: str | None = None) -> bool:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
         """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept.
 
         `beginning` is a prompt to come, as far as it is known: only what it has in common with the last is kept.
@@ -261,7 +263,7 @@ class Model(ProcessBound):
         if beginning is not None:
             beginning = arguments.text("beginning", beginning)
         with self._scheduler.exclusive():
-            return self.engine.keep(beginning)
+            return self.engine.save_kv_cache(beginning)
 
     def count(self, text: str) -> int:
         """Tokens of `text`; a running reply is not waited for."""
@@ -327,7 +329,7 @@ class Model(ProcessBound):
         prompt: str | list[Message],
         sampling: Sampling,
         adapter: Adapter | None,
-        shared: Sequence[str],
+        shared_prefixes: Sequence[str],
         think: bool,
     ) -> Generator[Delta, None, None]:
         if adapter is not None:  # it may have been removed since the stream was asked for
@@ -337,21 +339,21 @@ class Model(ProcessBound):
             # The grammar holds from the first token on, so the answer has to begin there.
             text = self._text(prompt)
             text += closing(text)
-            events = self._engine.stream(text, sampling, adapter, _cuts(text, shared))
+            events = self._engine.stream(text, sampling, adapter, _prefix_boundaries(text, shared_prefixes))
             yield from _kept_to(sampling.schema, _deltas(events, stops))
             return
         text = self._text(prompt, think)
-        events = self._engine.stream(text, engine_limit(sampling), adapter, _cuts(text, shared))
+        events = self._engine.stream(text, engine_limit(sampling), adapter, _prefix_boundaries(text, shared_prefixes))
         yield from _deltas(separate(events, text, sampling), stops)
 
     def _text(self, prompt: str | list[Message], think: bool = False) -> str:
         return prompt if isinstance(prompt, str) else self._engine.render(prompt, think=think)
 
 
-def _cuts(text: str, shared: Sequence[str]) -> list[int]:
+def _prefix_boundaries(text: str, shared_prefixes: Sequence[str]) -> list[int]:
     """Where the beginnings of the last message end in the prompt; none where its template changes them."""
-    at = text.rfind(shared[-1]) if shared else -1
-    return [at + len(beginning) for beginning in shared] if at >= 0 else []
+    at = text.rfind(shared_prefixes[-1]) if shared_prefixes else -1
+    return [at + len(beginning) for beginning in shared_prefixes] if at >= 0 else []
 
 
 def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
@@ -365,7 +367,8 @@ def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
 
 
 def _deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterator[Delta]:
-    """Engine events -> deltas: cuts at stop strings and keeps the books. Only the engine's own time counts."""
+    """Engine events -> deltas: prefix_boundaries at stop strings and keeps the books. Only the engine's own time
+    counts."""
     prefill = Prefill(0, 0, 0)
     prompt_seconds = completion_seconds = 0.0
     completion_tokens = 0

@@ -67,7 +67,7 @@ def main() -> None:
                 chat = edge.Chat(model, knowledge=index, min_answerable=0.0)
                 for _ in range(options.turns):
                     chat.ask(next(asked), sampling=SAMPLING)
-                assert model.keep(), "the conversation could not be kept"
+                assert model.save_kv_cache(), "the conversation could not be kept"
                 history, question = list(chat.history), next(asked)
                 live = first_word(chat, question)
             restarted = went_on(options.model, index, history, question, budget=20)

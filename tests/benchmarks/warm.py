@@ -274,7 +274,7 @@ def main() -> None:
         warming = edge.Chat(kept, knowledge=index, system=SYSTEM)
         for question in asked:
             found, _ = find(index, question["question"], 5)
-            if found and (size := warming.warm(found[0])):
+            if found and (size := warming.prefill_cache(found[0])):
                 sizes.append(size)
         if sizes:
             each = (perf_counter() - began) / len(sizes)

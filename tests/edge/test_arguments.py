@@ -75,7 +75,12 @@ def test_sampling_takes_numbers_of_any_kind_and_one_stop_string_as_one() -> None
     ],
 )
 def test_a_prompt_that_is_none_says_what_one_is(prompt: Any, message: str) -> None:
-    for ask in (model().stream, model().generate, lambda p: model().score(p, ["yes"]), lambda p: model().warm(p, [])):
+    for ask in (
+        model().stream,
+        model().generate,
+        lambda p: model().score(p, ["yes"]),
+        lambda p: model().prefill_cache(p, []),
+    ):
         with pytest.raises(UsageError, match=message):
             ask(prompt)
 
@@ -94,8 +99,8 @@ def test_contents_in_parts_of_text_are_read_as_openai_has_them() -> None:
             "sampling is {'temperature': 1}; give an edge.Samp",
         ),
         (lambda: model().score("x", "yes"), "continuations is 'yes'; give a list of str"),
-        (lambda: model().stream("x", shared="abc"), "shared is 'abc'; give a list of str"),
-        (lambda: model().warm("x", "abc"), "shared is 'abc'; give a list of str"),
+        (lambda: model().stream("x", shared_prefixes="abc"), "shared_prefixes is 'abc'; give a list of str"),
+        (lambda: model().prefill_cache("x", "abc"), "shared_prefixes is 'abc'; give a list of str"),
         (lambda: model().count(None), "text is None; give a str"),
         (lambda: model().generate("x", scale="1"), "scale is '1'; give a number"),
         (lambda: model().add_adapter(None), "path is None; give a path"),

@@ -54,9 +54,11 @@ class Recording(ScriptedEngine):
         super().__init__(replies or (REPLY,))
         self.samplings: list[Sampling] = []
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()) -> Any:
+    def stream(
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
+    ) -> Any:
         self.samplings.append(sampling)
-        return super().stream(prompt, sampling, adapter, cuts)
+        return super().stream(prompt, sampling, adapter, prefix_boundaries)
 
 
 def test_sampling_holds_for_all_questions_but_those_with_their_own() -> None:

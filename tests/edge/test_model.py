@@ -112,7 +112,7 @@ def adapted(*replies: str) -> tuple[Model, list[Adapter | None]]:
     stream = engine.stream
 
     def noting(
-        prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         used.append(adapter)
         return stream(prompt, sampling, adapter)
@@ -175,9 +175,7 @@ def test_a_schema_reaches_the_engine_in_every_form(response_format: dict[str, An
     engine = ScriptedEngine(['{"n": 7}'])
     asked: list[Sampling] = []
     stream = engine.stream
-    engine.stream = lambda text, sampling, adapter, _cuts=(): (asked.append(sampling), stream(text, sampling, adapter))[
-        1
-    ]  # type: ignore[method-assign]
+    engine.stream = lambda text, sampling, *more: (asked.append(sampling), stream(text, sampling, *more))[1]  # type: ignore[method-assign]
     assert Model(engine).generate("x", response_format=response_format).text == '{"n": 7}'
     assert json.loads(str(asked[0].schema)) == NUMBER
 

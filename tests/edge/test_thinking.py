@@ -246,10 +246,10 @@ class Thinker(ScriptedEngine):
         return self._template.render(messages, think=think)
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         self.limits.append(sampling.max_tokens)
-        return super().stream(prompt, sampling, adapter, cuts)
+        return super().stream(prompt, sampling, adapter, prefix_boundaries)
 
 
 THOUGHT = "<think>\nPassage 1 says ninety days.\n</think>\n\nEvery ninety days."

@@ -65,7 +65,7 @@ class Engine(Protocol):
     """Where it computes, for people: "CPU, 2 threads"."""
 
     @property
-    def trouble(self) -> str | None:
+    def cache_error(self) -> str | None:
         """Why a state could not be kept, where that is the disk's fault."""
 
     def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
@@ -85,7 +85,7 @@ class Engine(Protocol):
         """Free a LoRA that was added under that name."""
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         """Yield a `Prefill` after every batch of the prompt, the last with done == total, then `Token`s.
 
@@ -93,8 +93,9 @@ class Engine(Protocol):
         looked at. Closing the generator cancels and leaves the engine usable. The KV of the prefix that this prompt
         shares with the one before is kept, never across adapters or scales.
 
-        `cuts` are places in `prompt`, rising, up to which other prompts may begin alike. The prompt is then computed
-        piece by piece between them, so that a state kept at the last one gives the same bits as computing does.
+        `prefix_boundaries` are positions in `prompt`, rising, up to which other prompts may begin alike. The prompt is
+        then computed piece by piece between them, so that a state kept at the last one gives the same bits as computing
+        does.
         """
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
@@ -102,20 +103,20 @@ class Engine(Protocol):
         `prompt`. The KV of the prompt is kept as by `stream`.
         """
 
-    def warm(
+    def prefill_cache(
         self,
         prompt: str,
         adapter: Adapter | None,
-        cuts: Sequence[int],
+        prefix_boundaries: Sequence[int],
         stopped: Callable[[], bool] | None = None,
     ) -> int | None:
-        """Compute `prompt` up to its last cut and keep the state, unless it is kept already.
+        """Compute `prompt` up to its last boundary and keep the state, unless it is kept already.
 
         The bytes of the state; 0 where it was there, None where this engine keeps none or it could not be kept.
         Raises Interrupted soon after `stopped` says so.
         """
 
-    def keep(self, beginning: str | None = None) -> bool:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
         """Keep the state of all that was read and said last, for a prompt that begins with it; whether it was.
 
         With `beginning`, the text that prompts to come begin with, what differs from it is forgotten before.

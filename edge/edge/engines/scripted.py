@@ -32,7 +32,7 @@ class ScriptedEngine:
         self.device = "a script"
         self.parameters: int | None = None
         self.prefill_rate = math.inf
-        self.trouble: str | None = None
+        self.cache_error: str | None = None
         self.delay = delay
         self.prompts: list[str] = []
         self.adapters: dict[str, Adapter] = {}
@@ -54,7 +54,7 @@ class ScriptedEngine:
         del self.adapters[name]
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         self.prompts.append(prompt)
         words = _PIECE.findall(prompt)
@@ -82,16 +82,16 @@ class ScriptedEngine:
         check_length(max(map(self.count, [prompt + continuation for continuation in continuations])), self.context)
         return [-math.log(len(continuations))] * len(continuations)
 
-    def warm(
+    def prefill_cache(
         self,
         prompt: str,
         adapter: Adapter | None,
-        cuts: Sequence[int],
+        prefix_boundaries: Sequence[int],
         stopped: Callable[[], bool] | None = None,
     ) -> int | None:
         return None
 
-    def keep(self, beginning: str | None = None) -> bool:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
         return False
 
     def close(self) -> None:

@@ -54,7 +54,7 @@ def turn(question: str, passages: Sequence[Passage], evidence: Sequence[Evidence
     return f"{_OPENING}{blocks}{_END}{pointer}Question: {question}"
 
 
-def shared_beginnings(passages: Sequence[Passage]) -> tuple[str, ...]:
+def shared_prefixes_of(passages: Sequence[Passage]) -> tuple[str, ...]:
     """What turns about other questions begin with, too: that of every turn with passages, and that of every turn with
     this first passage. None without passages."""
     if not passages:

@@ -26,22 +26,22 @@ def move_old_places() -> list[str]:
     moves = [(home / "config.toml", paths.config_dir() / "config.toml", _move_config)]
     moves += [(home / "cache", paths.cache_dir(), _move_cache)]
     waiting = [move for move in moves if os.path.lexists(move[0]) and not _same(move[0], move[1])]
-    troubles: list[str] = []
+    problems: list[str] = []
     if not waiting:
-        return troubles
+        return problems
     try:
         with file_lock(home / "moving.lock", _WAIT):
             for old, new, move in waiting:
                 try:
                     if os.path.lexists(old):
-                        troubles += move(old, new)
+                        problems += move(old, new)
                 except OSError as error:
-                    troubles.append(f"{old} could not be moved to {new}: {error.strerror or error}")
+                    problems.append(f"{old} could not be moved to {new}: {error.strerror or error}")
             with suppress(OSError):
                 (home / "moving.lock").unlink()
     except OSError:  # another one is at it, or nothing can be written here: the old settings are read, see paths
         pass
-    return troubles
+    return problems
 
 
 def _same(old: Path, new: Path) -> bool:

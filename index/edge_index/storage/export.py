@@ -76,17 +76,15 @@ class _Exporting:
     def _numbers(self, table: str, other: str) -> list[int]:
         """The ids of a table by every way that leads to them, each up to the first page that cannot be read."""
         found: set[int] = set()
-        trouble = ""
+        reason = ""
         for order in ("id", "id DESC", f"{other}, id", f"{other} DESC, id DESC"):
             try:
                 for row in self._db.execute(f"SELECT id FROM {table} ORDER BY {order}"):
                     found.add(row[0])
             except sqlite3.DatabaseError as error:
-                trouble = trouble or str(error)
-        if trouble:
-            self._fail(
-                table, f"the table of the {table} is damaged ({trouble}); what of it can still be reached is out"
-            )
+                reason = reason or str(error)
+        if reason:
+            self._fail(table, f"the table of the {table} is damaged ({reason}); what of it can still be reached is out")
             found.update(self._between(table, found))
         return sorted(found)
 

@@ -30,18 +30,18 @@ def check_files(folder: Path, store: Store) -> list[str]:
     file = _open(folder, store, encoder)
     if file is not None and not _is_sound(file, store):
         file = None
-    troubles = {}
+    problems = {}
     for record in records_of(store, encoder):
-        trouble = _trouble(folder, record, store, file) if (folder / record.name).exists() else None
-        if trouble:
-            troubles[record] = trouble
+        problem = _problem(folder, record, store, file) if (folder / record.name).exists() else None
+        if problem:
+            problems[record] = problem
     unfit = file is None and (folder / FILE).exists()
     if not store.writable:
-        return [f"{path} {trouble}; it is not used" for path, trouble in _still(folder, store, text, unfit, troubles)]
-    if not unfit and not troubles and not _strangers(folder, store):
+        return [f"{path} {problem}; it is not used" for path, problem in _still(folder, store, text, unfit, problems)]
+    if not unfit and not problems and not _strangers(folder, store):
         return []
     with store.transaction():  # nobody publishes meanwhile, and what was put in its place is not deleted
-        wrong = list(_still(folder, store, text, unfit, troubles))
+        wrong = list(_still(folder, store, text, unfit, problems))
         for path, _ in wrong:
             path.unlink(missing_ok=True)
         for path in _strangers(folder, store):
@@ -49,19 +49,19 @@ def check_files(folder: Path, store: Store) -> list[str]:
         if store.meta(VECTORS) == text and unfit:
             store.set_meta(VECTORS, "")
         encoder = origin(store)
-        set_records(store, encoder, [record for record in records_of(store, encoder) if record not in troubles])
-    return [f"{path} {trouble} and was deleted; it is made again when needed" for path, trouble in wrong]
+        set_records(store, encoder, [record for record in records_of(store, encoder) if record not in problems])
+    return [f"{path} {problem} and was deleted; it is made again when needed" for path, problem in wrong]
 
 
 def _still(
-    folder: Path, store: Store, text: str | None, unfit: bool, troubles: Mapping[AnnRecord, str]
+    folder: Path, store: Store, text: str | None, unfit: bool, problems: Mapping[AnnRecord, str]
 ) -> Iterator[tuple[Path, str]]:
     """The files that are wrong and were not replaced since they were looked at."""
     if unfit and store.meta(VECTORS) == text:
         yield folder / FILE, _UNFIT
     for record in records_of(store, origin(store)):
-        if record in troubles:
-            yield folder / record.name, troubles[record]
+        if record in problems:
+            yield folder / record.name, problems[record]
 
 
 def _strangers(folder: Path, store: Store) -> list[Path]:
@@ -98,7 +98,7 @@ def _is_sound(file: VectorFile, store: Store) -> bool:
     )
 
 
-def _trouble(folder: Path, record: AnnRecord, store: Store, file: VectorFile | None) -> str | None:
+def _problem(folder: Path, record: AnnRecord, store: Store, file: VectorFile | None) -> str | None:
     """What is wrong with a graph: the end of a sentence, or None."""
     import numpy as np
 

@@ -14,7 +14,7 @@ import pytest
 
 import edge
 from edge.chat import Chat
-from edge.engines.llamacpp.kv_cache_file import States
+from edge.engines.llamacpp.kv_cache_files import KVCacheFiles
 from edge.model import Model
 from edge.types import Evidence, Message, Passage, Sampling
 from edge_index import Index
@@ -46,13 +46,13 @@ QUESTIONS = (
 
 
 @pytest.fixture
-def states(tmp_path: Path) -> States:
-    return States(tmp_path, b"weights", BUDGET)
+def states(tmp_path: Path) -> KVCacheFiles:
+    return KVCacheFiles(tmp_path, b"weights", BUDGET)
 
 
-def again(tmp_path: Path, identity: bytes = b"weights", budget: int = BUDGET) -> States:
+def again(tmp_path: Path, identity: bytes = b"weights", budget: int = BUDGET) -> KVCacheFiles:
     """As another process sees the folder."""
-    return States(tmp_path, identity, budget)
+    return KVCacheFiles(tmp_path, identity, budget)
 
 
 def files(folder: Path) -> list[Path]:
@@ -75,7 +75,7 @@ def test_what_another_process_is_writing_is_not_thrown_away_for_room(tmp_path: P
     assert len(files(tmp_path)) == 1
 
 
-def test_the_longest_beginning_is_found_by_anyone(tmp_path: Path, states: States) -> None:
+def test_the_longest_beginning_is_found_by_anyone(tmp_path: Path, states: KVCacheFiles) -> None:
     tokens = list(range(100))
     states.put(tokens[:20], b"twenty")
     states.put(tokens[:50], b"fifty")
@@ -92,7 +92,7 @@ def test_the_longest_beginning_is_found_by_anyone(tmp_path: Path, states: States
 
 
 @pytest.mark.parametrize("identity", [b"other weights", b"weights of another adapter", b""])
-def test_nobody_else_gets_it(tmp_path: Path, states: States, identity: bytes) -> None:
+def test_nobody_else_gets_it(tmp_path: Path, states: KVCacheFiles, identity: bytes) -> None:
     states.put([1, 2, 3], b"state")
     assert again(tmp_path, identity).longest([1, 2, 3], 1) is None
     theirs = again(tmp_path, identity)
@@ -103,7 +103,7 @@ def test_nobody_else_gets_it(tmp_path: Path, states: States, identity: bytes) ->
     assert again(tmp_path, identity).longest([1, 2, 3], 1) is None
 
 
-def test_no_damaged_file_is_believed(tmp_path: Path, states: States) -> None:
+def test_no_damaged_file_is_believed(tmp_path: Path, states: KVCacheFiles) -> None:
     """Every byte of a small one flipped, every length cut, and what random damage does to a larger one."""
     small, large = list(range(8)), list(range(500))
     states.put(small, bytes(range(40)))
@@ -133,7 +133,7 @@ def test_no_damaged_file_is_believed(tmp_path: Path, states: States) -> None:
 
 
 def test_the_budget_holds_and_what_was_not_used_goes_first(tmp_path: Path) -> None:
-    states = States(tmp_path, b"weights", 10_000)
+    states = KVCacheFiles(tmp_path, b"weights", 10_000)
     for number in range(4):
         states.put([number], bytes(3000))
     assert sum(file.stat().st_size for file in files(tmp_path)) <= 10_000
@@ -143,7 +143,7 @@ def test_the_budget_holds_and_what_was_not_used_goes_first(tmp_path: Path) -> No
     fresh.put([5], bytes(3000))
     assert [1] in again(tmp_path)
     assert [2] not in again(tmp_path)
-    assert not States(tmp_path, b"weights", 0).put([9], b"x")
+    assert not KVCacheFiles(tmp_path, b"weights", 0).put([9], b"x")
     assert not fresh.put([10], bytes(20_000))
     assert [1] in again(tmp_path), "one that cannot fit drives nobody out"
 
@@ -151,9 +151,9 @@ def test_the_budget_holds_and_what_was_not_used_goes_first(tmp_path: Path) -> No
 def test_a_disk_that_cannot_be_written_costs_a_word(tmp_path: Path) -> None:
     blocked = tmp_path / "kv"
     blocked.write_text("not a folder")
-    states = States(blocked, b"weights", BUDGET)
+    states = KVCacheFiles(blocked, b"weights", BUDGET)
     assert not states.put([1, 2], b"state")
-    assert states.trouble
+    assert states.error
     assert states.longest([1, 2, 3], 1) == (2, b"state"), "this process still has it"
 
 
@@ -161,9 +161,9 @@ def test_a_kill_while_writing_leaves_nothing_that_counts(tmp_path: Path) -> None
     code = f"""
 import os, signal
 from pathlib import Path
-from edge.engines.llamacpp.kv_cache_file import States
+from edge.engines.llamacpp.kv_cache_files import KVCacheFiles
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-States(Path({str(tmp_path)!r}), b"weights", {BUDGET}).put([1, 2], bytes(100_000))
+KVCacheFiles(Path({str(tmp_path)!r}), b"weights", {BUDGET}).put([1, 2], bytes(100_000))
 """
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
     assert again(tmp_path).longest([1, 2], 1) is None
@@ -215,9 +215,9 @@ def test_a_warm_passage_is_read_and_says_the_same(edge_home: Path, smollm_path: 
     with loaded(smollm_path) as model:
         chat = Chat(model, knowledge=SHELF)
         passages = [SHELF.search(question)[0] for question in (QUESTIONS[0], QUESTIONS[3])]
-        sizes = [chat.warm(passage) for passage in passages]
+        sizes = [chat.prefill_cache(passage) for passage in passages]
         assert all(sizes)
-        assert [chat.warm(passage) for passage in passages] == [0, 0]
+        assert [chat.prefill_cache(passage) for passage in passages] == [0, 0]
     with loaded(smollm_path) as model:  # another process' worth of it
         found = list(answers(model))
     assert [text for text, _ in found] == fresh(smollm_path)
@@ -256,7 +256,7 @@ def test_a_conversation_goes_on_after_a_restart_without_reading_it_again(edge_ho
     story = [Message("user", "Tell me of the pump. " + SHELF.texts[0] + SHELF.texts[1])]
     with loaded(smollm_path) as model:
         reply = model.generate(story, sampling=Sampling(max_tokens=40))
-        assert model.keep()
+        assert model.save_kv_cache()
         more = [*story, Message("assistant", reply.text), Message("user", "And then?")]
         live = model.generate(more, sampling=SAMPLING)
     with loaded(smollm_path) as model:
@@ -280,7 +280,7 @@ def test_a_conversation_with_a_model_that_can_think_goes_on_after_a_restart_too(
     with thinker() as model:
         chat = Chat(model, system="Be brief.")
         chat.ask("Tell me of the pump. " + SHELF.texts[0] + SHELF.texts[1], sampling=Sampling(max_tokens=20))
-        assert chat.keep()
+        assert chat.save_kv_cache()
         history = list(chat.history)
     with thinker() as model:
         chat = Chat(model, system="Be brief.")
@@ -300,7 +300,7 @@ def test_an_index_is_warmed(edge_home: Path, smollm_path: Path, minilm_dir: Path
         chat = Chat(model, knowledge=index)
         for document in index.documents():
             for passage in index.passages(document.path):
-                assert chat.warm(passage)
+                assert chat.prefill_cache(passage)
         for question in QUESTIONS[:3]:
             found = Chat(model, knowledge=index).ask(question, sampling=SAMPLING)
             assert found.usage.cached_tokens > 60

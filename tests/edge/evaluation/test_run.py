@@ -38,7 +38,7 @@ class Shelf:
 class Tuned(ScriptedEngine):
     """Speaks in capitals under its adapter."""
 
-    def stream(self, prompt: str, sampling: Any, adapter: Adapter | None, cuts: Any = ()) -> Any:
+    def stream(self, prompt: str, sampling: Any, adapter: Adapter | None, prefix_boundaries: Any = ()) -> Any:
         for event in super().stream(prompt, sampling, adapter):
             if adapter is not None and hasattr(event, "text"):
                 yield type(event)(event.text.upper(), event.finish)
@@ -316,7 +316,7 @@ def test_a_tuned_model_that_forgot_everything_shows(lora: Path) -> None:
     """The base knows all; under the adapter nothing but its form is said."""
 
     class Forgot(ScriptedEngine):
-        def stream(self, prompt: str, sampling: Any, adapter: Adapter | None, cuts: Any = ()) -> Any:
+        def stream(self, prompt: str, sampling: Any, adapter: Adapter | None, prefix_boundaries: Any = ()) -> Any:
             self._reply = (lambda _: "STATUS: ok") if adapter else knows
             yield from super().stream(prompt, sampling, adapter)
 

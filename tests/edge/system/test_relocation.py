@@ -124,16 +124,16 @@ def test_settings_in_the_new_place_are_not_overwritten(places: Path) -> None:
     new = places / "config" / "edge" / "config.toml"
     new.parent.mkdir(parents=True)
     new.write_text('model = "new"\n')
-    (trouble,) = move_old_places()
-    assert "data/edge/config.toml is not read any more" in trouble
+    (problem,) = move_old_places()
+    assert "data/edge/config.toml is not read any more" in problem
     assert new.read_text() == 'model = "new"\n'
     assert (places / "data" / "edge" / "config.toml").read_text() == CONFIG
 
 
 def test_settings_that_cannot_be_moved_are_still_read(places: Path) -> None:
     (places / "config").write_text("a file in the place of the folder")
-    (trouble,) = move_old_places()
-    assert "could not be moved" in trouble
+    (problem,) = move_old_places()
+    assert "could not be moved" in problem
     assert paths.config_file().read_text() == CONFIG
 
 

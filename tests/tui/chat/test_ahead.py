@@ -47,13 +47,15 @@ class Reads(ScriptedEngine):
         self.read: list[str] = []
         self.size = size
 
-    def warm(self, prompt: str, adapter: Adapter | None, cuts: Any, stopped: Callable[[], bool] | None = None) -> Any:
+    def prefill_cache(
+        self, prompt: str, adapter: Adapter | None, prefix_boundaries: Any, stopped: Callable[[], bool] | None = None
+    ) -> Any:
         if stopped is not None and stopped():
             return None
         self.read.append(prompt)
         return self.size
 
-    def keep(self, beginning: str | None = None) -> bool:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
         return True
 
 
@@ -102,7 +104,7 @@ def test_a_budget_and_a_stop_hold() -> None:
 
 def test_a_conversation_that_cannot_be_kept_is_not_given_up() -> None:
     class Forgets(Reads):
-        def keep(self, beginning: str | None = None) -> bool:
+        def save_kv_cache(self, beginning: str | None = None) -> bool:
             return False
 
     engine = Forgets()
@@ -162,10 +164,10 @@ def test_the_status_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
 
     class Waits(Reads):
-        def warm(self, *told: Any) -> Any:
+        def prefill_cache(self, *told: Any) -> Any:
             if self.read:
                 gate.wait(20)
-            return super().warm(*told)
+            return super().prefill_cache(*told)
 
     async def main() -> None:
         app = ChatApp(session(engine=Waits(), knowledge=Books(MANUAL), prewarm_bytes=1000))
@@ -195,7 +197,7 @@ def test_the_real_model_answers_the_same_and_has_read_it_before(
             list(chat.ask(question))
             told.setdefault(ahead, []).append((chat.answer, chat.speed.cached))
             if ahead:
-                assert model.keep()  # the checksum of the weights is known now
+                assert model.save_kv_cache()  # the checksum of the weights is known now
                 more = chat.prewarm_next(lambda: True)
                 assert more is (len(told[True]) == 1), "stopped at once, and nothing is lost"
                 while chat.prewarm_next(never):

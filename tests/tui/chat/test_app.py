@@ -508,7 +508,7 @@ def test_another_adapter_answers_when_it_is_named_or_chosen(tmp_path: Path, monk
     asked: list[str | None] = []
     stream = engine.stream
 
-    def noting(prompt_text: str, sampling: Sampling, adapter: Any, cuts: Any = ()) -> Any:
+    def noting(prompt_text: str, sampling: Sampling, adapter: Any, prefix_boundaries: Any = ()) -> Any:
         asked.append(adapter.name if adapter else None)
         return stream(prompt_text, sampling, adapter)
 

@@ -29,7 +29,7 @@ class Told(ScriptedEngine):
         super().__init__(replies or [f"{SEAL} Thank you."])
         self.asked: list[tuple[str | None, Sampling]] = []
 
-    def stream(self, prompt: str, sampling: Sampling, adapter: Any, cuts: Any = ()) -> Iterator[Any]:
+    def stream(self, prompt: str, sampling: Sampling, adapter: Any, prefix_boundaries: Any = ()) -> Iterator[Any]:
         self.asked.append((adapter.name if adapter else None, sampling))
         return super().stream(prompt, sampling, adapter)
 

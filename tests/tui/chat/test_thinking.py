@@ -40,9 +40,9 @@ class Waits(ScriptedEngine):
         return super().render(messages, think=think)
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
-        for event in super().stream(prompt, sampling, adapter, cuts):
+        for event in super().stream(prompt, sampling, adapter, prefix_boundaries):
             yield event
             if isinstance(event, Token) and "hours." in event.text:
                 self.go.wait(20)

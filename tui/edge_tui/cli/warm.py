@@ -81,7 +81,7 @@ class _Warmed:
                     if self._budget.used_up:
                         self._full = True
                         break
-                    size = self._chat.warm(passage)
+                    size = self._chat.prefill_cache(passage)
                     if size is None:
                         self._full = True
                         break
@@ -120,6 +120,6 @@ class _Warmed:
         said = f"{read + self._known:,} of {len(self._passages):,} passages are ready, {read:,} of them read now"
         said += f" ({shown(spent)})" if spent else ""
         if self._full:
-            trouble = self._chat.model.engine.trouble
+            trouble = self._chat.model.engine.cache_error
             said += f"; {trouble or 'there is no room for more: raise kv_budget, or this engine keeps none'}"
         return f"{said}."

@@ -51,7 +51,7 @@ class Prewarmer:
         """Read the next passage, unless `stopped`, which is asked many times; it comes again then."""
         if self._next is None or self.progress is None:
             return
-        size = chat.warm(self._next, stopped)
+        size = chat.prefill_cache(self._next, stopped)
         if size is not None:
             self._budget.take(size)
             self._next = next(self._passages, None)

@@ -202,7 +202,7 @@ class Session(SessionState):
             if not self.prewarmer.wants(key, self._knowledge):
                 return False
             stand = (len(chat.history), self.answer)
-            if chat.history and stand != self._kept_at and not chat.keep():
+            if chat.history and stand != self._kept_at and not chat.save_kv_cache():
                 return False
             self._kept_at = stand
             self.prewarmer.read(chat, stopped)
@@ -225,7 +225,7 @@ class Session(SessionState):
         model = self.loaded()
         if model is not None and self._chat is not None and self.history.on and self.history.turns:
             with suppress(EdgeError):
-                self._chat.keep()
+                self._chat.save_kv_cache()
 
     def _run(self, activity: Activity, job: Callable[[Stopped], Iterator[Event]], stopped: Stopped) -> Iterator[Event]:
         with self.at(activity):

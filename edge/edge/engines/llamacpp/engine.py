@@ -17,7 +17,7 @@ from edge.engines.contract import Interrupted, Token, check_length, closed
 from edge.engines.gpu import offloaded
 from edge.engines.guidance import Guidance
 from edge.engines.llamacpp.bindings import bindings, forget_errors, last_error, load_model
-from edge.engines.llamacpp.kv_cache_store import Keeper
+from edge.engines.llamacpp.kv_cache_store import KVCacheStore
 from edge.engines.llamacpp.sampler_chain import SamplerChain
 from edge.engines.llamacpp.vocabulary import GgufVocabulary
 from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-WORTH_KEEPING = 64
+MIN_SAVED_TOKENS = 64
 """Tokens from which on reading a state is quicker than computing it."""
 
 BATCH = 512
@@ -73,9 +73,9 @@ class LlamaCppEngine:
         self._loras: dict[str, Any] = {}
         self._tokens: list[int] = []
         self._kv_key: tuple[str, float] | None = None
-        self._pieces_of: list[int] = []
-        """The places between which the prompt that is there was computed."""
-        self._kept = Keeper(path, kv_budget)
+        self._computed_boundaries: list[int] = []
+        """The boundaries between which the prompt that is there was computed."""
+        self._kv_store = KVCacheStore(path, kv_budget)
         self._lib = lib = bindings()
         layers, gpu = offloaded(path, gpu_layers, context=context, kv_type=kv_type)
         if not force:
@@ -92,14 +92,14 @@ class LlamaCppEngine:
             self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=bool(layers))
             processor = f"CPU, {threads} thread{'s' if threads > 1 else ''}"
             self.device = f"{gpu}, {'all' if layers < 0 else layers} layers" if layers else processor
-            self._kept.numbers = (self.context, *[KV_TYPES[kv_type]] * 2, threads, self.device)
+            self._kv_store.settings = (self.context, *[KV_TYPES[kv_type]] * 2, threads, self.device)
         except BaseException:
             self.close()
             raise
 
     @property
-    def trouble(self) -> str | None:
-        return self._kept.trouble
+    def cache_error(self) -> str | None:
+        return self._kv_store.error
 
     def render(self, messages: Sequence[Message], *, think: bool = False) -> str:
         return self._vocabulary.template.render(messages, think=think)
@@ -118,20 +118,20 @@ class LlamaCppEngine:
                 f"{path} cannot be used with {self._path.name}: {last_error()}; is it a GGUF LoRA made for this base?"
             )
         self._loras[adapter.name] = lora
-        self._kept.learn(adapter.name, path)
+        self._kv_store.add_adapter(adapter.name, path)
 
     def remove_adapter(self, name: str) -> None:
         lora = self._loras.pop(name)
         if self._kv_key is not None and self._kv_key[0] == name:
             self._use_adapter(None)
         # The name may come again with other weights.
-        self._kept.forget(name)
+        self._kv_store.remove_adapter(name)
         self._lib.llama_adapter_lora_free(lora)
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
-        yield from self._read(prompt, adapter, cuts)
+        yield from self._read(prompt, adapter, prefix_boundaries)
         yield from self._decode(sampling)
 
     def score(self, prompt: str, continuations: Sequence[str], adapter: Adapter | None) -> list[float]:
@@ -146,51 +146,51 @@ class LlamaCppEngine:
             if tokens[1:]:
                 self._compute(tokens[:-1], every=True)
                 rows += [self._logits(row) for row in range(len(tokens) - 1)]
-                self._go_back(read)
+                self._truncate(read)
             scores.append(sum(map(log_probability, map(_floats, rows), tokens)))
         return scores
 
-    def warm(
+    def prefill_cache(
         self,
         prompt: str,
         adapter: Adapter | None,
-        cuts: Sequence[int],
+        prefix_boundaries: Sequence[int],
         stopped: Callable[[], bool] | None = None,
     ) -> int | None:
         tokens = self._vocabulary.prompt_tokens(prompt)
-        places = self._places(prompt, tokens, cuts)
-        if not self._kept.budget or not places:
+        boundaries = self._boundary_tokens(prompt, tokens, prefix_boundaries)
+        if not self._kv_store.budget or not boundaries:
             return None
         self._use_adapter(adapter)
         # Hashing a model takes seconds, in which nothing can be interrupted.
-        states = self._kept.states(self._kv_key, hashing=stopped is None)
-        beginning = tokens[: places[-1]]
+        states = self._kv_store.files(self._kv_key, hashing=stopped is None)
+        beginning = tokens[: boundaries[-1]]
         if states is None or beginning in states:
             return None if states is None else 0
         check_length(len(beginning), self.context)
-        self._go_back(self._last_place(places, _common_prefix(self._tokens, tokens)))
-        self._pieces_of = places
+        self._truncate(self._last_boundary(boundaries, _common_prefix(self._tokens, tokens)))
+        self._computed_boundaries = boundaries
         with self._interruptible(stopped):
-            for start, end in _pieces(len(self._tokens), places[-1], places):
+            for start, end in _batches(len(self._tokens), boundaries[-1], boundaries):
                 self._compute(tokens[start:end])
         state = self._state()
         return len(state) if states.put(beginning, state) else None
 
-    def keep(self, beginning: str | None = None) -> bool:
-        if self._kept.budget and beginning is not None:
-            self._go_back(_common_prefix(self._tokens, self._vocabulary.prompt_tokens(beginning)))
-        if not self._kept.budget or len(self._tokens) < WORTH_KEEPING:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
+        if self._kv_store.budget and beginning is not None:
+            self._truncate(_common_prefix(self._tokens, self._vocabulary.prompt_tokens(beginning)))
+        if not self._kv_store.budget or len(self._tokens) < MIN_SAVED_TOKENS:
             return False
         # One long conversation is not worth all passages that it would drive out.
-        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kept.budget // 4:
+        if self._lib.llama_state_seq_get_size(self._ctx, 0) > self._kv_store.budget // 4:
             return False
-        states = self._kept.states(self._kv_key, hashing=True)
+        states = self._kv_store.files(self._kv_key, hashing=True)
         return states is not None and (self._tokens in states or states.put(list(self._tokens), self._state()))
 
     def close(self) -> None:
         if self._model is None:
             return
-        self._kept.close()
+        self._kv_store.close()
         if self._ctx is not None:
             self._lib.llama_free(self._ctx)
         # Adapters are freed with their model.
@@ -240,36 +240,36 @@ class LlamaCppEngine:
             raise AdapterError(f"the adapter {key} could not be activated: {last_error()}")
         self._kv_key = key
 
-    def _read(self, prompt: str, adapter: Adapter | None, cuts: Sequence[int] = ()) -> Iterator[Prefill]:
+    def _read(self, prompt: str, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()) -> Iterator[Prefill]:
         tokens = self._vocabulary.prompt_tokens(prompt)
         check_length(len(tokens), self.context)
         self._use_adapter(adapter)
-        yield from self._prefill(tokens, self._places(prompt, tokens, cuts))
+        yield from self._prefill(tokens, self._boundary_tokens(prompt, tokens, prefix_boundaries))
 
     def _forget(self) -> None:
         self._lib.llama_memory_clear(self._memory, False)
         self._tokens = []
 
-    def _prefill(self, tokens: list[int], places: Sequence[int]) -> Iterator[Prefill]:
+    def _prefill(self, tokens: list[int], boundaries: Sequence[int]) -> Iterator[Prefill]:
         # The last token is always computed: its logits choose the first one of the reply.
         total, last = len(tokens), len(tokens) - 1
         cached = min(_common_prefix(self._tokens, tokens), last)
-        if places and not (cached == last and self._pieces_of == places):
-            cached = self._last_place(places, cached)  # the rest was computed in other pieces
-        if places or cached < last:
-            self._pieces_of = list(places)
-        restored = self._restore(tokens[:last], cached + WORTH_KEEPING)
-        cached = restored or self._go_back(cached)
+        if boundaries and not (cached == last and self._computed_boundaries == boundaries):
+            cached = self._last_boundary(boundaries, cached)  # the rest was computed in other pieces
+        if boundaries or cached < last:
+            self._computed_boundaries = list(boundaries)
+        restored = self._restore(tokens[:last], cached + MIN_SAVED_TOKENS)
+        cached = restored or self._truncate(cached)
         # It is computed alone, as it is when the same prompt comes again: batches round differently.
-        for start, end in _pieces(cached, last, places):
+        for start, end in _batches(cached, last, boundaries):
             self._compute(tokens[start:end])
-            if end in places[-1:] and end >= WORTH_KEEPING and self._kept.budget:
-                self._kept.write_later(self._kv_key, tokens[:end], self._state())
+            if end in boundaries[-1:] and end >= MIN_SAVED_TOKENS and self._kv_store.budget:
+                self._kv_store.write_later(self._kv_key, tokens[:end], self._state())
             yield Prefill(total=total, cached=cached, done=end, restored=restored)
         self._compute(tokens[-1:])
         yield Prefill(total=total, cached=cached, done=total, restored=restored)
 
-    def _go_back(self, length: int) -> int:
+    def _truncate(self, length: int) -> int:
         """Forget what stands behind the first `length` tokens; how many are left. Recurrent models forget all."""
         if length < len(self._tokens):
             if self._lib.llama_memory_seq_rm(self._memory, 0, length, -1):
@@ -278,24 +278,25 @@ class LlamaCppEngine:
                 self._forget()
         return len(self._tokens)
 
-    def _last_place(self, places: Sequence[int], length: int) -> int:
-        """The last of `places` within `length` up to which what is there was computed in pieces that end there."""
-        return max(place for place in (0, *places) if place <= length and place in (0, *self._pieces_of))
+    def _last_boundary(self, boundaries: Sequence[int], length: int) -> int:
+        """The last of `boundaries` within `length` up to which what is there was computed in pieces that end there."""
+        known = (0, *self._computed_boundaries)
+        return max(boundary for boundary in (0, *boundaries) if boundary <= length and boundary in known)
 
-    def _places(self, prompt: str, tokens: Sequence[int], cuts: Sequence[int]) -> list[int]:
-        """How many tokens stand before each cut, as far as no token reaches across it."""
-        places = []
-        for cut in cuts:
+    def _boundary_tokens(self, prompt: str, tokens: Sequence[int], prefix_boundaries: Sequence[int]) -> list[int]:
+        """How many tokens stand before each boundary, as far as no token reaches across it."""
+        boundaries = []
+        for boundary in prefix_boundaries:
             # With the character behind it, for line ends are split otherwise where the text ends with them.
-            before = self._vocabulary.prompt_tokens(prompt[: cut + 1])[:-1]
+            before = self._vocabulary.prompt_tokens(prompt[: boundary + 1])[:-1]
             if before and list(tokens[: len(before)]) == before:
-                places.append(len(before))
-        return places
+                boundaries.append(len(before))
+        return boundaries
 
     def _restore(self, tokens: list[int], least: int) -> int:
         """Take the longest kept beginning of `tokens`, if it has `least` or more, in place of what is there; its
         length, 0 for none."""
-        states = self._kept.states(self._kv_key, hashing=False) if len(tokens) >= least else None
+        states = self._kv_store.files(self._kv_key, hashing=False) if len(tokens) >= least else None
         found = states.longest(tokens, least) if states is not None else None
         if found is None:
             return 0
@@ -381,9 +382,9 @@ class LlamaCppEngine:
         return ctypes.string_at(self._lib.llama_get_logits_ith(self._ctx, row), size)
 
 
-def _pieces(start: int, end: int, places: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """The batches from `start` to `end`: each ends at a place, or is a full one."""
-    for border in [*(place for place in places if start < place < end), end]:
+def _batches(start: int, end: int, boundaries: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """The batches from `start` to `end`: each ends at a boundary, or is a full one."""
+    for border in [*(boundary for boundary in boundaries if start < boundary < end), end]:
         while start < border:
             done = min(start + BATCH, border)
             yield start, done

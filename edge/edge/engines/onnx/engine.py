@@ -52,7 +52,7 @@ class OnnxEngine:
         self._tokenizer = HuggingFaceTokenizer(path)
         self._ends = self._config.ends | self._tokenizer.ends
         self.parameters = self._config.parameters
-        self.trouble: str | None = None
+        self.cache_error: str | None = None
         self.context = self._choose_context(context)
         if not force and providers(provider) == ["cpu"]:
             check_fit(path, context=self.context)
@@ -98,7 +98,7 @@ class OnnxEngine:
         self._adapters.remove(name)
 
     def stream(
-        self, prompt: str, sampling: Sampling, adapter: Adapter | None, cuts: Sequence[int] = ()
+        self, prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         tokens = self._tokenizer.prompt(prompt)
         check_length(len(tokens), self.context)
@@ -121,17 +121,17 @@ class OnnxEngine:
             scores.append(score)
         return scores
 
-    def warm(
+    def prefill_cache(
         self,
         prompt: str,
         adapter: Adapter | None,
-        cuts: Sequence[int],
+        prefix_boundaries: Sequence[int],
         stopped: Callable[[], bool] | None = None,
     ) -> int | None:
         """onnxruntime-genai can go back in a prompt and not take one's state out: nothing is kept."""
         return None
 
-    def keep(self, beginning: str | None = None) -> bool:
+    def save_kv_cache(self, beginning: str | None = None) -> bool:
         return False
 
     def close(self) -> None:

@@ -36,11 +36,11 @@ MEMORY = 256 << 20
 """Bytes of states that stay in memory, beside the one in use."""
 
 
-class States:
+class KVCacheFiles:
     """States of one engine in a folder that several processes may share.
 
     `budget` is the bytes that the folder may hold, all identities together; what was not used for the longest time
-    goes first. Threads may share it. Nothing here raises: a state that cannot be written or read is none, and `trouble`
+    goes first. Threads may share it. Nothing here raises: a state that cannot be written or read is none, and `error`
     says why.
     """
 
@@ -49,12 +49,12 @@ class States:
         self._root = folder
         self._identity = identity
         self._budget = budget
-        self._memory = memory
-        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._memory_budget = memory
+        self._in_memory: OrderedDict[str, bytes] = OrderedDict()
         self._known: dict[str, int] = {}
         self._seen = -1
         self._lock = threading.Lock()
-        self.trouble: str | None = None
+        self.error: str | None = None
 
     def longest(self, tokens: Sequence[int], least: int) -> tuple[int, bytes] | None:
         """The state of the longest beginning of `tokens`, of `least` tokens or more: their number, and the state."""
@@ -63,7 +63,7 @@ class States:
 
     def __contains__(self, tokens: Sequence[int]) -> bool:
         with self._lock:
-            self._look()
+            self._refresh()
             return next(self._names(tokens, [len(tokens)])) in self._known
 
     def put(self, tokens: Sequence[int], state: bytes) -> bool:
@@ -74,7 +74,7 @@ class States:
     # Inside -------------------------------------------------------------------------------------------------
 
     def _longest(self, tokens: Sequence[int], least: int) -> tuple[int, bytes] | None:
-        self._look()
+        self._refresh()
         lengths = sorted({length for length in self._known.values() if least <= length <= len(tokens)})
         named = dict(zip(lengths, self._names(tokens, lengths), strict=True))
         for length in reversed(lengths):
@@ -85,7 +85,7 @@ class States:
 
     def _put(self, tokens: Sequence[int], state: bytes) -> bool:
         name = next(self._names(tokens, [len(tokens)]))
-        self._hold(name, state)
+        self._remember(name, state)
         self._known[name] = len(tokens)
         size = _HEAD.size + 4 * len(tokens) + len(state)
         if size > self._budget or not self._make_room(size):
@@ -100,7 +100,7 @@ class States:
                 file.write(state)
             os.replace(partial, self._folder / name)
         except OSError as error:
-            self.trouble = f"the KV cache of a prompt cannot be kept in {self._folder}: {error.strerror}"
+            self.error = f"the KV cache of a prompt cannot be kept in {self._folder}: {error.strerror}"
             if partial is not None:
                 with suppress(OSError):
                     os.unlink(partial)
@@ -115,7 +115,7 @@ class States:
             at = length
             yield f"{length}-{digest.hexdigest()[:32]}.kv"
 
-    def _look(self) -> None:
+    def _refresh(self) -> None:
         """Take notice of what other processes have kept or thrown away."""
         try:
             changed = self._folder.stat().st_mtime_ns
@@ -125,20 +125,20 @@ class States:
         except OSError:
             names, changed = [], -1
         self._seen = changed
-        named = map(_NAME.fullmatch, [*names, *self._held])
+        named = map(_NAME.fullmatch, [*names, *self._in_memory])
         self._known = {found[0]: int(found[1]) for found in named if found}
 
     def _get(self, name: str, tokens: Sequence[int]) -> bytes | None:
         file = self._folder / name
-        state = self._held.get(name)
+        state = self._in_memory.get(name)
         if state is None:
             state = self._read(file, tokens)
             if state is None:
                 self._known.pop(name, None)
                 return None
-            self._hold(name, state)
+            self._remember(name, state)
         else:
-            self._held.move_to_end(name)
+            self._in_memory.move_to_end(name)
         with suppress(OSError):
             os.utime(file)  # it was of use just now
         return state
@@ -167,11 +167,11 @@ class States:
         digest.update(state)
         return digest.digest()
 
-    def _hold(self, name: str, state: bytes) -> None:
-        self._held[name] = state
-        self._held.move_to_end(name)
-        while sum(map(len, self._held.values())) > self._memory and len(self._held) > 1:
-            self._held.popitem(last=False)
+    def _remember(self, name: str, state: bytes) -> None:
+        self._in_memory[name] = state
+        self._in_memory.move_to_end(name)
+        while sum(map(len, self._in_memory.values())) > self._memory_budget and len(self._in_memory) > 1:
+            self._in_memory.popitem(last=False)
 
     def _make_room(self, size: int) -> bool:
         """Throw away what was not used for the longest time, until `size` bytes fit into the budget."""
