@@ -17,9 +17,9 @@ from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Pas
 from edge_index.attributes import passages_where
 from edge_index.closable import Closable
 from edge_index.encoders.reranker import Reranker
-from edge_index.ingest.add import Adding
-from edge_index.ingest.chunking import CUT
-from edge_index.ingest.discovery import Choice, absolute
+from edge_index.ingest.add import Ingest
+from edge_index.ingest.chunking import CHUNKING_RULES
+from edge_index.ingest.discovery import FileFilter, absolute
 from edge_index.ingest.embedding import (
     AnyEncoder,
     TextEncoder,
@@ -30,13 +30,13 @@ from edge_index.ingest.embedding import (
 )
 from edge_index.ingest.file_state import stale
 from edge_index.ingest.rebuild import Rebuild, outdated
-from edge_index.ingest.rebuild_tables import count_cut_otherwise
+from edge_index.ingest.rebuild_tables import count_outdated
 from edge_index.retrieval.answerability import answerable
 from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
 from edge_index.storage.database import sound
 from edge_index.storage.lock import WriterLock
 from edge_index.storage.store import Store, StoredPassage
-from edge_index.vectors.search import Nearest
+from edge_index.vectors.search import VectorSearch
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Index(Closable):
         self._given = encoder
         self._reranker = reranker
         self._encoder: TextEncoder | None = None
-        self._nearest = Nearest(path, store)
+        self._vectors = VectorSearch(path, store)
         self._writer = WriterLock(path)
         self._last_question: tuple[str, int, Question] | None = None
         self._lock = threading.RLock()
@@ -103,7 +103,7 @@ class Index(Closable):
         return f"the index at {self.path}"
 
     def _free(self) -> None:
-        self._nearest.close()
+        self._vectors.close()
         self._store.close()
 
     def __len__(self) -> int:
@@ -171,11 +171,11 @@ class Index(Closable):
         """
         wanted = arguments.paths("paths", paths)
         include, exclude = arguments.text_or_texts("include", include), arguments.text_or_texts("exclude", exclude)
-        choice = Choice(include, exclude, ignore)
+        file_filter = FileFilter(include, exclude, ignore)
         with self._lock, self._writer.held(wait):
-            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, progress, metadata)
-            report = adding.run(wanted, choice, again=again)
-            self._nearest.refresh()
+            ingest = Ingest(self._store, self._any_encoder, lambda: self.encoder, progress, metadata)
+            report = ingest.run(wanted, file_filter, again=again)
+            self._vectors.refresh()
         _log.info(
             "%s: %d documents added, %d updated, %d unchanged, %d removed, %d failed; %d passages encoded",
             *(self.path, len(report.added), len(report.updated), len(report.unchanged), len(report.removed)),
@@ -198,9 +198,9 @@ class Index(Closable):
         if not isinstance(text, str):
             raise UsageError(f"the text for {name} is a {type(text).__name__}; decode it first")
         with self._lock, self._writer.held(wait):
-            adding = Adding(self._store, self._any_encoder, lambda: self.encoder, metadata=metadata)
-            report = adding.run_text(name, text)
-            self._nearest.refresh()
+            ingest = Ingest(self._store, self._any_encoder, lambda: self.encoder, metadata=metadata)
+            report = ingest.run_text(name, text)
+            self._vectors.refresh()
             return report
 
     def remove(self, path: Path | str, *, wait: float = WAIT) -> int:
@@ -214,7 +214,7 @@ class Index(Closable):
     def outdated_chunks(self) -> int:
         """Documents that `rebuild` would cut into other passages; looking needs no encoder."""
         with self._lock:
-            return count_cut_otherwise(self._store, CUT)
+            return count_outdated(self._store, CHUNKING_RULES)
 
     def outdated(self, *, force: bool = False) -> Outdated | None:
         """What was made by older rules or with another encoder than the one this was opened with, and how long it
@@ -233,7 +233,7 @@ class Index(Closable):
         """
         with self._lock, self._writer.held(wait):
             report = Rebuild(self._store, self._any_encoder(), progress, force=force).run()
-            self._nearest.refresh()
+            self._vectors.refresh()
             return report
 
     def stale(self, documents: Iterable[str] | None = None) -> dict[str, Literal["changed", "gone"]]:
@@ -306,7 +306,7 @@ class Index(Closable):
                     for row in self._store.passages_of(document.path):
                         if text[row.start : row.end] != row.text:
                             problems.append(f"{document.path}: the passage {row.start}-{row.end} is not in its text")
-            problems += self._nearest.check()
+            problems += self._vectors.check()
         return problems
 
     @property
@@ -333,7 +333,7 @@ class Index(Closable):
         question = self._question(query)
         among = passages_where(self._store, where) if where else None
         lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES, among))
-        nearest = self._nearest.search(question.vector, max(_CANDIDATES, k), among)
+        nearest = self._vectors.search(question.vector, max(_CANDIDATES, k), among)
         candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
         ranked = rank_passages(question, candidates, k, reranker=self._reranker)
         rows = self._store.passages(candidate.id for candidate, _ in ranked)

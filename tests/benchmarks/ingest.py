@@ -75,14 +75,14 @@ def with_edge(files: list[Path], encoder: Any, folder: Path) -> int:
 def plainly(files: list[Path], oracle: Any, encoder: Any, folder: Path, threads: int) -> int:
     import hnswlib
 
-    from edge_index.ingest.embedding import cut
+    from edge_index.ingest.embedding import chunk
     from edge_index.loaders import load
 
     texts: list[tuple[str, str]] = []
     for path in files:
         extracted = load(path, path.read_bytes())
-        spans, _ = cut(extracted, encoder)
-        texts += [(str(path), extracted.text[span.start : span.end]) for span in spans]
+        chunks, _ = chunk(extracted, encoder)
+        texts += [(str(path), extracted.text[one.start : one.end]) for one in chunks]
     vectors = oracle.encode([text for _, text in texts], normalize_embeddings=True, show_progress_bar=False)
     database = sqlite3.connect(folder / "texts.sqlite")
     with database:

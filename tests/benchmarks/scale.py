@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from edge.system.paths import STARTER_ENCODER, models_dir
 from edge_index.encoders.encoder import Encoder
 from edge_index.storage.store import Store
-from edge_index.vectors.search import Nearest
+from edge_index.vectors.search import VectorSearch
 
 DIM = 384
 NOISE = 0.5
@@ -163,7 +163,7 @@ def fill(options: argparse.Namespace) -> None:
 
 def build(options: argparse.Namespace) -> None:
     store = Store(options.index / "index.sqlite", create=False)
-    nearest = Nearest(options.index, store)
+    nearest = VectorSearch(options.index, store)
     before = memory()["anonymous"]
     started = time.perf_counter()
     nearest.refresh()
@@ -188,13 +188,13 @@ def search(options: argparse.Namespace) -> None:
     bare = memory()["anonymous"]
     started = time.perf_counter()
     store = Store(options.index / "index.sqlite", create=False)
-    nearest = Nearest(options.index, store)
+    nearest = VectorSearch(options.index, store)
     opened = time.perf_counter()
     nearest.search(questions[0], 30)
     first = time.perf_counter()
     print(f"open {1000 * (opened - started):.0f} ms, first answer (exact, checksums compared) {first - opened:.2f} s")
     longest, asked = 0.0, 0
-    while len(nearest._parts) == 0 or nearest._upkeep is not None:
+    while len(nearest._parts) == 0 or nearest._maintenance is not None:
         began = time.perf_counter()
         nearest.search(questions[asked % 500], 30)
         longest, asked = max(longest, time.perf_counter() - began), asked + 1
@@ -217,7 +217,7 @@ def search(options: argparse.Namespace) -> None:
     store.close()
 
 
-def recall(nearest: Nearest, questions: NDArray[np.float32], found: list[set[int]]) -> float:
+def recall(nearest: VectorSearch, questions: NDArray[np.float32], found: list[set[int]]) -> float:
     """Against a product with all vectors as SQLite has them."""
     store, best = nearest._store, [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(questions)
     ids = store.passage_ids()
@@ -236,7 +236,7 @@ def add(options: argparse.Namespace) -> None:
     """100 documents of 100 passages, and one that goes."""
     encodings = np.load(options.encodings)
     store = Store(options.index / "index.sqlite", create=False)
-    nearest = Nearest(options.index, store)
+    nearest = VectorSearch(options.index, store)
     nearest.search(encodings[0], 30)
     write(store, encodings, 100 * DOCUMENT, 11, "later")
     started = time.perf_counter()

@@ -60,7 +60,7 @@ def contents(index: Index) -> set[tuple[str, str]]:
     return {(document.path, index.text(document.path)) for document in index.documents()}
 
 
-# Adding ----------------------------------------------------------------------------------------------------------
+# Ingest ----------------------------------------------------------------------------------------------------------
 
 
 def test_second_time_nothing_is_done(index: Index, docs: Path, encoder: WordEncoder) -> None:

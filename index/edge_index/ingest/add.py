@@ -14,16 +14,16 @@ from edge.errors import DocumentError, KnowledgeError
 from edge.types import AddProgress, AddReport, Failure
 from edge_index import attributes, loaders
 from edge_index.ingest import chunking, embedding, file_state
-from edge_index.ingest.discovery import Choice, Found, find_files
-from edge_index.ingest.embedding import Coding, TextEncoder, cut
-from edge_index.ingest.prefetch import ahead
+from edge_index.ingest.discovery import FileFilter, Found, find_files
+from edge_index.ingest.embedding import Embedder, TextEncoder, chunk
+from edge_index.ingest.prefetch import prefetch
 from edge_index.loaders import FORMATS_FOR_PEOPLE, Extracted, load
 from edge_index.storage.store import FileState, Store
 
 if TYPE_CHECKING:
-    from edge_index.ingest.chunking import Span
+    from edge_index.ingest.chunking import Chunk
 
-_AHEAD = 16
+_PREFETCHED = 16
 """Files that may wait, read and cut."""
 
 
@@ -42,18 +42,18 @@ class _Moved:
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class _Chunked:
     """A file that was read and cut, and waits for its vectors."""
 
     path: str
     state: FileState
     extracted: Extracted
-    spans: list[Span]
+    chunks: list[Chunk]
     hashes: list[bytes]
     has_file: bool = True
 
 
-_Item: TypeAlias = _Unchanged | _Moved | _Cut | Failure
+_Item: TypeAlias = _Unchanged | _Moved | _Chunked | Failure
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class _Done:
     embedded: int = 0
 
 
-class Adding:
+class Ingest:
     """One run of `Index.add`: reads ahead until a batch is full, then encodes and writes it in one transaction.
 
     `encoder` is called, in whichever thread, when the first file really has to be read. `check` is called before
@@ -97,16 +97,18 @@ class Adding:
         self._paths = set(store.paths())
         self._again = False
         self._left: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-        self._waiting: list[_Cut] = []
+        self._waiting: list[_Chunked] = []
         self._small: list[_Unchanged | _Moved] = []
         self._done = _Done()
 
-    def run(self, paths: Sequence[Path | str], choice: Choice | None = None, *, again: bool = False) -> AddReport:
+    def run(
+        self, paths: Sequence[Path | str], file_filter: FileFilter | None = None, *, again: bool = False
+    ) -> AddReport:
         """`again` reads every file, also those that did not change. Raises KnowledgeError for nothing to read."""
         texts = attributes.texts(self._store)
         # What was given without a file cannot be read again.
         self._done.unchanged += [str(path) for path in paths if str(path) in texts and not Path(path).exists()]
-        found = find_files([path for path in paths if str(path) not in self._done.unchanged], choice)
+        found = find_files([path for path in paths if str(path) not in self._done.unchanged], file_filter)
         gone = self._gone(found)
         if not (found.files or gone or self._done.unchanged):
             raise KnowledgeError(_nothing_to_read(found))
@@ -115,13 +117,13 @@ class Adding:
         for left in gone:
             self._left[self._known[left].sha256, Path(left).suffix.lower()].append(left)
         total = len(found.files)
-        with closing(ahead(self._read_all(found.files), _AHEAD)) as items:
+        with closing(prefetch(self._read_all(found.files), _PREFETCHED)) as items:
             for done, path in enumerate(found.files):
                 self._report(done, total, str(path))
                 self._take(next(items))
         removed = self._finish(gone)
         self._report(total, total, None)
-        return self._told(found, removed)
+        return self._to_report(found, removed)
 
     def run_text(self, name: str, text: str) -> AddReport:
         """Write a text that has no file, in the place of what has this name."""
@@ -131,11 +133,11 @@ class Adding:
         if attributes.texts(self._store).get(name) == state.sha256:
             self._take(_Unchanged(name))
         else:
-            self._take(_Cut(name, state, extracted, *cut(extracted, self._encoder()), has_file=False))
+            self._take(_Chunked(name, state, extracted, *chunk(extracted, self._encoder()), has_file=False))
         self._finish(())
-        return self._told(Found(), [])
+        return self._to_report(Found(), [])
 
-    def _told(self, found: Found, removed: list[str]) -> AddReport:
+    def _to_report(self, found: Found, removed: list[str]) -> AddReport:
         done = self._done
         return AddReport(
             added=tuple(done.added),
@@ -198,17 +200,17 @@ class Adding:
             return Failure(shown, f"{shown} has a name that is not UTF-8; rename it")
         except OSError as error:
             return Failure(name, f"{name} cannot be read: {error.strerror}")
-        return _Cut(name, state, extracted, *cut(extracted, self._encoder()))
+        return _Chunked(name, state, extracted, *chunk(extracted, self._encoder()))
 
     # In the thread of the caller.
 
     def _take(self, item: _Item) -> None:
         if isinstance(item, Failure):
             self._done.failed.append(item)
-        elif isinstance(item, _Cut):
+        elif isinstance(item, _Chunked):
             self._waiting.append(item)
             self._done.notes += [Failure(item.path, note) for note in item.extracted.notes]
-            if sum(len(one.spans) for one in self._waiting) >= embedding.BATCH:
+            if sum(len(one.chunks) for one in self._waiting) >= embedding.BATCH:
                 self._write()
         elif isinstance(item, _Moved):
             self._small.append(item)
@@ -222,24 +224,24 @@ class Adding:
         """Encode what is new of the waiting documents and write them, in one transaction."""
         if not self._waiting:
             return
-        work = Coding(self._store, self._store.shelf, self._encoder(), self._check)
-        wanted = [(c.extracted.text, *pair) for c in self._waiting for pair in zip(c.spans, c.hashes, strict=True)]
-        coded = work.encode(wanted)
+        work = Embedder(self._store, self._store.passage_table, self._encoder(), self._check)
+        wanted = [(c.extracted.text, *pair) for c in self._waiting for pair in zip(c.chunks, c.hashes, strict=True)]
+        embeddings = work.encode(wanted)
         with self._store.transaction():
             for one in self._waiting:
                 self._store.put_document(
                     one.path,
                     one.state,
                     one.extracted,
-                    one.spans,
-                    coded,
-                    cut=chunking.CUT,
+                    one.chunks,
+                    embeddings,
+                    chunking_rules=chunking.CHUNKING_RULES,
                     metadata=self._metadata,
                     has_file=one.has_file,
                 )
         for one in self._waiting:
             (self._done.updated if one.path in self._paths else self._done.added).append(one.path)
-            self._done.passages += len(one.spans)
+            self._done.passages += len(one.chunks)
         self._done.embedded += work.embedded
         self._waiting.clear()
 
@@ -248,7 +250,7 @@ class Adding:
         self._write()
         moved = {item.old for item in self._small if isinstance(item, _Moved)}
         removed = [path for path in gone if path not in moved]
-        if self._small or removed or self._store.shelf.has_spare():
+        if self._small or removed or self._store.passage_table.has_pending_vectors():
             with self._store.transaction():
                 for item in self._small:
                     if isinstance(item, _Moved):
@@ -256,7 +258,7 @@ class Adding:
                     elif item.mtime_ns is not None:
                         self._store.touch(item.path, item.mtime_ns)
                 self._store.leave(removed)
-                self._store.shelf.clear_spare()
+                self._store.passage_table.clear_pending_vectors()
         if self._metadata is not None:
             attributes.put_on(self._store, [*self._done.unchanged, *self._done.moved], self._metadata)
         return removed

@@ -21,12 +21,12 @@ _CHARACTERS_PER_TOKEN = 8
 _LONGEST_SENTENCE = 600
 # A stretch of more passages is cut into shorter ones where its own words say: an edit moves few borders then.
 _STRETCH = 4
-CUT = "2"
+CHUNKING_RULES = "2"
 """By which rules texts are cut. Another number says that a text cut by the old ones may now be cut otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class Chunk:
     """A passage before it has a vector: `text[start:end]` of the extracted text, without blanks around it.
 
     `sentences` are the (start, end) of its sentences in the same text, in order, at least one.
@@ -46,7 +46,7 @@ def split(
     max_tokens: int = 256,
     min_tokens: int = 40,
     overlap: int = 0,
-) -> list[Span]:
+) -> list[Chunk]:
     """Cut a text into passages of at most `max_tokens`, as `count` counts them (special tokens included).
 
     A paragraph that fits is one passage. One of fewer than `min_tokens` (a heading, a list item) is joined
@@ -61,7 +61,7 @@ def split(
         pieces = _pieces(region, measure, min_tokens, overlap, extracted.by_line)
         for start, end in pieces:
             sentences = _sentences(extracted.text, start, end, region.heading, extracted.by_line)
-            found.append(Span(start, end, region.heading, region.page, sentences))
+            found.append(Chunk(start, end, region.heading, region.page, sentences))
     return found
 
 
@@ -322,8 +322,8 @@ def _sentences(text: str, start: int, end: int, heading: str | None, by_line: bo
             rows = by_line or not whole or " | " in piece or len(piece) > _LONGEST_SENTENCE
             parts = _lines(text, first + a, first + b) if rows else [(first + a, first + b)]
             found.extend(_strip(text, *part) for part in parts)
-    telling = [span for span in found if _tells(text[slice(*span)], titles)]
-    return tuple(telling or found or [(start, end)])
+    content = [span for span in found if _is_content(text[slice(*span)], titles)]
+    return tuple(content or found or [(start, end)])
 
 
 def _prose(text: str, start: int, end: int, titles: list[str]) -> Iterator[tuple[int, int, bool]]:
@@ -336,7 +336,7 @@ def _prose(text: str, start: int, end: int, titles: list[str]) -> Iterator[tuple
     for a, b in [*_lines(text, start, end), (end, end)]:
         line = text[a:b].strip()
         fence = line.startswith(("```", "~~~"))
-        if a == end or fence or not _tells(line, titles):
+        if a == end or fence or not _is_content(line, titles):
             if text[first:a].strip():
                 yield *_strip(text, first, a), not fenced
             first = b
@@ -344,6 +344,6 @@ def _prose(text: str, start: int, end: int, titles: list[str]) -> Iterator[tuple
             fenced = not fenced
 
 
-def _tells(sentence: str, titles: list[str]) -> bool:
+def _is_content(sentence: str, titles: list[str]) -> bool:
     """Whether this is more than a heading, a rule or brackets."""
     return sentence.strip("#=-~^*_` \n") not in titles and any(map(str.isalnum, sentence))

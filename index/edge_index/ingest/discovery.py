@@ -32,7 +32,7 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class FileFilter:
     """Which files of a folder are meant: patterns as .gitignore has them, from the given folder on.
 
     A file is taken when it fits one of `include`, where there are any, and none of `exclude`; `ignore` also
@@ -49,12 +49,12 @@ def absolute(path: Path | str) -> Path:
     return Path(os.path.normpath(Path(path).expanduser().absolute()))
 
 
-def find_files(paths: Iterable[Path | str], choice: Choice | None = None) -> Found:
+def find_files(paths: Iterable[Path | str], file_filter: FileFilter | None = None) -> Found:
     """Absolute paths, each once, in order. Links to folders are not followed, so no loop is possible."""
     found = Found()
     for path in map(absolute, paths):
         try:
-            _sort_in(path, found, choice or Choice())
+            _sort_in(path, found, file_filter or FileFilter())
         except OSError as error:  # a folder on the way that is closed, a name that is too long
             reason = f"{path} cannot be reached: {error.strerror}; correct it, or see to its permissions"
             found.failed.append(Failure(str(path), reason))
@@ -62,10 +62,10 @@ def find_files(paths: Iterable[Path | str], choice: Choice | None = None) -> Fou
     return found
 
 
-def _sort_in(path: Path, found: Found, choice: Choice) -> None:
+def _sort_in(path: Path, found: Found, file_filter: FileFilter) -> None:
     if path.is_dir():
         found.roots.append(path)
-        _Walk(path, found, choice).run()
+        _Walk(path, found, file_filter).run()
     elif not path.exists():
         found.failed.append(Failure(str(path), f"{path} is not there; check the spelling"))
     elif not path.is_file():
@@ -77,13 +77,13 @@ def _sort_in(path: Path, found: Found, choice: Choice) -> None:
 class _Walk:
     """One folder with all that lies below it."""
 
-    def __init__(self, root: Path, found: Found, choice: Choice) -> None:
+    def __init__(self, root: Path, found: Found, file_filter: FileFilter) -> None:
         self._root = str(root)
         self._found = found
-        self._include = Patterns(choice.include)
-        self._exclude = Patterns(choice.exclude)
-        self._ignore = choice.ignore
-        self._rules: _Rules = _rules_above(root) if choice.ignore else []
+        self._include = Patterns(file_filter.include)
+        self._exclude = Patterns(file_filter.exclude)
+        self._ignore = file_filter.ignore
+        self._rules: _Rules = _rules_above(root) if file_filter.ignore else []
         levels = [str(folder) for folder in (root, *root.parents)]
         above = [(level, [rule for rule in self._rules if len(rule[0]) < len(level)]) for level in levels]
         self._ignored = any(_is_ignored(level, True, rules) for level, rules in above)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 from edge import arguments
 from edge.errors import EdgeError, EncoderError
-from edge_index.ingest.chunking import Span, split
+from edge_index.ingest.chunking import Chunk, split
 from edge_index.loaders import Extracted
 from edge_index.storage.database import translated
-from edge_index.storage.passage_table import Shelf, passage_hash, relative, spans_blob
+from edge_index.storage.passage_table import PassageTable, passage_hash, relative, spans_blob
 from edge_index.storage.store import Store
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_index.storage.passage_table import Coded
+    from edge_index.storage.passage_table import Embedding
 
 
 BATCH = 256
@@ -138,71 +138,71 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return units
 
 
-def cut(extracted: Extracted, encoder: TextEncoder) -> tuple[list[Span], list[bytes]]:
+def chunk(extracted: Extracted, encoder: TextEncoder) -> tuple[list[Chunk], list[bytes]]:
     """The passages of a text, as long as the encoder can read, and their hashes."""
-    spans = split(extracted, count=_counter(encoder), max_tokens=_max_tokens(encoder))
-    return spans, [passage_hash(extracted.text[s.start : s.end], spans_blob(s)) for s in spans]
+    chunks = split(extracted, count=_counter(encoder), max_tokens=_max_tokens(encoder))
+    return chunks, [passage_hash(extracted.text[c.start : c.end], spans_blob(c)) for c in chunks]
 
 
-class Coding:
-    """Encodes what a shelf of the store has no vectors for.
+class Embedder:
+    """Encodes what a passage table of the store has no vectors for.
 
-    `check` raises where the encoder is not, or no longer, the shelf's own. More than `BATCH` passages are encoded
+    `check` raises where the encoder is not, or no longer, the table's own. More than `BATCH` passages are encoded
     one batch after the other, and all but the last are put aside in the store at once: a kill costs one batch.
     """
 
-    def __init__(self, store: Store, shelf: Shelf, encoder: TextEncoder, check: Callable[[], object]) -> None:
+    def __init__(self, store: Store, table: PassageTable, encoder: TextEncoder, check: Callable[[], object]) -> None:
         self._store = store
-        self._shelf = shelf
+        self._table = table
         self._encoder = encoder
         self._check = check
         self.embedded = 0
         """Passages that were encoded."""
 
-    def encode(self, wanted: Sequence[tuple[str, Span, bytes]]) -> dict[bytes, Coded]:
-        """The vectors, by hash, of those passages (text of the document, span, hash) that the store lacks."""
+    def encode(self, wanted: Sequence[tuple[str, Chunk, bytes]]) -> dict[bytes, Embedding]:
+        """The vectors, by hash, of those passages (text of the document, chunk, hash) that the store lacks."""
         self._claim()
-        by_hash = {name: (text, span) for text, span, name in wanted}
+        by_hash = {name: (text, chunk) for text, chunk, name in wanted}
         with translated(self._store.path):
-            missing = self._shelf.missing(by_hash)
-        coded: dict[bytes, Coded] = {}
+            missing = self._table.missing(by_hash)
+        embeddings: dict[bytes, Embedding] = {}
         for at in range(0, len(missing), BATCH):
-            if coded:
+            if embeddings:
                 with self._store.transaction():
-                    self._shelf.spare(coded)
+                    self._table.put_pending(embeddings)
             names = missing[at : at + BATCH]
-            coded = dict(zip(names, encode(self._encoder, [by_hash[name] for name in names]), strict=True))
+            embeddings = dict(zip(names, encode(self._encoder, [by_hash[name] for name in names]), strict=True))
             self.embedded += len(names)
-        return coded
+        return embeddings
 
     def _claim(self) -> None:
         """Note in the store whose vectors these will be."""
         name = fingerprint(self._encoder)
         self._check()
-        if self._shelf.encoder() != name:
+        if self._table.encoder() != name:
             with self._store.transaction():
                 self._check()  # another process may have been faster
-                self._shelf.claim(name)
+                self._table.claim(name)
 
 
-def encode(encoder: TextEncoder, pairs: Sequence[tuple[str, Span]]) -> list[Coded]:
-    """The vectors of passages (text of the document, span), with those of their sentences.
+def encode(encoder: TextEncoder, pairs: Sequence[tuple[str, Chunk]]) -> list[Embedding]:
+    """The vectors of passages (text of the document, chunk), with those of their sentences.
 
     An encoder with `encode_with_spans` gives both in one pass (late pooling); another reads every sentence.
     """
-    texts = [text[span.start : span.end] for text, span in pairs]
+    texts = [text[chunk.start : chunk.end] for text, chunk in pairs]
     with_spans = getattr(encoder, "encode_with_spans", None)
     if with_spans is not None:
-        spans = [relative(span) for _, span in pairs]
+        spans = [relative(chunk) for _, chunk in pairs]
         with _named_where_it_fails(encoder, len(texts)):
             vectors, parts = with_spans(texts, spans)
         checked = [_checked(encoder, part, len(own)) if own else part for part, own in zip(parts, spans, strict=True)]
         return list(zip(_not_zero(encoder, _checked(encoder, vectors, len(texts)), texts), checked, strict=True))
-    flat = encoded(encoder, [text[a:b] for text, span in pairs for a, b in span.sentences])
+    flat = encoded(encoder, [text[a:b] for text, chunk in pairs for a, b in chunk.sentences])
     parts, at = [], 0
-    for _, span in pairs:
-        parts.append(flat[at : at + len(span.sentences)])
-        at += len(span.sentences)
+    for _, chunk in pairs:
+        parts.append(flat[at : at + len(chunk.sentences)])
+        at += len(chunk.sentences)
     return list(zip(_not_zero(encoder, encoded(encoder, texts), texts), parts, strict=True))
 
 

@@ -9,11 +9,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_PATIENCE = 0.1
+_POLL = 0.1
 """Seconds after which a side looks whether the other one is still there."""
 
 
-def ahead(items: Iterable[T], most: int) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], most: int) -> Generator[T, None, None]:
     """`items` in their order, up to `most` of them made before they are taken.
 
     What making them raises is raised where the item would have come. Closing the iterator ends the thread.
@@ -24,7 +24,7 @@ def ahead(items: Iterable[T], most: int) -> Generator[T, None, None]:
     def put(item: T | None, error: BaseException | None) -> None:
         while not stopped.is_set():
             try:
-                queue.put((item, error), timeout=_PATIENCE)
+                queue.put((item, error), timeout=_POLL)
                 return
             except Full:
                 continue
@@ -39,12 +39,12 @@ def ahead(items: Iterable[T], most: int) -> Generator[T, None, None]:
         except BaseException as error:  # whatever it was, it is raised where the items are taken
             put(None, error)
 
-    thread = threading.Thread(target=run, name="ahead", daemon=True)
+    thread = threading.Thread(target=run, name="edge-prefetch", daemon=True)
     thread.start()
     try:
         while True:
             try:
-                item, error = queue.get(timeout=_PATIENCE)
+                item, error = queue.get(timeout=_POLL)
             except Empty:
                 continue
             if isinstance(error, StopIteration):

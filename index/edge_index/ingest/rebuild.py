@@ -14,14 +14,14 @@ from dataclasses import dataclass
 
 from edge.types import AddProgress, AddReport, Outdated
 from edge_index.ingest import embedding
-from edge_index.ingest.chunking import CUT, Span
-from edge_index.ingest.embedding import Coding, TextEncoder, cut, encode, fingerprint
-from edge_index.ingest.prefetch import ahead
-from edge_index.ingest.rebuild_tables import RebuildTables, count_cut_otherwise, some_texts
+from edge_index.ingest.chunking import CHUNKING_RULES, Chunk
+from edge_index.ingest.embedding import Embedder, TextEncoder, chunk, encode, fingerprint
+from edge_index.ingest.prefetch import prefetch
+from edge_index.ingest.rebuild_tables import RebuildTables, count_outdated, some_texts
 from edge_index.loaders import Extracted, Section
 from edge_index.storage.store import Store
 
-_AHEAD = 4
+_PREFETCHED = 4
 """Documents that may wait, cut."""
 
 _SAMPLE = 8
@@ -29,11 +29,11 @@ _SAMPLE = 8
 
 
 @dataclass(frozen=True, slots=True)
-class _Cut:
+class _Chunked:
     id: int
     path: str
     text: str
-    spans: list[Span]
+    chunks: list[Chunk]
     hashes: list[bytes]
 
 
@@ -57,7 +57,7 @@ def _reason(store: Store, encoder: TextEncoder, force: bool) -> str | None:
         return None
     if _other_encoder(store, encoder):
         return "its vectors were made with another encoder"
-    old = count_cut_otherwise(store, CUT)
+    old = count_outdated(store, CHUNKING_RULES)
     if old:
         return f"{old} documents were cut by older rules"
     return "all of it is to be made afresh" if force else None
@@ -68,12 +68,12 @@ def _other_encoder(store: Store, encoder: TextEncoder) -> bool:
 
 
 def _rules(encoder: TextEncoder, force: bool) -> str:
-    return json.dumps([CUT, fingerprint(encoder), force])
+    return json.dumps([CHUNKING_RULES, fingerprint(encoder), force])
 
 
 def _seconds_a_passage(store: Store, encoder: TextEncoder) -> float:
     texts = some_texts(store, _SAMPLE)
-    pairs = [(text, Span(0, len(text), None, None, ((0, len(text)),))) for text in texts]
+    pairs = [(text, Chunk(0, len(text), None, None, ((0, len(text)),))) for text in texts]
     encode(encoder, pairs[:1])  # the first one pays for what is only made once
     began = time.perf_counter()
     encode(encoder, pairs)
@@ -96,8 +96,8 @@ class Rebuild:
         self._progress = progress
         self._force = force
         self._tables = RebuildTables(store, _rules(encoder, force))
-        self._shelf = self._tables.shelf(reuse=not (force or _other_encoder(store, encoder)))
-        self._waiting: list[_Cut] = []
+        self._table = self._tables.passage_table(reuse=not (force or _other_encoder(store, encoder)))
+        self._waiting: list[_Chunked] = []
         self._passages = 0
         self._embedded = 0
 
@@ -108,14 +108,14 @@ class Rebuild:
         self._tables.begin()
         left = self._tables.left()
         total = len(self._store.paths())
-        with closing(ahead(map(self._cut, left), _AHEAD)) as items:
+        with closing(prefetch(map(self._chunk, left), _PREFETCHED)) as items:
             for done, item in enumerate(items, start=total - len(left)):
                 self._report(done, total, item.path)
                 self._waiting.append(item)
-                if sum(len(one.spans) for one in self._waiting) >= embedding.BATCH:
+                if sum(len(one.chunks) for one in self._waiting) >= embedding.BATCH:
                     self._write()
         self._write()
-        self._tables.switch(CUT)
+        self._tables.switch(CHUNKING_RULES)
         self._report(total, total, None)
         passages = self._store.count()
         return AddReport(
@@ -129,20 +129,20 @@ class Rebuild:
         if self._progress is not None:
             self._progress(AddProgress(done, total, path, self._passages))
 
-    def _cut(self, document: int) -> _Cut:
+    def _chunk(self, document: int) -> _Chunked:
         stored = self._tables.text(document)
         sections = tuple(Section(*row) for row in json.loads(stored.sections))
         extracted = Extracted(stored.text, sections, stored.pages, stored.by_line)
-        return _Cut(document, stored.path, extracted.text, *cut(extracted, self._encoder))
+        return _Chunked(document, stored.path, extracted.text, *chunk(extracted, self._encoder))
 
     def _write(self) -> None:
-        work = Coding(self._store, self._shelf, self._encoder, lambda: None)
-        wanted = [(one.text, *pair) for one in self._waiting for pair in zip(one.spans, one.hashes, strict=True)]
-        coded = work.encode(wanted)
+        work = Embedder(self._store, self._table, self._encoder, lambda: None)
+        wanted = [(one.text, *pair) for one in self._waiting for pair in zip(one.chunks, one.hashes, strict=True)]
+        embeddings = work.encode(wanted)
         with self._store.transaction():
             for one in self._waiting:
-                self._shelf.put(one.id, one.text, one.spans, coded)
+                self._table.put(one.id, one.text, one.chunks, embeddings)
                 self._tables.note_done(one.id)
-                self._passages += len(one.spans)
+                self._passages += len(one.chunks)
         self._embedded += work.embedded
         self._waiting.clear()

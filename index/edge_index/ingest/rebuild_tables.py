@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_index.storage import schema
-from edge_index.storage.passage_table import Shelf
+from edge_index.storage.passage_table import PassageTable
 from edge_index.storage.schema import REBUILD_PREFIX
 from edge_index.storage.store import Store
 
@@ -45,9 +45,9 @@ class RebuildTables:
             self._store.write("DELETE FROM meta WHERE key GLOB ?", (_KEYS,))
             self._store.set_meta(f"{REBUILD_PREFIX}rules", self._rules)
 
-    def shelf(self, *, reuse: bool) -> Shelf:
+    def passage_table(self, *, reuse: bool) -> PassageTable:
         """Its passages; with `reuse` the vectors of the index are good for them, too."""
-        return self._store.other_shelf(REBUILD_PREFIX, beside="" if reuse else None)
+        return self._store.other_passage_table(REBUILD_PREFIX, fallback_prefix="" if reuse else None)
 
     def done(self) -> set[int]:
         """The documents that are ready; those that changed since are not."""
@@ -66,7 +66,7 @@ class RebuildTables:
         path, pages, by_line, sections, text = rows[0]
         return StoredText(path, pages, bool(by_line), sections, text)
 
-    def switch(self, cut: str) -> None:
+    def switch(self, chunking_rules: str) -> None:
         """Put what was made afresh in the place of what was there, all at once."""
         store = self._store
         with store.transaction():
@@ -80,15 +80,15 @@ class RebuildTables:
             # Ids go on where they were: none is ever used twice.
             store.write("DELETE FROM sqlite_sequence WHERE name = 'passages'")
             store.write("INSERT INTO sqlite_sequence VALUES ('passages', ?)", used[0] if used else (0,))
-            store.write("UPDATE documents SET cut = ?", (cut,))
+            store.write("UPDATE documents SET cut = ?", (chunking_rules,))
             store.bump_generation()
             # Ids of the rebuild may lie among those that files beside SQLite know already: they are all made again.
             store.set_meta("epoch", str(store.generation()))
 
 
-def count_cut_otherwise(store: Store, cut: str) -> int:
-    """Documents that were cut by other rules than `cut`."""
-    return int(store.read("SELECT count(*) FROM documents WHERE cut <> ?", (cut,))[0][0])
+def count_outdated(store: Store, chunking_rules: str) -> int:
+    """Documents that were cut by other rules than these."""
+    return int(store.read("SELECT count(*) FROM documents WHERE cut <> ?", (chunking_rules,))[0][0])
 
 
 def some_texts(store: Store, number: int) -> list[str]:

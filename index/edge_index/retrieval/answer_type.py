@@ -8,9 +8,9 @@ from typing import Literal
 
 from edge.text.terms import content_words, required_words
 
-Kind = Literal["number", "time", "name"]
+AnswerType = Literal["number", "time", "name"]
 
-_ASKED: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+_ASKED: tuple[tuple[AnswerType, re.Pattern[str]], ...] = (
     (
         "number",
         re.compile(
@@ -31,23 +31,23 @@ _TIME = re.compile(
 )
 
 
-def kind_of(question: str) -> Kind | None:
+def answer_type(question: str) -> AnswerType | None:
     """None where the question's words do not say, and in other languages than English."""
     plain = question.lower()
-    return next((kind for kind, pattern in _ASKED if pattern.search(plain)), None)
+    return next((wanted for wanted, pattern in _ASKED if pattern.search(plain)), None)
 
 
-def teller(question: str) -> Callable[[str], bool]:
+def answer_test(question: str) -> Callable[[str], bool]:
     """Whether a sentence holds what the question asks for; True for every sentence where that is not known.
 
     A name counts only if the question does not hold it already.
     """
-    kind = kind_of(question)
-    if kind == "number":
+    wanted = answer_type(question)
+    if wanted == "number":
         return lambda sentence: _NUMBER.search(sentence.lower()) is not None
-    if kind == "time":
+    if wanted == "time":
         return lambda sentence: _TIME.search(sentence.lower()) is not None
-    if kind == "name":
+    if wanted == "name":
         known = set(content_words(question))
         return lambda sentence: not required_words(sentence) <= known
     return lambda sentence: True

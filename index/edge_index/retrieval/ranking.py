@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edge.text.terms import content_words, required_words
-from edge_index.retrieval.answer_type import teller
+from edge_index.retrieval.answer_type import answer_test
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,7 +46,7 @@ _ASKING = frozenset(
 )
 """Words that open a question, with or without its mark."""
 
-_COSINE, _COVERAGE, _WITH_PREVIOUS, _KIND = 2.0, 1.0, 0.5, 0.35
+_COSINE, _COVERAGE, _WITH_PREVIOUS, _ANSWER_TYPE = 2.0, 1.0, 0.5, 0.35
 
 
 class Scorer(Protocol):
@@ -87,7 +87,7 @@ class Question:
             for word, seen in ((word, min(count, frequencies.get(word, 0))) for word in words)
         }
         self._total = sum(self._weights.values())
-        self._tells = teller(text)
+        self._has_answer_type = answer_test(text)
 
     def sentence_scores(self, candidate: Candidate) -> list[float]:
         """One score for each sentence, 0 to 1 (a negative cosine counts as 0)."""
@@ -126,9 +126,9 @@ class Question:
                 _COSINE * max(0.0, cosine)
                 + _COVERAGE * self._coverage(words)
                 + _WITH_PREVIOUS * self._coverage(words | previous)
-                + _KIND * self._tells(sentence)
+                + _ANSWER_TYPE * self._has_answer_type(sentence)
             )
-            scores.append(min(1.0, score / (_COSINE + _COVERAGE + _WITH_PREVIOUS + _KIND)))
+            scores.append(min(1.0, score / (_COSINE + _COVERAGE + _WITH_PREVIOUS + _ANSWER_TYPE)))
             everything |= words
             previous = words
         return cosines, scores, everything

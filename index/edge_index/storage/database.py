@@ -13,7 +13,7 @@ from typing import Any
 from edge.errors import KnowledgeError, StorageError
 from edge.system.sqlite import SharedFile, explain
 from edge_index.storage import schema
-from edge_index.storage.passage_table import Shelf
+from edge_index.storage.passage_table import PassageTable
 from edge_index.storage.schema import FORMAT
 
 _BUSY = 10.0
@@ -39,7 +39,7 @@ class Database:
                 check_same_thread=False,
                 isolation_level=None,
             )
-        self.shelf = self.other_shelf("")
+        self.passage_table = self.other_passage_table("")
         try:
             self._prepare()
         except BaseException:
@@ -106,8 +106,8 @@ class Database:
     def close(self) -> None:
         self._file.close(self._db)
 
-    def other_shelf(self, prefix: str, *, beside: str | None = None) -> Shelf:
-        return Shelf(self._db, prefix, beside)
+    def other_passage_table(self, prefix: str, *, fallback_prefix: str | None = None) -> PassageTable:
+        return PassageTable(self._db, prefix, fallback_prefix)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -116,10 +116,10 @@ class Database:
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
-                self.shelf.sweep()
+                self.passage_table.sweep()
                 self._db.execute("COMMIT")
             except BaseException:
-                self.shelf.forget()
+                self.passage_table.forget()
                 if self._db.in_transaction:  # a full disk may have ended it already
                     self._db.execute("ROLLBACK")
                 raise

@@ -16,23 +16,23 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_index.ingest.chunking import Span
+    from edge_index.ingest.chunking import Chunk
 
-    Coded = tuple[NDArray[np.float32], NDArray[np.float32]]
+    Embedding = tuple[NDArray[np.float32], NDArray[np.float32]]
     """The vector of a passage [dim] and those of its sentences [n, dim]."""
 
 _AT_ONCE = 500  # values that one statement may name
 
 
-def relative(span: Span) -> list[tuple[int, int]]:
+def relative(chunk: Chunk) -> list[tuple[int, int]]:
     """The sentences of a passage, counted from its start."""
-    return [(start - span.start, end - span.start) for start, end in span.sentences]
+    return [(start - chunk.start, end - chunk.start) for start, end in chunk.sentences]
 
 
-def spans_blob(span: Span) -> bytes:
+def spans_blob(chunk: Chunk) -> bytes:
     import numpy as np
 
-    return np.asarray(relative(span), dtype=np.int32).reshape(-1, 2).tobytes()
+    return np.asarray(relative(chunk), dtype=np.int32).reshape(-1, 2).tobytes()
 
 
 def passage_hash(text: str, spans: bytes) -> bytes:
@@ -56,32 +56,32 @@ def is_direction(vector: bytes) -> bool:
     return bool(np.isfinite(values).all() and values.any())
 
 
-class Shelf:
+class PassageTable:
     """Writes passages. Call it inside a transaction of the store; SQLite's errors come out as they are.
 
-    `prefix` stands before the names of the tables; in those of the prefix `beside`, too, vectors may be found.
+    `prefix` stands before the names of the tables; in those of `fallback_prefix`, too, vectors may be found.
     """
 
-    def __init__(self, db: sqlite3.Connection, prefix: str, beside: str | None) -> None:
+    def __init__(self, db: sqlite3.Connection, prefix: str, fallback_prefix: str | None) -> None:
         self._db = db
         self._p = prefix
-        self._sources = [prefix] if beside is None else [prefix, beside]
+        self._sources = [prefix] if fallback_prefix is None else [prefix, fallback_prefix]
         self._leaving: list[tuple[int]] = []
 
     def put(
         self,
         document: int,
         text: str,
-        spans: Sequence[Span],
-        coded: Mapping[bytes, Coded],
+        chunks: Sequence[Chunk],
+        embeddings: Mapping[bytes, Embedding],
     ) -> tuple[list[int], bool]:
-        """Make `spans` of `text` the passages of a document; the ids, and whether any came or left.
+        """Make `chunks` of `text` the passages of a document; the ids, and whether any came or left.
 
         A passage that the document had keeps its row, wherever it stands now. The vectors of a new one are found
-        under its hash: in `coded`, else on this shelf. Those that left do so when the transaction ends, because
+        under its hash: in `embeddings`, else in this table. Those that left do so when the transaction ends, because
         another document of it may want their vectors.
         """
-        self._agree(coded)
+        self._agree(embeddings)
         had: defaultdict[bytes, deque[tuple[int, int, int, int | None, str | None]]] = defaultdict(deque)
         for row in self._db.execute(
             f"SELECT hash, id, start, end, page, heading FROM {self._p}passages WHERE document = ? ORDER BY start",
@@ -89,15 +89,15 @@ class Shelf:
         ):
             had[row[0]].append(row[1:])
         ids, fresh = [], False
-        for span in spans:
-            piece, places = text[span.start : span.end], spans_blob(span)
-            name = passage_hash(piece, places)
+        for chunk in chunks:
+            piece, spans = text[chunk.start : chunk.end], spans_blob(chunk)
+            name = passage_hash(piece, spans)
             if had[name]:
                 row = had[name].popleft()
-                self._place(row, span)
+                self._move(row, chunk)
                 ids.append(row[0])
             else:
-                ids.append(self._insert(document, span, piece, places, name, coded))
+                ids.append(self._insert(document, chunk, piece, spans, name, embeddings))
                 fresh = True
         left = [(row[0],) for rows in had.values() for row in rows]
         self._leaving += left
@@ -115,16 +115,16 @@ class Shelf:
                 known.update(row[0] for row in self._db.execute(f"{sql} WHERE hash IN ({marks})", some + some))
         return [name for name in wanted if name not in known]
 
-    def spare(self, coded: Mapping[bytes, Coded]) -> None:
+    def put_pending(self, embeddings: Mapping[bytes, Embedding]) -> None:
         """Keep vectors that have no passage yet."""
-        self._agree(coded)
-        rows = [(name, *_blobs(pair)) for name, pair in coded.items()]
+        self._agree(embeddings)
+        rows = [(name, *_blobs(pair)) for name, pair in embeddings.items()]
         self._db.executemany(f"INSERT OR IGNORE INTO {self._p}spare VALUES (?, ?, ?)", rows)
 
-    def has_spare(self) -> bool:
+    def has_pending_vectors(self) -> bool:
         return self._db.execute(f"SELECT 1 FROM {self._p}spare LIMIT 1").fetchone() is not None
 
-    def clear_spare(self) -> None:
+    def clear_pending_vectors(self) -> None:
         self._db.execute(f"DELETE FROM {self._p}spare")
 
     def encoder(self) -> str | None:
@@ -132,16 +132,16 @@ class Shelf:
         return self._meta("encoder")
 
     def claim(self, encoder: str) -> None:
-        """From now on the vectors are those of this encoder. Only for a shelf without passages."""
+        """From now on the vectors are those of this encoder. Only for a table without passages."""
         self._db.execute("DELETE FROM meta WHERE key = ?", (f"{self._p}dim",))
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"{self._p}encoder", encoder))
-        self.clear_spare()
+        self.clear_pending_vectors()
 
-    def _agree(self, coded: Mapping[bytes, Coded]) -> None:
+    def _agree(self, embeddings: Mapping[bytes, Embedding]) -> None:
         """All vectors have one length, the first one's. Raises EncoderError."""
-        if not coded:
+        if not embeddings:
             return
-        new, known = len(next(iter(coded.values()))[0]), self._meta("dim")
+        new, known = len(next(iter(embeddings.values()))[0]), self._meta("dim")
         if known is None:
             self._db.execute("INSERT INTO meta VALUES (?, ?)", (f"{self._p}dim", str(new)))
         elif int(known) != new:
@@ -163,32 +163,32 @@ class Shelf:
         """The transaction came to nothing: what has left is still there."""
         self._leaving = []
 
-    def _place(self, row: tuple[int, int, int, int | None, str | None], span: Span) -> None:
+    def _move(self, row: tuple[int, int, int, int | None, str | None], chunk: Chunk) -> None:
         """Only what changed is written: a row whose heading stays is none for the full-text index."""
         passage, start, end, page, heading = row
-        if (start, end, page) != (span.start, span.end, span.page):
+        if (start, end, page) != (chunk.start, chunk.end, chunk.page):
             sql = f"UPDATE {self._p}passages SET start = ?, end = ?, page = ? WHERE id = ?"
-            self._db.execute(sql, (span.start, span.end, span.page, passage))
-        if heading != span.heading:
-            self._db.execute(f"UPDATE {self._p}passages SET heading = ? WHERE id = ?", (span.heading, passage))
+            self._db.execute(sql, (chunk.start, chunk.end, chunk.page, passage))
+        if heading != chunk.heading:
+            self._db.execute(f"UPDATE {self._p}passages SET heading = ? WHERE id = ?", (chunk.heading, passage))
 
     def _insert(
-        self, document: int, span: Span, piece: str, places: bytes, name: bytes, coded: Mapping[bytes, Coded]
+        self, document: int, chunk: Chunk, piece: str, spans: bytes, name: bytes, embeddings: Mapping[bytes, Embedding]
     ) -> int:
-        vector, sentences = _blobs(coded[name]) if name in coded else self._find(name)
+        vector, sentences = _blobs(embeddings[name]) if name in embeddings else self._find(name)
         # A rebuild counts on in the index's own numbers: none is ever used twice.
         own = next_passage_id(self._db) if self._p else None
         passage = self._db.execute(
             f"INSERT INTO {self._p}passages(id, document, start, end, page, heading, hash, text) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (own, document, span.start, span.end, span.page, span.heading, name, piece),
+            (own, document, chunk.start, chunk.end, chunk.page, chunk.heading, name, piece),
         ).lastrowid
         pairs = grams(piece)
         if pairs:
             self._db.execute(f"INSERT INTO {self._p}passages_grams(rowid, grams) VALUES (?, ?)", (passage, pairs))
-        crc = vectors_crc(vector, places, sentences)
+        crc = vectors_crc(vector, spans, sentences)
         self._db.execute(
-            f"INSERT INTO {self._p}vectors VALUES (?, ?, ?, ?, ?)", (passage, vector, places, sentences, crc)
+            f"INSERT INTO {self._p}vectors VALUES (?, ?, ?, ?, ?)", (passage, vector, spans, sentences, crc)
         )
         return int(passage or 0)
 
@@ -209,8 +209,8 @@ def next_passage_id(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passages'").fetchone()[0])
 
 
-def _blobs(coded: Coded) -> tuple[bytes, bytes]:
+def _blobs(embedding: Embedding) -> tuple[bytes, bytes]:
     import numpy as np
 
-    vector, sentences = coded
+    vector, sentences = embedding
     return vector.astype(np.float32).tobytes(), sentences.astype(np.float16).tobytes()

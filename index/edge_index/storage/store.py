@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_index.ingest.chunking import Span
+    from edge_index.ingest.chunking import Chunk
     from edge_index.loaders import Extracted
-    from edge_index.storage.passage_table import Coded
+    from edge_index.storage.passage_table import Embedding
 
 _SELECT_PASSAGES = (
     "SELECT p.id, p.text, d.path, p.page, p.heading, p.start, p.end, d.sha256, a.metadata "
@@ -91,18 +91,19 @@ class Store(Database):
         path: str,
         state: FileState,
         extracted: Extracted,
-        spans: Sequence[Span],
-        coded: Mapping[bytes, Coded],
+        chunks: Sequence[Chunk],
+        embeddings: Mapping[bytes, Embedding],
         *,
-        cut: str = "",
+        chunking_rules: str = "",
         metadata: Mapping[str, Any] | None = None,
         has_file: bool = True,
     ) -> list[int]:
         """Write a document with its passages; returns their ids. Call it inside a transaction.
 
         What stood under the path is brought up to date: a passage that is still there keeps its row and its id.
-        The vectors of the others are found under their hash, in `coded` or in the store; one that is in neither
-        is a LookupError. `cut` says by which rules the text was cut into `spans`; `metadata` None keeps what is there.
+        The vectors of the others are found under their hash, in `embeddings` or in the store; one that is in neither
+        is a LookupError. `chunking_rules` says by which rules the text was cut into `chunks`; `metadata` None keeps
+        what is there.
         """
         text = extracted.text
         sections = json.dumps([(s.start, s.end, s.heading, s.page) for s in extracted.sections], ensure_ascii=False)
@@ -117,10 +118,10 @@ class Store(Database):
                 "sections = excluded.sections, text = excluded.text RETURNING id",
                 (
                     *(path, state.sha256, state.bytes, state.mtime_ns, len(text)),
-                    *(extracted.pages, extracted.by_line, cut, text_crc(text), sections, text),
+                    *(extracted.pages, extracted.by_line, chunking_rules, text_crc(text), sections, text),
                 ),
             ).fetchone()[0]
-            ids, changed = self.shelf.put(document, text, spans, coded)
+            ids, changed = self.passage_table.put(document, text, chunks, embeddings)
         attributes.put(self, document, metadata, has_file=has_file)
         if changed:
             self.bump_generation()

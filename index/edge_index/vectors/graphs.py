@@ -56,19 +56,19 @@ def set_records(store: Store, encoder: str, records: Sequence[AnnRecord]) -> Non
     store.set_meta(_KEY, json.dumps({"encoder": encoder, "parts": [asdict(record) for record in records]}))
 
 
-def bury(part: Ann, file: VectorFile, alive: NDArray[np.bool_] | None) -> None:
+def tombstone(part: Ann, file: VectorFile, alive: NDArray[np.bool_] | None) -> None:
     """What left the index is no longer found in the part. `alive` None: all in the file are passages."""
     import numpy as np
 
     rows = file.rows(part.after, part.last)
     known = rows.stop - rows.start if alive is None else int(alive[part.after + 1 : part.last + 1].sum())
-    if known == part.cover.count - part.cover.buried:
+    if known == part.cover.count - part.cover.tombstones:
         return
     if alive is None:
         file.verify(rows)
         alive = np.zeros(part.last + 1, np.bool_)
         alive[file.ids[rows]] = True
-    part.bury(alive)
+    part.tombstone(alive)
 
 
 def gaps(file: VectorFile, covers: Sequence[Cover]) -> list[tuple[int, int]]:
@@ -85,7 +85,7 @@ def gaps(file: VectorFile, covers: Sequence[Cover]) -> list[tuple[int, int]]:
 
 def due(file: VectorFile, covers: Sequence[Cover], tail: int) -> list[Task]:
     """The graphs to be made: none while fewer than `tail` rows are uncovered and few passages left the index."""
-    kept = [cover for cover in covers if cover.buried <= _DEAD * cover.count]
+    kept = [cover for cover in covers if cover.tombstones <= _DEAD * cover.count]
     uncovered = [(after, last, file.rows(after, last)) for after, last in gaps(file, kept)]
     if len(kept) == len(covers) > 0 and sum(rows.stop - rows.start for _, _, rows in uncovered) < tail:
         return []
@@ -101,7 +101,7 @@ def due(file: VectorFile, covers: Sequence[Cover], tail: int) -> list[Task]:
     return tasks
 
 
-class Upkeep(threading.Thread):
+class GraphMaintenance(threading.Thread):
     """One round of it: `run` it, or `start` it to have it done beside the searches.
 
     It changes nothing that is searched: parts that are ready stand in `arrived`, with the graphs' ranges; whoever
@@ -175,7 +175,7 @@ class Upkeep(threading.Thread):
                 self._take(part)
 
     def _take(self, part: Ann) -> None:
-        bury(part, self._file, self._alive)
+        tombstone(part, self._file, self._alive)
         self._parts = [*(other for other in self._parts if not part.cover.overlaps(other.cover)), part]
         self.arrived.append(part)
 

@@ -39,12 +39,12 @@ _METRIC = "ip"  # of unit vectors: the cosine
 
 @dataclass(frozen=True, slots=True)
 class Cover:
-    """The ids from `after` (left out) to `last`: `count` passages, `buried` of which left the index."""
+    """The ids from `after` (left out) to `last`: `count` passages, `tombstones` of which left the index."""
 
     after: int
     last: int
     count: int
-    buried: int
+    tombstones: int
 
     def overlaps(self, other: Cover) -> bool:
         return self.after < other.last and other.after < self.last
@@ -98,7 +98,7 @@ class Ann:
         self.last = last
         self.record: AnnRecord | None = None
         self._ids = np.sort(np.array(graph.get_ids_list(), np.int64))
-        self._buried = np.zeros(len(self._ids), np.bool_)
+        self._tombstones = np.zeros(len(self._ids), np.bool_)
         self._dead = 0
         graph.set_ef(_EF)  # hnswlib forgets it on every load
 
@@ -164,15 +164,15 @@ class Ann:
     def cover(self) -> Cover:
         return Cover(self.after, self.last, len(self), self._dead)
 
-    def bury(self, alive: NDArray[np.bool_]) -> None:
+    def tombstone(self, alive: NDArray[np.bool_]) -> None:
         """Passages that are not `alive` [largest id + 1] are no longer found."""
         import numpy as np
 
         dead = ~alive[self._ids]
-        for passage in self._ids[dead & ~self._buried].tolist():
+        for passage in self._ids[dead & ~self._tombstones].tolist():
             self._graph.mark_deleted(passage)
-        self._buried = np.logical_or(self._buried, dead)
-        self._dead = int(self._buried.sum())
+        self._tombstones = np.logical_or(self._tombstones, dead)
+        self._dead = int(self._tombstones.sum())
 
     def search(self, query: NDArray[np.float32], k: int) -> list[tuple[int, float]] | None:
         """As `ExactScan.search`; None when the graph does not lead to as many passages as it holds."""

@@ -111,7 +111,7 @@ def _problem(folder: Path, record: AnnRecord, store: Store, file: VectorFile | N
     alive = np.zeros(max(file.record.last, record.last) + 1, np.bool_)
     ids = store.passage_ids()
     alive[ids[ids < len(alive)]] = True
-    part.bury(alive)
+    part.tombstone(alive)
     recall = _recall(part, file, rows, alive)
     if recall >= _RECALL:
         return None

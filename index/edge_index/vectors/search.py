@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_index.storage.store import Store
-from edge_index.vectors.graphs import Upkeep, bury, due, gaps, origin, records_of, set_records
+from edge_index.vectors.graphs import GraphMaintenance, due, gaps, origin, records_of, set_records, tombstone
 from edge_index.vectors.hnsw import Ann, Cover, ExactScan
 from edge_index.vectors.integrity import check_files
 from edge_index.vectors.vector_cache import VectorCache
@@ -54,7 +54,7 @@ class _State:
         return self.file.record.last if self.file else 0
 
 
-class Nearest:
+class VectorSearch:
     """The vectors of a store, ready to be searched; sees what was written since, by whomever.
 
     Not thread-safe. The graphs of a large index are loaded and made by a thread of its own from the second search
@@ -67,8 +67,8 @@ class Nearest:
         self._store = store
         self._state: _State | None = None
         self._parts: list[Ann] = []
-        self._upkeep: Upkeep | None = None
-        self._tended = -1
+        self._maintenance: GraphMaintenance | None = None
+        self._maintained = -1
         self._asked = 0
 
     def search(
@@ -86,7 +86,7 @@ class Nearest:
                     return _found_among(state, query, k, among)
                 self._asked += 1
                 if self._asked > 1:
-                    self._tend(state)
+                    self._maintain(state)
                 return self._found(state, query, k)
             except Damaged as damaged:
                 self._forget_file(damaged.record)
@@ -101,23 +101,23 @@ class Nearest:
                 return
             work = sum(task.rows for task in due(state.file, self._covers(state), TAIL))
             if 0 < work <= 4 * (self._cache.written - before):
-                self.settle()
+                self.finalize()
         except Damaged as damaged:
             self._forget_file(damaged.record)
 
-    def settle(self) -> None:
+    def finalize(self) -> None:
         """Load and make the graphs that are due, on all cores, and come back when they are there."""
         try:
             state = self._renewed()
-            if self._upkeep is not None:
-                self._upkeep.join()
-                self._take(state, self._upkeep)
-                self._upkeep = None
+            if self._maintenance is not None:
+                self._maintenance.join()
+                self._take(state, self._maintenance)
+                self._maintenance = None
             if state.file is not None:
-                upkeep = self._new_upkeep(state, state.file, threads=-1)
-                upkeep.run()
-                self._take(state, upkeep)
-                self._tended = state.generation
+                maintenance = self._new_maintenance(state, state.file, threads=-1)
+                maintenance.run()
+                self._take(state, maintenance)
+                self._maintained = state.generation
         except Damaged as damaged:
             self._forget_file(damaged.record)
 
@@ -129,8 +129,8 @@ class Nearest:
 
     def close(self) -> None:
         """Stop what happens beside the searches, and forget everything."""
-        self._end_upkeep()
-        self._state, self._parts, self._tended, self._asked = None, [], -1, 0
+        self._end_maintenance()
+        self._state, self._parts, self._maintained, self._asked = None, [], -1, 0
 
     # Searching ---------------------------------------------------------------------------------------------------
 
@@ -155,7 +155,7 @@ class Nearest:
         if state is None or state.generation != generation:
             encoder, dim = origin(self._store), self._store.dim()
             if state is None or (state.encoder, state.dim) != (encoder, dim):
-                self._end_upkeep()
+                self._end_maintenance()
                 self._parts = []
                 state = _State(-1, encoder, dim, None, _nothing(dim), None, 0)
             advanced = self._advanced(self._with_file(state), generation)
@@ -165,7 +165,7 @@ class Nearest:
             self._state = state
             if state.file is not None:
                 for part in self._parts:
-                    bury(part, state.file, state.alive)
+                    tombstone(part, state.file, state.alive)
         return state
 
     def _with_file(self, state: _State) -> _State:
@@ -247,23 +247,23 @@ class Nearest:
 
     # The graphs --------------------------------------------------------------------------------------------------
 
-    def _tend(self, state: _State) -> None:
+    def _maintain(self, state: _State) -> None:
         """Take the graphs that are ready, and see to it that those that are not get so."""
-        if self._upkeep is not None:
-            self._take(state, self._upkeep)
-            if self._upkeep.is_alive():
+        if self._maintenance is not None:
+            self._take(state, self._maintenance)
+            if self._maintenance.is_alive():
                 return
-            self._upkeep = None
-        if state.file is None or self._tended == state.generation:
+            self._maintenance = None
+        if state.file is None or self._maintained == state.generation:
             return
-        self._tended = state.generation
-        upkeep = self._new_upkeep(state, state.file, threads=max(1, (os.cpu_count() or 2) // 2))
-        if upkeep.has_work():
-            self._upkeep = upkeep
-            upkeep.start()
+        self._maintained = state.generation
+        maintenance = self._new_maintenance(state, state.file, threads=max(1, (os.cpu_count() or 2) // 2))
+        if maintenance.has_work():
+            self._maintenance = maintenance
+            maintenance.start()
 
-    def _new_upkeep(self, state: _State, file: VectorFile, *, threads: int) -> Upkeep:
-        return Upkeep(
+    def _new_maintenance(self, state: _State, file: VectorFile, *, threads: int) -> GraphMaintenance:
+        return GraphMaintenance(
             self._folder,
             self._store,
             file,
@@ -274,14 +274,14 @@ class Nearest:
             threads=threads,
         )
 
-    def _take(self, state: _State, upkeep: Upkeep) -> None:
-        while upkeep.arrived:
-            new = upkeep.arrived.popleft()
+    def _take(self, state: _State, maintenance: GraphMaintenance) -> None:
+        while maintenance.arrived:
+            new = maintenance.arrived.popleft()
             if state.file is not None:
-                bury(new, state.file, state.alive)
+                tombstone(new, state.file, state.alive)
             self._parts = [*(part for part in self._parts if not new.cover.overlaps(part.cover)), new]
-        if upkeep.damaged is not None:
-            raise upkeep.damaged
+        if maintenance.damaged is not None:
+            raise maintenance.damaged
 
     def _covers(self, state: _State) -> list[Cover]:
         """What the graphs cover: those in memory, or without them those that are published."""
@@ -289,11 +289,11 @@ class Nearest:
             return [part.cover for part in self._parts]
         return [record.cover for record in records_of(self._store, state.encoder)]
 
-    def _end_upkeep(self) -> None:
-        if self._upkeep is not None:
-            self._upkeep.stop()
-            self._upkeep.join()
-            self._upkeep = None
+    def _end_maintenance(self) -> None:
+        if self._maintenance is not None:
+            self._maintenance.stop()
+            self._maintenance.join()
+            self._maintenance = None
 
 
 def _found_among(

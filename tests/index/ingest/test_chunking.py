@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from edge_index.ingest.chunking import Span, split
+from edge_index.ingest.chunking import Chunk, split
 from edge_index.loaders import Extracted, Section, load
 
 Count = Callable[[str], int]
@@ -33,7 +33,7 @@ def markdown(text: str) -> Extracted:
     return load(Path("a.md"), text.encode())
 
 
-def texts(extracted: Extracted, spans: list[Span]) -> list[str]:
+def texts(extracted: Extracted, spans: list[Chunk]) -> list[str]:
     return [extracted.text[span.start : span.end] for span in spans]
 
 
@@ -41,7 +41,7 @@ def prose(sentences: int, first: int = 0) -> str:
     return "".join(SENTENCE.format(number) for number in range(first, first + sentences)).strip()
 
 
-def check(extracted: Extracted, spans: list[Span], count: Count, max_tokens: int) -> None:
+def check(extracted: Extracted, spans: list[Chunk], count: Count, max_tokens: int) -> None:
     """What holds for the passages of any text whatever."""
     text = extracted.text
     covered = bytearray(len(text))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_index.ingest.discovery import Choice, find_files
+from edge_index.ingest.discovery import FileFilter, find_files
 
 
 def make(folder: Path, *names: str) -> None:
@@ -20,7 +20,7 @@ def make(folder: Path, *names: str) -> None:
 
 
 def found(folder: Path, **choice: object) -> set[str]:
-    return {str(path.relative_to(folder)) for path in find_files([folder], Choice(**choice)).files}  # type: ignore[arg-type]
+    return {str(path.relative_to(folder)) for path in find_files([folder], FileFilter(**choice)).files}  # type: ignore[arg-type]
 
 
 NAMES = (

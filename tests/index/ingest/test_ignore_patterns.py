@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_index.ingest.discovery import Choice, find_files
+from edge_index.ingest.discovery import FileFilter, find_files
 from edge_index.ingest.ignore_patterns import Patterns
 
 _NAMES = ["a", "b", "ab", "ba", "aab", "a.b", "a b", "A", "[a]", "a-b", "!a", "#a", "a]", "x\\y", "-"]
@@ -111,5 +111,5 @@ def test_a_folder_with_such_a_pattern_is_walked(tmp_path: Path) -> None:
     (tmp_path / ("a" * 240)).touch()
     (tmp_path / "x.log").touch()
     (tmp_path / "kept.md").write_text("# Kept")
-    found = find_files([tmp_path], Choice(include=("*k*k*k*k*k*k*k*k*x", "*.md"), exclude=("*z" * 50,)))
+    found = find_files([tmp_path], FileFilter(include=("*k*k*k*k*k*k*k*k*x", "*.md"), exclude=("*z" * 50,)))
     assert [path.name for path in found.files] == ["kept.md"]

@@ -272,7 +272,7 @@ def test_no_thread_is_left_when_an_add_ends(index: Index, docs: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         index.add([docs], progress=stop)
     index.add([docs])
-    assert not [thread for thread in threading.enumerate() if thread.name == "ahead"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "edge-prefetch"]
 
 
 # Borders ---------------------------------------------------------------------------------------------------------

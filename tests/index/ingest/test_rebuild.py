@@ -174,9 +174,9 @@ def test_older_rules_are_rebuilt_with_the_known_vectors(
     with Index.open(index.path.parent / "second", encoder=encoder) as other:
         other.add([docs])
         assert (other.outdated(), other.outdated_chunks()) == (None, 0)
-        monkeypatch.setattr(chunking, "CUT", "99")
-        monkeypatch.setattr("edge_index.ingest.rebuild.CUT", "99")
-        monkeypatch.setattr("edge_index.index.CUT", "99")
+        monkeypatch.setattr(chunking, "CHUNKING_RULES", "99")
+        monkeypatch.setattr("edge_index.ingest.rebuild.CHUNKING_RULES", "99")
+        monkeypatch.setattr("edge_index.index.CHUNKING_RULES", "99")
         found = other.outdated()
         assert found is not None
         assert (found.searchable, other.outdated_chunks()) == (True, 8)

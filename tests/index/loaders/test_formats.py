@@ -149,8 +149,8 @@ def test_docx_loses_nothing_that_a_reader_sees() -> None:
     document.element.body.insert(0, control)
     box = parse_xml(
         f"<w:r {nsdecls('w')} xmlns:mc='http://schemas.openxmlformats.org/markup-compatibility/2006'>"
-        "<mc:AlternateContent><mc:Choice Requires='wps'><w:txbxContent><w:p><w:r><w:t>In a box</w:t></w:r></w:p>"
-        "</w:txbxContent></mc:Choice><mc:Fallback><w:txbxContent><w:p><w:r><w:t>In a box</w:t></w:r></w:p>"
+        "<mc:AlternateContent><mc:FileFilter Requires='wps'><w:txbxContent><w:p><w:r><w:t>In a box</w:t></w:r></w:p>"
+        "</w:txbxContent></mc:FileFilter><mc:Fallback><w:txbxContent><w:p><w:r><w:t>In a box</w:t></w:r></w:p>"
         "</w:txbxContent></mc:Fallback></mc:AlternateContent></w:r>"
     )
     paragraph._p.append(box)

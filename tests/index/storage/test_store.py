@@ -17,7 +17,7 @@ import snowballstemmer
 from numpy.typing import NDArray
 
 from edge.errors import KnowledgeError, StorageError
-from edge_index.ingest.chunking import Span
+from edge_index.ingest.chunking import Chunk
 from edge_index.loaders import Extracted
 from edge_index.storage.passage_table import passage_hash, spans_blob
 from edge_index.storage.store import FileState, Store
@@ -46,7 +46,7 @@ def put(store: Store, path: str, texts: list[str], heading: str | None = None) -
     text = "\n\n".join(texts)
     spans, at = [], 0
     for piece in texts:
-        spans.append(Span(at, at + len(piece), heading, None, ((at, at + len(piece)),)))
+        spans.append(Chunk(at, at + len(piece), heading, None, ((at, at + len(piece)),)))
         at += len(piece) + 2
     vectors = np.eye(len(texts), 16, dtype=np.float32)
     return put_spans(store, path, FileState("0" * 64, len(text), 1), Extracted(text), spans, vectors, vectors[:, None])
@@ -57,7 +57,7 @@ def put_spans(
     path: str,
     state: FileState,
     extracted: Extracted,
-    spans: list[Span],
+    spans: list[Chunk],
     vectors: Iterable[NDArray[np.float32]],
     sentences: Iterable[NDArray[np.float32]],
 ) -> list[int]:
@@ -149,7 +149,7 @@ def test_words_leave_with_their_document(store: Store) -> None:
 
 def test_what_is_written_is_read(store: Store) -> None:
     text = "Größe 😀 zählt. Ἀρχή!"
-    spans = [Span(0, 14, "Über > uns", 3, ((0, 14),)), Span(15, 20, None, None, ((15, 17), (17, 20)))]
+    spans = [Chunk(0, 14, "Über > uns", 3, ((0, 14),)), Chunk(15, 20, None, None, ((15, 17), (17, 20)))]
     vectors = np.arange(8, dtype=np.float32).reshape(2, 4)
     sentences = [np.full((1, 4), 0.5, np.float32), np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)]
     first, second = put_spans(
@@ -319,7 +319,7 @@ def read_only(path: Path) -> tuple[int, str]:
 
 
 def test_read_only_folder_is_read_and_whole(tmp_path: Path) -> None:
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "folder"
     folder.mkdir()
     store = Store(folder / "index.sqlite", create=True)
     put(store, "/a.txt", SENTENCES)
@@ -333,7 +333,7 @@ def test_read_only_folder_is_read_and_whole(tmp_path: Path) -> None:
 
 
 def test_read_only_folder_of_a_killed_writer_shows_everything(tmp_path: Path) -> None:
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "folder"
     folder.mkdir()
     assert Child(LEAVE_A_LOG, folder / "index.sqlite").end() == (0, "")
     assert (folder / "index.sqlite-wal").stat().st_size
@@ -342,7 +342,7 @@ def test_read_only_folder_of_a_killed_writer_shows_everything(tmp_path: Path) ->
 
 def test_read_only_folder_with_a_log_alone_is_never_called_damaged(tmp_path: Path) -> None:
     """A disk that was full at close, then a copy on a medium: what to do is not to delete it."""
-    folder = tmp_path / "shelf"
+    folder = tmp_path / "folder"
     folder.mkdir()
     assert Child(LEAVE_A_LOG, folder / "index.sqlite").end() == (0, "")
     (folder / "index.sqlite-shm").unlink()

@@ -69,9 +69,9 @@ def test_graph_without_what_left_is_as_good(sentences: NDArray[np.float32]) -> N
     queries = perturbed(sentences[::25], 1, 0.7)
     for query in queries[:5]:
         alive[ids[np.argsort(-(vectors @ query))[:100]]] = False
-    for _ in range(2):  # what is buried already is left in peace
-        graph.bury(alive)
-    assert graph.cover.buried == len(ids) - int(alive[1:].sum())
+    for _ in range(2):  # what is tombstones already is left in peace
+        graph.tombstone(alive)
+    assert graph.cover.tombstones == len(ids) - int(alive[1:].sum())
     living = ids[alive[ids]]
     hits = 0
     for query in queries:
@@ -152,7 +152,7 @@ def answers(folder: Path) -> list[list[Passage]]:
     """Before the graph is there, and with it."""
     with Index.open(folder, encoder=WordEncoder()) as index:
         scanned = [index.search(query, 8) for query in QUERIES]
-        index._nearest.settle()
+        index._vectors.finalize()
         assert [index.search(query, 8) for query in QUERIES] == scanned
         return scanned
 
@@ -236,7 +236,7 @@ def test_file_of_yesterday_answers_together_with_what_changed(library: Path, loa
         new = library.parent / "docs" / "3.txt"
         new.write_text("This is thing 3 with blue sails. It has 3 blue sails.")
         assert len(index.add([new]).updated) == 1
-        index._nearest.settle()
+        index._vectors.finalize()
         assert loads == [str(library / "graph.hnsw")]
         assert index.search("blue sails", 1)[0].document == str(new)
         assert all(
@@ -288,7 +288,7 @@ def test_file_is_published_whole_or_not_at_all(library: Path, monkeypatch: pytes
             index.remove(library.parent / "docs" / f"{number}.txt")
         monkeypatch.setattr(os, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            index._nearest.settle()
+            index._vectors.finalize()
         monkeypatch.setattr(os, "replace", replace)
     assert watched == [old]
     assert (library / "graph.hnsw").read_bytes() == old
@@ -304,8 +304,8 @@ with Index.open(sys.argv[1], encoder=WordEncoder()) as index:
     for number in range(30):
         index.remove(Path(sys.argv[2]) / f"{number}.txt")
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-    index._nearest.settle()
-    print([part.cover.count for part in index._nearest._parts], len(index.search("green wheels", 8)))
+    index._vectors.finalize()
+    print([part.cover.count for part in index._vectors._parts], len(index.search("green wheels", 8)))
 """
 
 
@@ -334,8 +334,8 @@ def test_graph_is_not_published_while_another_process_writes(library: Path, monk
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *rest, **options: connect(*rest, **options | {"timeout": 0.05}))
     with Index.open(library, encoder=WordEncoder()) as index:
-        index._nearest.settle()
-        assert [part.cover.count for part in index._nearest._parts] == [100]
+        index._vectors.finalize()
+        assert [part.cover.count for part in index._vectors._parts] == [100]
         assert [index.search(query, 8) for query in QUERIES] == exact_answers(library)
     assert not list(library.glob("graph*"))
     child.go_on()
@@ -349,7 +349,7 @@ def test_two_processes_publish_at_the_same_time(library: Path, loads: list[str])
     module.SMALLEST = 50
     index = Index.open(sys.argv[1], encoder=WordEncoder())
     say("here"); wait()
-    index._nearest.settle()
+    index._vectors.finalize()
     """
     children = [Child(code, library) for _ in range(3)]
     for child in children:

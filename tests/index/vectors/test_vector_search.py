@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_index.storage.store import Store
 from edge_index.vectors import graphs, search, vector_file
 from edge_index.vectors.hnsw import Ann
-from edge_index.vectors.search import Nearest
+from edge_index.vectors.search import VectorSearch
 from edge_index.vectors.vector_file import VectorFile, VectorRecord, append
 from index_fakes import Child
 
@@ -55,10 +55,10 @@ class Library:
             self.store.set_meta("encoder", "test")
             self.store.set_meta("dim", str(DIM))
         self.truth: dict[int, Matrix] = {}
-        self._open: list[Nearest] = []
+        self._open: list[VectorSearch] = []
 
-    def nearest(self, store: Store | None = None) -> Nearest:
-        self._open.append(Nearest(self.folder, store or self.store))
+    def nearest(self, store: Store | None = None) -> VectorSearch:
+        self._open.append(VectorSearch(self.folder, store or self.store))
         return self._open[-1]
 
     def add(self, number: int, seed: int, first: int | None = None) -> list[int]:
@@ -102,7 +102,7 @@ class Library:
         scores = {passage: float(vector.astype(np.float64) @ query) for passage, vector in self.truth.items()}
         return sorted(scores.items(), key=lambda one: -one[1])[:k]
 
-    def agrees(self, searched: Nearest, k: int = 10) -> None:
+    def agrees(self, searched: VectorSearch, k: int = 10) -> None:
         for query in QUERIES:
             found, exact = searched.search(query, k), self.exact(query, k)
             assert [passage for passage, _ in found] == [passage for passage, _ in exact]
@@ -144,13 +144,13 @@ def test_small_index_is_scanned_in_memory(library: Library) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_any_history_gives_what_the_exact_scan_gives(library: Library, seed: int) -> None:
-    """Adding, removing, closing, waiting, in any order; a second reader has its own connection."""
+    """Ingest, removing, closing, waiting, in any order; a second reader has its own connection."""
     random = np.random.default_rng(seed)
     writer = library.nearest()
     other_store = Store(library.store.path, create=False)
     reader = library.nearest(other_store)
     for step in range(40):
-        match random.choice(["add", "add", "bulk", "remove", "mass", "refresh", "settle", "close", "check"]):
+        match random.choice(["add", "add", "bulk", "remove", "mass", "refresh", "finalize", "close", "check"]):
             case "add":
                 library.add(int(random.integers(1, 30)), 1000 * seed + step)
             case "bulk":
@@ -161,8 +161,8 @@ def test_any_history_gives_what_the_exact_scan_gives(library: Library, seed: int
                 library.remove(sorted(library.truth)[40:160])
             case "refresh":
                 writer.refresh()
-            case "settle":
-                (writer if random.random() < 0.5 else reader).settle()
+            case "finalize":
+                (writer if random.random() < 0.5 else reader).finalize()
             case "close":
                 (writer if random.random() < 0.5 else reader).close()
             case "check":
@@ -225,7 +225,7 @@ def test_graph_takes_in_a_long_tail_and_nothing_else(library: Library, monkeypat
     library.agrees(searched)
     assert (library.folder / "graph.hnsw").read_bytes() == first
     again = library.nearest()
-    again.settle()
+    again.finalize()
     assert inserted == new, "it was published"
     library.agrees(again)
 
@@ -237,9 +237,9 @@ def test_part_that_lost_many_is_built_again_alone(library: Library) -> None:
     untouched = (library.folder / "graph.hnsw").read_bytes()
     library.remove(ids[160:200])
     library.agrees(searched)
-    assert [part.cover.buried for part in searched._parts] == [0, 40]
-    searched.settle()
-    assert [(part.cover.count, part.cover.buried) for part in searched._parts] == [(150, 0), (110, 0)]
+    assert [part.cover.tombstones for part in searched._parts] == [0, 40]
+    searched.finalize()
+    assert [(part.cover.count, part.cover.tombstones) for part in searched._parts] == [(150, 0), (110, 0)]
     assert (library.folder / "graph.hnsw").read_bytes() == untouched
     library.agrees(searched)
 
@@ -267,7 +267,7 @@ def test_passages_with_smaller_ids_than_were_seen(library: Library) -> None:
     library.add(130, 3, first=ids[-1] + 1)
     library.agrees(searched)
     again = library.nearest()
-    again.settle()
+    again.finalize()
     library.agrees(again)
 
 
@@ -283,7 +283,7 @@ def test_other_vectors_under_the_same_ids(library: Library, key: str) -> None:
     library.add(160, 2, first=1)
     library.agrees(searched)
     again = library.nearest()
-    again.settle()
+    again.finalize()
     library.agrees(again)
     assert again.check() == []
 
@@ -298,7 +298,7 @@ def test_no_question_gets_too_few_answers(library: Library) -> None:
         library.remove([passage for passage, _ in library.exact(query, 15)])
     library.agrees(searched, 30)
     library.agrees(searched, 500)
-    assert all(part.cover.buried for part in searched._parts)
+    assert all(part.cover.tombstones for part in searched._parts)
 
 
 # Beside the searches ---------------------------------------------------------------------------------------------
@@ -316,18 +316,18 @@ def test_searches_go_on_while_the_graph_is_loaded(library: Library, monkeypatch:
     monkeypatch.setattr(Ann, "open", slowly)
     searched = library.nearest()
     searched.search(QUERIES[0], 1)
-    assert searched._upkeep is None, "whoever asks once needs no graph"
+    assert searched._maintenance is None, "whoever asks once needs no graph"
     library.agrees(searched)
-    assert searched._upkeep is not None
+    assert searched._maintenance is not None
     assert searched._parts == []
     ids = library.add(5, 2)
     library.agrees(searched)
     library.remove([*ids[:2], 3, 160])
     library.agrees(searched)
     go_on.set()
-    searched._upkeep.join(30)
+    searched._maintenance.join(30)
     library.agrees(searched)
-    assert [part.cover.buried for part in searched._parts] == [1, 1], "what left while it was loaded is not found"
+    assert [part.cover.tombstones for part in searched._parts] == [1, 1], "what left while it was loaded is not found"
 
 
 def test_graph_of_more_than_the_file_is_not_taken(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ def test_graph_of_more_than_the_file_is_not_taken(library: Library, monkeypatch:
     writer.refresh()
     assert library.files() == ["graph-150.hnsw", "graph.hnsw", "vectors.f32"]
     library.agrees(reader)
-    reader.settle()
+    reader.finalize()
     library.agrees(reader, 200)
     assert [part.last for part in reader._parts] == [150]
 
@@ -350,8 +350,8 @@ def test_graph_is_made_beside_the_searches_and_published(library: Library) -> No
     library.add(200, 1)
     searched = library.nearest()
     library.agrees(searched)
-    assert searched._upkeep is not None
-    searched._upkeep.join(30)
+    assert searched._maintenance is not None
+    searched._maintenance.join(30)
     library.agrees(searched)
     assert len(searched._parts) == 2
     assert library.files() == ["graph-150.hnsw", "graph.hnsw", "vectors.f32"]
@@ -390,7 +390,7 @@ def test_process_that_does_not_close_ends(library: Library) -> None:
         while not stopped(): time.sleep(0.01)
     Ann.build = endless
     store = Store(Path(sys.argv[1]) / "index.sqlite", create=False)
-    searched = search.Nearest(Path(sys.argv[1]), store)
+    searched = search.VectorSearch(Path(sys.argv[1]), store)
     for _ in range(3): searched.search(np.ones(24, np.float32), 3)
     """
     child = Child(code, library.folder)
@@ -525,7 +525,7 @@ def test_damaged_file_of_vectors_answers_nothing(
     assert path.read_bytes() != sound
     searched = library.nearest()
     library.agrees(searched, 150)
-    searched.settle()
+    searched.finalize()
     library.agrees(searched, 30)
     assert path.read_bytes() == sound
     path.write_bytes(data)
@@ -550,7 +550,7 @@ def test_damage_that_a_thread_finds(library: Library, monkeypatch: pytest.Monkey
     with path.open("r+b") as file:
         file.seek(180 * ROW + 50)
         file.write(b"\x00\xff\x00")
-    searched.settle()
+    searched.finalize()
     assert library.files() == ["graph.hnsw", "vectors.f32"], "made of the sound blocks"
     library.agrees(searched)
     assert path.read_bytes() == sound
@@ -587,7 +587,7 @@ def test_where_nothing_can_be_written(library: Library, monkeypatch: pytest.Monk
     library.store.writable = False
     searched = library.nearest()
     library.agrees(searched)
-    searched.settle()
+    searched.finalize()
     library.agrees(searched)
     assert library.files() == []
     library.store.writable = True
@@ -596,7 +596,7 @@ def test_where_nothing_can_be_written(library: Library, monkeypatch: pytest.Monk
     library.store.writable = False
     library.add(20, 2)
     searched = library.nearest()
-    searched.settle()
+    searched.finalize()
     assert len(searched._parts) == 2
     library.agrees(searched)
     for name in files:
@@ -606,7 +606,7 @@ def test_where_nothing_can_be_written(library: Library, monkeypatch: pytest.Monk
     assert len(problems) == 3
     assert all("it is not used" in problem for problem in problems)
     searched = library.nearest()
-    searched.settle()
+    searched.finalize()
     library.agrees(searched)
     assert [(library.folder / name).read_bytes() for name in files] == before
     library.store.writable = True
@@ -644,7 +644,7 @@ def test_check_finds_a_graph_that_does_not_find(library: Library, monkeypatch: p
     assert "graph.hnsw finds only" in problem
     assert "graph.hnsw" not in library.files()
     searched = library.nearest()
-    searched.settle()
+    searched.finalize()
     library.agrees(searched)
     assert searched.check() == []
 
@@ -670,7 +670,7 @@ def test_two_readers_while_one_writes(library: Library) -> None:
     import numpy as np
     search.SMALLEST, search.TAIL, search._UNSAVED, graphs.PART, vector_file.BLOCK = 100, 40, 15, 150, 32
     store = Store(Path(sys.argv[1]) / "index.sqlite", create=False)
-    searched = search.Nearest(Path(sys.argv[1]), store)
+    searched = search.VectorSearch(Path(sys.argv[1]), store)
     query = np.frombuffer(bytes.fromhex(sys.argv[2]), np.float32)
     say("here")
     asked = 0
@@ -679,7 +679,7 @@ def test_two_readers_while_one_writes(library: Library) -> None:
         assert len(found) == 10 == len({i for i, _ in found}), found
         asked += 1
         if asked % 7 == 0:
-            searched.settle()
+            searched.finalize()
     print([i for i, _ in searched.search(query, 10)])
     searched.close()
     """

@@ -215,5 +215,5 @@ def _perform(index: Index, place: Place, deed: Deed, note: Callable[[str], None]
         index.rebuild()
     else:
         index.search(QUERIES[0])
-        index._nearest.settle()
+        index._vectors.finalize()
     return True

@@ -53,7 +53,7 @@ def look(place: Place, *, finish: State | None = None, guards: tuple[str, ...] =
             found.texts[Path(document.path).name] = index.text(document.path)
         truth = _truth(place, found)
         found.wrong += _compare(index, truth)
-        index._nearest.settle()
+        index._vectors.finalize()
         found.wrong += [f"with graphs: {wrong}" for wrong in _compare(index, truth)]
         found.answers = _answers(index)
         found.complaints = index.check()
@@ -104,7 +104,7 @@ def fresh(place: Place, docs: Path, files: State, encoder: str, *, exact: bool) 
     with Index.open(place.index, encoder=ENCODERS[encoder]()) as index:
         index.add([docs])
         found.answers = _answers(index)
-        index._nearest.settle()
+        index._vectors.finalize()
         _truth(place, found)
     return asdict(found)
 
@@ -142,7 +142,7 @@ def _compare(index: Index, truth: Truth) -> list[str]:
     for query, vector in zip(QUERIES, _unit(encoder.encode(list(QUERIES))), strict=True):
         cosines = matrix @ vector
         best = np.sort(cosines)[::-1][:10]
-        found = index._nearest.search(vector, 10)
+        found = index._vectors.search(vector, 10)
         if len(found) != len(best):
             wrong.append(f"{query!r}: {len(found)} passages instead of {len(best)}")
         elif any(passage not in row for passage, _ in found):

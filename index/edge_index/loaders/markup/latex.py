@@ -7,7 +7,7 @@ from pathlib import Path
 
 from edge_index.loaders.extracted import Extracted
 from edge_index.loaders.headings import sections
-from edge_index.loaders.markup.latex_parser import HELD, Reading
+from edge_index.loaders.markup.latex_parser import HELD, LatexParser
 from edge_index.loaders.markup.latex_symbols import VERBATIM
 from edge_index.loaders.plain.text import decode
 
@@ -29,13 +29,13 @@ def load(path: Path, data: bytes) -> Extracted:
     source = _OURS.sub(" ", decode(path, data).replace("\r\n", "\n").replace("\r", "\n"))
     source, held = _hold_verbatim(source)
     body = _BODY.search(source)
-    macros = {name: Reading({}).read(text).strip() for name, text in _MACRO.findall(source)}
-    reading = Reading(macros)
+    macros = {name: LatexParser({}).read(text).strip() for name, text in _MACRO.findall(source)}
+    parser = LatexParser(macros)
     title = _TITLE.search(source)
     if title:
-        reading.read(r"\edgetitle" + source[title.end() :], first_group=True)
-    reading.read(source[body.end() :] if body else source)
-    text, headings = reading.result(held)
+        parser.read(r"\edgetitle" + source[title.end() :], first_group=True)
+    parser.read(source[body.end() :] if body else source)
+    text, headings = parser.result(held)
     others = list(dict.fromkeys(_INCLUDES.findall(source)))
     note = f"it includes other files, which are read only if they are added too: {', '.join(others[:5])}"
     return Extracted(text, sections(headings, len(text)), notes=(note,) if others else ())

@@ -29,7 +29,7 @@ _PLAIN = {"~": " ", "``": "“", "''": "”", "--": "–", "---": "—"}
 _SPACES = frozenset(r"\  \, \; \: \> \quad \qquad".split(" "))
 
 
-class Reading:
+class LatexParser:
     """Source on its way to text. `macros` are the user's own words without arguments."""
 
     def __init__(self, macros: dict[str, str]) -> None:
