@@ -12,7 +12,7 @@ from edge.answer import Answer, Delta
 from edge.errors import ContextOverflow, UsageError
 from edge.log import logger
 from edge.model import Model
-from edge.rag.abstention import NOT_TOLD, abstains, may_abstain
+from edge.rag.abstention import UNANSWERABLE, abstains, may_abstain
 from edge.rag.citations import cite, find_evidence
 from edge.rag.passage_selection import EXTRA_READ_SECONDS, affordable, find, parts
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
@@ -220,7 +220,7 @@ class Chat(ProcessBound):
             yield Delta(evidence=asked.evidence)
             asked.answerable = self._likely(question, passages)
             if not passages or self._refuses(asked.answerable):
-                yield from self._not_told(asked)
+                yield from self._unanswerable(asked)
                 return
         counts, read = self._counts(passages, worth), 0
         if counts == (1,) and parts(question) and self.knowledge is not None:
@@ -265,7 +265,7 @@ class Chat(ProcessBound):
         if judged is not None and self._refuses(likely):
             if not more:
                 asked.answerable = likely
-                yield from self._not_told(asked)
+                yield from self._unanswerable(asked)
             return not more
         text, thinking = "", ""
         held = more  # held back is what may become the reply that the passages do not tell
@@ -378,14 +378,14 @@ class Chat(ProcessBound):
     def _refuses(self, likely: float | None) -> bool:
         return likely is not None and likely < self.min_answerable
 
-    def _not_told(self, asked: _Asked) -> Iterator[Delta]:
+    def _unanswerable(self, asked: _Asked) -> Iterator[Delta]:
         _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.answerable)
         self.prompt = (*self._system(), Message("user", asked.question))
-        self.history += [self.prompt[-1], Message("assistant", NOT_TOLD)]
+        self.history += [self.prompt[-1], Message("assistant", UNANSWERABLE)]
         context_usage = ContextUsage(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
-        yield Delta(text=NOT_TOLD)
+        yield Delta(text=UNANSWERABLE)
         usage = asked.cost()
-        answer = Answer(NOT_TOLD, asked.evidence, (), (), (), usage, context_usage, answerable=asked.answerable)
+        answer = Answer(UNANSWERABLE, asked.evidence, (), (), (), usage, context_usage, answerable=asked.answerable)
         yield Delta(finish="stop", usage=usage, answer=answer)
 
     def _system(self) -> list[Message]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge import Answer, Chat, Evidence, Message, Model, Passage, Sampling
-from edge.chat import NOT_TOLD
+from edge.chat import UNANSWERABLE
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import ContextOverflow, EdgeError, ModelError, UsageError
 
@@ -106,7 +106,7 @@ def test_a_model_that_asks_itself_the_next_question_is_stopped() -> None:
 def test_without_a_passage_the_model_is_not_asked() -> None:
     chat, engine = make(knowledge=Shelf())
     answer = chat.ask("What is the price of tea?")
-    assert answer.text == NOT_TOLD
+    assert answer.text == UNANSWERABLE
     assert answer.evidence == answer.citations == answer.unsupported == ()
     assert engine.prompts == []
 
@@ -125,12 +125,12 @@ def test_a_retriever_that_doubts_its_passages_is_believed() -> None:
     shelf = Judge(passage(1))
     chat, engine = make("Rollo.", knowledge=shelf)
     answer = chat.ask("Who leads the Normans today?")
-    assert (answer.text, answer.passages, engine.prompts) == (NOT_TOLD, (), [])
+    assert (answer.text, answer.passages, engine.prompts) == (UNANSWERABLE, (), [])
     assert [e.document for e in answer.evidence] == ["/docs/1.md"], "what comes nearest is still shown"
     shelf.probability = 0.6
     assert chat.ask("Who led the Normans?").text == "Rollo."
     chat.min_answerable = 0.7
-    assert chat.ask("Who led the Normans?").text == NOT_TOLD
+    assert chat.ask("Who led the Normans?").text == UNANSWERABLE
 
 
 def test_a_passage_cannot_close_its_block() -> None:

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from edge import load
-from edge.chat import NOT_TOLD
+from edge.chat import UNANSWERABLE
 from edge.errors import KnowledgeError, UsageError
 from edge.rag.answerability import Calibration, calibration_of, save
 from edge_tui.cli.inputs import resources
@@ -66,6 +66,6 @@ def test_certainty_decides_whether_a_doubtful_answer_is_given(index: Path, smoll
         save(Calibration(slope=0.01, offset=0.0, auroc=0.9, cases=64), model)
     asked = ("ask", "Who installed the pump?", "--index", index, "-m", smollm_path, "--max-tokens", "8", "--json")
     unsure = json.loads(run(*asked, "--min-answerable", "0.6").stdout)
-    assert (unsure["text"], round(unsure["answerable"], 1)) == (NOT_TOLD, 0.5)
+    assert (unsure["text"], round(unsure["answerable"], 1)) == (UNANSWERABLE, 0.5)
     assert unsure["evidence"], "what comes nearest is still shown"
-    assert json.loads(run(*asked, "--min-answerable", "0.3").stdout)["text"] != NOT_TOLD
+    assert json.loads(run(*asked, "--min-answerable", "0.3").stdout)["text"] != UNANSWERABLE

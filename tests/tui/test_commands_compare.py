@@ -117,27 +117,27 @@ def test_json_and_files(home: Path, docs: Path, asked: Path, engine: ScriptedEng
     assert done is not None
     printed = json.loads(done.stdout)
     assert printed == json.loads(out.read_text())
-    assert printed["ways"] == ["base", "rag", "tuned", "rag+tuned", "oracle"]
+    assert printed["variants"] == ["base", "rag", "tuned", "rag+tuned", "oracle"]
     assert len(printed["asked"]) == 3
     assert len(printed["skills"]) == 80
     assert len((tmp_path / "k").read_text().splitlines()) == len(printed["rows"]) + 80
     assert not (home / "comparisons").exists()
     assert json.loads(run("advise", out, "--json").stdout)["recommendation"] == "ask more"
-    only = run("compare", asked, "-a", lora, "--ways", "base, tuned", "--no-skills", "--json")
-    assert json.loads(only.stdout)["ways"] == ["base", "tuned"]
+    only = run("compare", asked, "-a", lora, "--variants", "base, tuned", "--no-skills", "--json")
+    assert json.loads(only.stdout)["variants"] == ["base", "tuned"]
 
 
 def test_examples_are_shown(home: Path, asked: Path, engine: ScriptedEngine, tmp_path: Path) -> None:
     examples = tmp_path / "examples.jsonl"
     examples.write_text('{"question": "How often does the fan need oil?", "answers": ["weekly"]}\n')
-    run("compare", asked, "--examples", examples, "--ways", "few-shot", "--limit", 1)
+    run("compare", asked, "--examples", examples, "--variants", "few-shot", "--limit", 1)
     assert "weekly" in engine.prompts[0]
     assert run("advise", "--data", examples).stdout.startswith("There are not enough questions")
 
 
 def test_wrong_usage(home: Path, asked: Path, engine: ScriptedEngine, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="rag was left out: there are no documents"):
-        run("compare", asked, "--ways", "base,rag")
+        run("compare", asked, "--variants", "base,rag")
     with pytest.raises(KnowledgeError, match="no index 'nowhere'"):
         run("compare", asked, "--index", "nowhere")
     with pytest.raises(UsageError, match="nothing to advise on"):
@@ -215,7 +215,7 @@ def test_the_report_needs_nothing_else_and_nobody_can_write_into_it(
     assert sum(tag == "article" for tag, _ in page.tags) == 12
     kinds = [attributes["data-kinds"] for tag, attributes in page.tags if tag == "article"]
     assert kinds[0] == "differ"
-    assert kinds[-1] == "untold differ silent"
+    assert kinds[-1] == "unanswerable differ silent"
     assert "clearly before the base" in words
     svgs = [attributes for tag, attributes in page.tags if tag == "svg"]
     assert all(svg["role"] == "img" and svg["aria-label"] for svg in svgs)
@@ -235,7 +235,7 @@ def test_times_are_for_people() -> None:
 
 
 def test_the_starter_model_reads_what_the_base_does_not_know(home: Path, docs: Path, tmp_path: Path) -> None:
-    """Real weights, real encoder, real index; each of four questions in three ways."""
+    """Real weights, real encoder, real index; each of four questions in three variants."""
     asked = tmp_path / "q.jsonl"
     rows = [
         {"question": "How often does the coolant pump need maintenance?", "answers": ["500 hours"]},
@@ -248,13 +248,13 @@ def test_the_starter_model_reads_what_the_base_does_not_know(home: Path, docs: P
     told = ("--docs", docs, "--max-tokens", "24", "--context", "1024", "--threads", "1", "-o", out)
     assert "rag" in run("compare", asked, *told).stdout
     done = read_comparison(out)
-    assert done.ways == ("base", "rag")
+    assert done.variants == ("base", "rag")
     assert done.mean("rag", "contains") == 1.0
     assert (done.mean("base", "contains") or 0) < 1.0
     assert done.mean("rag", "citation") == 1.0
-    penguins = next(row for row in done.rows if row.way == "rag" and row.question == 3)
+    penguins = next(row for row in done.rows if row.variant == "rag" and row.question == 3)
     assert penguins.text == "The documents do not tell."
-    assert (done.mean("rag", "surprise") or 99) < (done.mean("base", "surprise") or 0)
+    assert (done.mean("rag", "nll_per_token") or 99) < (done.mean("base", "nll_per_token") or 0)
     assert done.mean("rag", "prompt_seconds") is not None
     advice = run("advise", out).stdout
     assert advice.startswith("There are not enough questions to decide.")

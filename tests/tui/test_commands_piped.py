@@ -22,7 +22,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import DocumentError
 from edge.model import Model
 from edge.types import Sampling
-from edge_tui.cli.ask import NOT_TOLD
+from edge_tui.cli.ask import UNANSWERABLE
 from edge_tui.cli.inputs import resources
 from edge_tui.cli.main import cli
 
@@ -170,12 +170,12 @@ def test_a_script_knows_by_the_exit_code_whether_the_documents_tell(
         return result
 
     assert code(QUESTION, "--exit-code") == 0
-    assert code("Who won the chess championship of Reykjavik?", "--exit-code") == NOT_TOLD == 4
+    assert code("Who won the chess championship of Reykjavik?", "--exit-code") == UNANSWERABLE == 4
     assert code("Who won the chess championship of Reykjavik?") == 0
-    assert code(QUESTION, "--exit-code", input="") == NOT_TOLD, "there are no documents"
+    assert code(QUESTION, "--exit-code", input="") == UNANSWERABLE, "there are no documents"
     silent = ScriptedEngine(["The passages do not tell that."])
     monkeypatch.setattr(resources, "model_loader", lambda _request: lambda: Model(silent, name="scripted"))
-    assert code(QUESTION, "--exit-code", "--min-answerable", "0") == NOT_TOLD
+    assert code(QUESTION, "--exit-code", "--min-answerable", "0") == UNANSWERABLE
 
 
 def test_every_way_to_choose_tokens_reaches_the_engine(

@@ -77,13 +77,13 @@ def _nothing_compared(f: Facts) -> bool:
 
 
 def _too_few(f: Facts) -> bool:
-    """Of the best way it is not known whether it is better than the base, nor that it is as good."""
+    """Of the best variant it is not known whether it is better than the base, nor that it is as good."""
     if len(f.choices) < 2:
         return True
-    rivals = [f.between(f.choices[0], way) for way in f.choices[1:]]
+    rivals = [f.between(f.choices[0], variant) for variant in f.choices[1:]]
     if any(d is not None and d.n < LEAST for d in rivals):
         return True
-    telling = [d for way in f.choices if way != "base" and (d := f.between(way, "base")) is not None]
+    telling = [d for variant in f.choices if variant != "base" and (d := f.between(variant, "base")) is not None]
     return bool(telling) and all(d.outcome == "unknown" for d in telling)
 
 
@@ -95,12 +95,12 @@ def _prompting_is_as_good(f: Facts) -> bool:
     return not f.beaten("base") and _good_enough(f, "base") and (best == "base" or f.as_good("base", best))
 
 
-def _good_enough(f: Facts, way: str) -> bool:
-    return (f.mean(way) or 0.0) >= READS
+def _good_enough(f: Facts, variant: str) -> bool:
+    return (f.mean(variant) or 0.0) >= READS
 
 
 def _both_add(f: Facts) -> bool:
-    return all(f.better("rag+tuned", way) for way in ("base", "rag", "tuned")) and not f.beaten("rag+tuned")
+    return all(f.better("rag+tuned", variant) for variant in ("base", "rag", "tuned")) and not f.beaten("rag+tuned")
 
 
 def _documents_help(f: Facts) -> bool:
@@ -120,7 +120,7 @@ def _only_together(f: Facts) -> bool:
 
 
 def _nothing_helps(f: Facts) -> bool:
-    return not any(f.better(way, "base") for way in f.choices if way != "base")
+    return not any(f.better(variant, "base") for variant in f.choices if variant != "base")
 
 
 RULES = (

@@ -40,23 +40,23 @@ class Facts:
     data: DataFacts | None = None
     index: IndexFacts | None = None
 
-    def between(self, way: str, against: str, metric: str = "good") -> Difference | None:
-        return None if self.comparison is None else self.comparison.between(way, against, metric)
+    def between(self, variant: str, against: str, metric: str = "as_requested") -> Difference | None:
+        return None if self.comparison is None else self.comparison.between(variant, against, metric)
 
-    def better(self, way: str, against: str, metric: str = "good") -> bool:
-        d = self.between(way, against, metric)
+    def better(self, variant: str, against: str, metric: str = "as_requested") -> bool:
+        d = self.between(variant, against, metric)
         return d is not None and d.outcome == "better"
 
-    def mean(self, way: str, metric: str = "good") -> float | None:
-        return None if self.comparison is None else self.comparison.mean(way, metric)
+    def mean(self, variant: str, metric: str = "as_requested") -> float | None:
+        return None if self.comparison is None else self.comparison.mean(variant, metric)
 
-    def beaten(self, way: str) -> bool:
-        """Whether some other way that a person can choose is surely better."""
-        return any(self.better(other, way) for other in self.choices if other != way)
+    def beaten(self, variant: str) -> bool:
+        """Whether some other variant that a person can choose is surely better."""
+        return any(self.better(other, variant) for other in self.choices if other != variant)
 
-    def as_good(self, way: str, other: str) -> bool:
+    def as_good(self, variant: str, other: str) -> bool:
         """Surely within the margin, or not told apart and no more than the margin behind."""
-        d = self.between(way, other)
+        d = self.between(variant, other)
         if d is None:
             return False
         return d.outcome in ("same", "better") or (d.outcome == "unknown" and d.difference >= -MARGIN)
@@ -68,7 +68,7 @@ class Facts:
     @property
     def prompting(self) -> list[str]:
         """Ways without documents or tuning."""
-        return [way for way in self.choices if way in ("base", "few-shot")]
+        return [variant for variant in self.choices if variant in ("base", "few-shot")]
 
     @property
     def plain(self) -> str:
@@ -78,7 +78,7 @@ class Facts:
     @property
     def formal(self) -> list[str]:
         """Metrics of vocabulary, style and form."""
-        return ["form", "rouge", "surprise"]
+        return ["form", "rouge", "nll_per_token"]
 
 
 def data_facts(examples: Sequence[Question]) -> DataFacts:

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from edge.errors import StorageError
-from edge.evaluation.records import Question, Row, Skill, row_from
+from edge.evaluation.records import Question, Row, Skill, row_from, skill_from
 from edge.evaluation.skills import REPLY_TOKENS
 from edge.evaluation.variants import Setup, oracle_passages
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
@@ -69,7 +69,7 @@ class Kept:
 
     def skill(self, key: str) -> Skill | None:
         with suppress(TypeError, KeyError):
-            return Skill(**self._known[key])
+            return skill_from(self._known[key])
         return None
 
     def add(self, key: str, found: Row | Skill) -> None:
@@ -89,7 +89,7 @@ class Kept:
 
 
 class Keys:
-    """Makes the keys of one comparison."""
+    """Makes the keys of one comparison. The words in what is hashed stay as they were: answers are kept under it."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -104,7 +104,6 @@ class Keys:
             "words": [SYSTEM, SYSTEM_WITH_PASSAGES],
         }
         tuned = _adapter(setup)
-        # Words of the first version, as they went into the keys of answers that are kept.
         asking = {
             "k": setup.k,
             "read": setup.prompt_passages or setup.extra_read_seconds,
@@ -121,15 +120,15 @@ class Keys:
             "rag+tuned": [found, tuned],
             "oracle": asking,
         }
-        self._common = {way: _digest({**common, "way": way, "own": rest}) for way, rest in own.items()}
+        self._common = {variant: _digest({**common, "way": variant, "own": rest}) for variant, rest in own.items()}
 
-    def row(self, way: str, question: Question) -> str:
-        given = oracle_passages(self._setup.knowledge, question) if way == "oracle" else None
+    def row(self, variant: str, question: Question) -> str:
+        given = oracle_passages(self._setup.knowledge, question) if variant == "oracle" else None
         kept = None if given is None else [asdict(passage) for passage in given]
-        return _digest([self._common[way], asdict(question), kept])
+        return _digest([self._common[variant], asdict(question), kept])
 
-    def skill(self, way: str, question: str) -> str:
-        return _digest([self._common[way], "skill", REPLY_TOKENS, question])
+    def skill(self, variant: str, question: str) -> str:
+        return _digest([self._common[variant], "skill", REPLY_TOKENS, question])
 
 
 def fingerprint_of(knowledge: Retriever) -> str:

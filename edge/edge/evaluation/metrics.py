@@ -19,7 +19,7 @@ from edge.structured import check
 @dataclass(frozen=True, slots=True)
 class Metric:
     """`label` for people; `up`: more is better; `share`: 0 to 1, so that a margin of five hundredths means something;
-    `quality`: told of the reply itself and not of its cost."""
+    `quality`: of the reply itself and not of its cost."""
 
     label: str
     up: bool = True
@@ -28,7 +28,7 @@ class Metric:
 
 
 METRICS = {
-    "good": Metric("as asked"),
+    "as_requested": Metric("as asked"),
     "right": Metric("right answer"),
     "exact": Metric("exact match"),
     "f1": Metric("token F1"),
@@ -36,8 +36,8 @@ METRICS = {
     "form": Metric("form kept"),
     "rouge": Metric("ROUGE-L"),
     "citation": Metric("citation right"),
-    "abstention": Metric("silent when untold"),
-    "surprise": Metric("surprise, nats/token", up=False, share=False),
+    "abstention": Metric("silent when unanswerable"),
+    "nll_per_token": Metric("nats a token", up=False, share=False),
     "prompt_tokens": Metric("prompt tokens", up=False, share=False, quality=False),
     "cached_tokens": Metric("of them cached", share=False, quality=False),
     "completion_tokens": Metric("reply tokens", up=False, share=False, quality=False),
@@ -45,8 +45,8 @@ METRICS = {
     "completion_seconds": Metric("seconds writing", up=False, share=False, quality=False),
     "seconds": Metric("seconds in all", up=False, share=False, quality=False),
 }
-"""`good` is the first of them because verdicts rest on it: the answer and the form, as far as a question asks for
-them; where it asks for neither, ROUGE-L to the reference."""
+"""`as_requested` is the first of them because verdicts rest on it: the answer and the form, as far as a question
+asks for them; where it asks for neither, ROUGE-L to the reference."""
 
 _Rule = Mapping[int, int | None]
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
@@ -116,7 +116,7 @@ def right_citations(citations: Sequence[Place], question: Question) -> float | N
 
 
 def measured(question: Question, reply: str, citations: Sequence[Place] | None) -> dict[str, float]:
-    """The quality of a reply by every metric that the question has something to say to. `citations` None: the way
+    """The quality of a reply by every metric that the question has something to say to. `citations` None: the variant
     makes none."""
     figures: dict[str, float] = {}
     asked: list[float] = []
@@ -138,9 +138,9 @@ def measured(question: Question, reply: str, citations: Sequence[Place] | None) 
     if cited is not None:
         figures["citation"] = cited
     if asked:
-        figures["good"] = min(asked)
+        figures["as_requested"] = min(asked)
     elif "rouge" in figures:
-        figures["good"] = figures["rouge"]
+        figures["as_requested"] = figures["rouge"]
     return figures
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from edge.errors import UsageError
 from edge.evaluation.records import Question
-from edge.evaluation.variants import example_reply, oracle_passages, told_before
+from edge.evaluation.variants import example_reply, oracle_passages, preceding_turns
 from edge.rag.citations import find_evidence
 from edge.rag.passage_selection import find
 from edge.rag.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
@@ -54,7 +54,7 @@ def ground(
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))
-        told, earlier = told_before(question, system)
+        told, earlier = preceding_turns(question, system)
         words = SYSTEM_WITH_PASSAGES if told is None else told
         first = [Message("system", words)] if words else []
         yield Grounded((*first, *earlier, Message("user", asked), Message("assistant", reply)), given)

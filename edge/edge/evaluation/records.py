@@ -12,12 +12,15 @@ from edge.errors import StorageError, UsageError
 from edge.settings import RENAMED
 from edge.types import Message
 
-WAYS = ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
-"""The ways to answer, plainest first."""
+VARIANTS = ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
+"""What can be asked, plainest first: the model itself, with examples, with documents, tuned."""
 
 Outcome = Literal["better", "worse", "same", "unknown"]
 
-VERSION = 1
+VERSION = 2
+
+_RENAMED = {"way": "variant", "ways": "variants", "good": "as_requested", "surprise": "nll_per_token", **RENAMED}
+"""Keys and names of metrics of version 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question, answered in one way. `question` is its number, from 0. `figures` has the metrics by name, tokens
-    and seconds among them. `error` says why there is no reply."""
+    """One question, answered by one variant. `question` is its number, from 0. `figures` has the metrics by name,
+    tokens and seconds among them. `error` says why there is no reply."""
 
-    way: str
+    variant: str
     question: int
     text: str
     figures: dict[str, float]
@@ -79,7 +82,7 @@ class Row:
 class Skill:
     """One question of general skill, answered by the base or the tuned model, without documents."""
 
-    way: str
+    variant: str
     question: str
     text: str
     right: bool
@@ -87,12 +90,12 @@ class Skill:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """`way` minus `against` in the mean of `metric`, over `n` questions that both answered, with a 95 % interval.
+    """`variant` minus `against` in the mean of `metric`, over `n` questions that both answered, with a 95 % interval.
 
     `needed`: about how many questions would tell, where these do not.
     """
 
-    way: str
+    variant: str
     against: str
     metric: str
     n: int
@@ -115,16 +118,16 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a question set came to, in every way that was tried.
+    """What a question set came to, in every variant that was tried.
 
-    `asked` are the questions, `rows` the replies. `figures[way][metric]`. `planned` answers were wanted; fewer rows
-    mean that it was interrupted. `notes` say which ways were left out and why, `verdict` what all of it means.
+    `asked` are the questions, `rows` the replies. `figures[variant][metric]`. `planned` answers were wanted; fewer rows
+    mean that it was interrupted. `notes` say which variants were left out and why, `verdict` what all of it means.
     """
 
     model: str
     adapter: str | None
     knowledge: str | None
-    ways: tuple[str, ...]
+    variants: tuple[str, ...]
     planned: int
     asked: tuple[Question, ...]
     rows: tuple[Row, ...]
@@ -140,21 +143,21 @@ class Comparison:
     def complete(self) -> bool:
         return len(self.rows) >= self.planned
 
-    def mean(self, way: str, metric: str) -> float | None:
-        found = self.figures.get(way, {}).get(metric)
+    def mean(self, variant: str, metric: str) -> float | None:
+        found = self.figures.get(variant, {}).get(metric)
         return None if found is None else found.mean
 
-    def between(self, way: str, against: str, metric: str) -> Difference | None:
-        """The difference of two ways, whichever of them was written first."""
+    def between(self, variant: str, against: str, metric: str) -> Difference | None:
+        """The difference of two variants, whichever of them was written first."""
         for d in self.differences:
-            if d.metric == metric and (d.way, d.against) == (way, against):
+            if d.metric == metric and (d.variant, d.against) == (variant, against):
                 return d
-            if d.metric == metric and (d.way, d.against) == (against, way):
+            if d.metric == metric and (d.variant, d.against) == (against, variant):
                 turned: dict[Outcome, Outcome] = {"better": "worse", "worse": "better"}
                 outcome = turned.get(d.outcome, d.outcome)
                 low, high = -d.high, -d.low
                 return replace(
-                    d, way=way, against=against, difference=-d.difference, low=low, high=high, outcome=outcome
+                    d, variant=variant, against=against, difference=-d.difference, low=low, high=high, outcome=outcome
                 )
         return None
 
@@ -167,9 +170,9 @@ def read_comparison(file: Path) -> Comparison:
     """What `edge compare` wrote. Raises StorageError for a file that cannot be read, UsageError for another one."""
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or found.get("version") != VERSION:
+        if not isinstance(found, dict) or found.get("version") not in (1, VERSION):
             raise ValueError("it has another version")
-        return _comparison(found)
+        return _comparison(found if found["version"] == VERSION else _upgraded(found))
     except OSError as error:
         raise StorageError(
             f"{file} cannot be read: {error.strerror}; make it with: edge compare … -o {file}"
@@ -194,23 +197,51 @@ def question_from(found: Mapping[str, Any]) -> Question:
 
 
 def row_from(found: Mapping[str, Any]) -> Row:
+    """A reply from its record as JSON keeps it, of any version."""
+    found = _upgraded_row(found)
     return Row(**{**found, "citations": tuple(Place(**place) for place in found["citations"])})
+
+
+def skill_from(found: Mapping[str, Any]) -> Skill:
+    """As `row_from`."""
+    return Skill(**_with_new_keys(found))
+
+
+def _upgraded(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The comparison of version 1 as this one writes it."""
+    return {
+        **_with_new_keys(found),
+        "settings": _with_new_keys(found["settings"]),
+        "figures": {variant: _with_new_keys(figures) for variant, figures in found["figures"].items()},
+        "differences": [
+            {**_with_new_keys(each), "metric": _RENAMED.get(each["metric"], each["metric"])}
+            for each in found["differences"]
+        ],
+        "version": VERSION,
+    }
+
+
+def _upgraded_row(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {**_with_new_keys(found), "figures": _with_new_keys(found["figures"])}
+
+
+def _with_new_keys(found: Mapping[str, Any]) -> dict[str, Any]:
+    return {_RENAMED.get(key, key): value for key, value in found.items()}
 
 
 def _comparison(found: Mapping[str, Any]) -> Comparison:
     figures = {
-        way: {metric: Figure(**figure) for metric, figure in metrics.items()}
-        for way, metrics in found["figures"].items()
+        variant: {metric: Figure(**figure) for metric, figure in metrics.items()}
+        for variant, metrics in found["figures"].items()
     }
     return Comparison(
         **{
             **found,
-            "ways": tuple(found["ways"]),
+            "variants": tuple(found["variants"]),
             "asked": tuple(map(question_from, found["asked"])),
             "rows": tuple(map(row_from, found["rows"])),
-            "skills": tuple(Skill(**skill) for skill in found["skills"]),
+            "skills": tuple(map(skill_from, found["skills"])),
             "notes": tuple(found["notes"]),
-            "settings": {RENAMED.get(name, name): value for name, value in found["settings"].items()},
             "figures": figures,
             "differences": tuple(Difference(**difference) for difference in found["differences"]),
             "verdict": tuple(found["verdict"]),

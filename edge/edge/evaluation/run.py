@@ -1,4 +1,4 @@
-"""The same questions in every way that a model can be made an expert, and which of them was worth it."""
+"""The same questions to every variant of a model that is to be an expert, and which of them was worth it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edge.chat import MIN_ANSWERABLE
 from edge.errors import UsageError
 from edge.evaluation.kept_answers import Kept, Keys, fingerprint_of
 from edge.evaluation.questions import read_questions
-from edge.evaluation.records import WAYS, Comparison, Question, Row, Skill, read_comparison, to_json
+from edge.evaluation.records import VARIANTS, Comparison, Question, Row, Skill, read_comparison, to_json
 from edge.evaluation.skills import interleaved, tried
 from edge.evaluation.statistics import SEED, differences_of, figures_of
 from edge.evaluation.variants import Encoder, Examples, Setup, answer, possible
@@ -31,12 +31,12 @@ _SKILL = "general skill"
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a comparison is: `done` of `total` answers, `kept` of them from an earlier run; `seconds_left` is None
-    until every way has answered once. `way` is the one in hand, "" at the end."""
+    until every variant has answered once. `variant` is the one in hand, "" at the end."""
 
     done: int
     total: int
     kept: int
-    way: str
+    variant: str
     seconds_left: float | None
 
 
@@ -47,7 +47,7 @@ def compare(
     adapter: str | Path | None = None,
     knowledge: Retriever | None = None,
     examples: Sequence[Question] = (),
-    ways: Sequence[str] | None = None,
+    variants: Sequence[str] | None = None,
     shots: int = 4,
     encoder: Encoder | None = None,
     system: str | None = None,
@@ -61,16 +61,16 @@ def compare(
     keep: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Comparison:
-    """Ask every question in every way, measure the replies and say what the differences are worth.
+    """Ask every question in every variant, measure the replies and say what the differences are worth.
 
-    `ways` are some of `WAYS`; None takes all that are possible. `adapter` is the name of one that the model has
+    `variants` are some of `VARIANTS`; None takes all that are possible. `adapter` is the name of one that the model has
     loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
     by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `extra_read_seconds`,
     `min_answerable`, `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty
     general questions. Every answer is kept in the file `keep` as it comes, and is not asked for again.
     KeyboardInterrupt ends the asking, not the comparison: what there is is returned, and is not `complete`.
 
-    Raises UsageError for no questions, an unknown way or one that cannot be tried, and what `Model.stream` raises.
+    Raises UsageError for no questions, an unknown variant or one that cannot be tried, and what `Model.stream` raises.
     """
     if not questions:
         raise UsageError("there are no questions to compare with; give some")
@@ -90,7 +90,7 @@ def compare(
         min_answerable=min_answerable,
         think=think,
     )
-    chosen, notes = _chosen(setup, questions, ways)
+    chosen, notes = _chosen(setup, questions, variants)
     run = _Run(setup, tuple(questions), chosen, skills and "tuned" in chosen, progress)
     with Kept(keep) as kept, suppress(KeyboardInterrupt):
         run.ask(kept)
@@ -107,18 +107,18 @@ def sample(questions: Sequence[Question], limit: int) -> list[Question]:
 
 
 class _Run:
-    """The asking: question after question, every way in turn, and another one first each time, so that a machine that
-    becomes slower, or was warmer, favours none."""
+    """The asking: question after question, every variant in turn, and another one first each time, so that a machine
+    that becomes slower, or was warmer, favours none."""
 
     def __init__(
         self,
         setup: Setup,
         questions: tuple[Question, ...],
-        ways: tuple[str, ...],
+        variants: tuple[str, ...],
         skills: bool,
         progress: Callable[[Progress], None] | None,
     ) -> None:
-        self.setup, self.questions, self.ways = setup, questions, ways
+        self.setup, self.questions, self.variants = setup, questions, variants
         self.rows: list[Row] = []
         self.skills: list[Skill] = []
         self._progress = progress
@@ -130,30 +130,32 @@ class _Run:
 
     def ask(self, kept: Kept) -> None:
         keys = Keys(self.setup)
-        rows = [(keys.row(way, self.questions[number]), number, way) for number, way in self._plan]
-        skills = [(keys.skill(way, question), way, question) for way, question in self._skill_plan]
-        waiting = Counter(way for key, way in {(key, way) for key, _, way in rows} if kept.row(key, 0) is None)
+        rows = [(keys.row(variant, self.questions[number]), number, variant) for number, variant in self._plan]
+        skills = [(keys.skill(variant, question), variant, question) for variant, question in self._skill_plan]
+        waiting = Counter(
+            variant for key, variant in {(key, variant) for key, _, variant in rows} if kept.row(key, 0) is None
+        )
         waiting[_SKILL] = sum(kept.skill(key) is None for key, _, _ in skills)
         if waiting["few-shot"]:
             self.setup.examples.prepare()
-        for key, number, way in rows:
-            self._tell(way, waiting)
+        for key, number, variant in rows:
+            self._tell(variant, waiting)
             row = kept.row(key, number)
             if row is None:
-                with self._timed(way, waiting):
-                    row = answer(self.setup, way, number, self.questions[number])
-                assert row is not None, "_planned() leaves out what a way cannot answer"
+                with self._timed(variant, waiting):
+                    row = answer(self.setup, variant, number, self.questions[number])
+                assert row is not None, "_planned() leaves out what a variant cannot answer"
                 kept.add(key, row)
             else:
                 self._kept += 1
             self.rows.append(row)
             self._done += 1
-        for key, way, question in skills:
+        for key, variant, question in skills:
             self._tell(_SKILL, waiting)
             skill = kept.skill(key)
             if skill is None:
                 with self._timed(_SKILL, waiting):
-                    skill = tried(self.setup, way, question)
+                    skill = tried(self.setup, variant, question)
                 kept.add(key, skill)
             else:
                 self._kept += 1
@@ -162,22 +164,22 @@ class _Run:
         self._tell("", waiting)
 
     @contextmanager
-    def _timed(self, way: str, waiting: Counter[str]) -> Iterator[None]:
+    def _timed(self, variant: str, waiting: Counter[str]) -> Iterator[None]:
         began = perf_counter()
         yield
-        self._spent.setdefault(way, []).append(perf_counter() - began)
-        waiting[way] -= 1
+        self._spent.setdefault(variant, []).append(perf_counter() - began)
+        waiting[variant] -= 1
 
     def _planned(self) -> Iterator[tuple[int, str]]:
         from edge.evaluation.variants import oracle_passages
 
         for number, question in enumerate(self.questions):
-            turn = number % len(self.ways)
-            for way in (*self.ways[turn:], *self.ways[:turn]):
-                if way != "oracle" or oracle_passages(self.setup.knowledge, question):
-                    yield number, way
+            turn = number % len(self.variants)
+            for variant in (*self.variants[turn:], *self.variants[:turn]):
+                if variant != "oracle" or oracle_passages(self.setup.knowledge, question):
+                    yield number, variant
 
-    def _tell(self, way: str, waiting: Counter[str]) -> None:
+    def _tell(self, variant: str, waiting: Counter[str]) -> None:
         if self._progress is None:
             return
         left = {name: count for name, count in waiting.items() if count}
@@ -186,7 +188,7 @@ class _Run:
         seconds = None
         if all(spent.get(name) for name in left):
             seconds = sum(count * _typical(spent[name]) for name, count in left.items())
-        self._progress(Progress(self._done, len(self._plan) + len(self._skill_plan), self._kept, way, seconds))
+        self._progress(Progress(self._done, len(self._plan) + len(self._skill_plan), self._kept, variant, seconds))
 
 
 def _typical(seconds: Sequence[float]) -> float:
@@ -207,19 +209,19 @@ def _loaded(model: Model, adapter: str | Path | None) -> str | None:
 
 
 def _chosen(
-    setup: Setup, questions: Sequence[Question], ways: Sequence[str] | None
+    setup: Setup, questions: Sequence[Question], variants: Sequence[str] | None
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     can, notes = possible(setup, questions)
-    if ways is None:
+    if variants is None:
         return can, notes
-    for way in ways:
-        if way not in WAYS:
-            raise UsageError(f"{way!r} is no way to answer; known: {', '.join(WAYS)}")
-        if way not in can:
-            raise UsageError(next(note for note in notes if note.startswith(f"{way} was")))
-    if not ways:
-        raise UsageError(f"there is no way to compare; name some of: {', '.join(can)}")
-    return tuple(way for way in WAYS if way in ways), ()
+    for variant in variants:
+        if variant not in VARIANTS:
+            raise UsageError(f"{variant!r} is no variant; known: {', '.join(VARIANTS)}")
+        if variant not in can:
+            raise UsageError(next(note for note in notes if note.startswith(f"{variant} was")))
+    if not variants:
+        raise UsageError(f"there is nothing to compare; name some of: {', '.join(can)}")
+    return tuple(variant for variant in VARIANTS if variant in variants), ()
 
 
 def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
@@ -233,7 +235,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
         "extra_read_seconds": setup.extra_read_seconds,
         "min_answerable": setup.min_answerable,
         "think": setup.think,
-        "shots": setup.shots if "few-shot" in run.ways else 0,
+        "shots": setup.shots if "few-shot" in run.variants else 0,
         "examples": len(setup.examples.known),
         "system": setup.system,
         "max_tokens": setup.sampling.max_tokens,
@@ -244,7 +246,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
         model=setup.model.name,
         adapter=setup.adapter,
         knowledge=None if setup.knowledge is None else fingerprint_of(setup.knowledge),
-        ways=run.ways,
+        variants=run.variants,
         planned=run.planned,
         asked=run.questions,
         rows=tuple(run.rows),
@@ -252,6 +254,6 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
         notes=notes,
         settings=settings,
         figures=figures_of(run.rows),
-        differences=differences_of(run.rows, run.ways),
+        differences=differences_of(run.rows, run.variants),
     )
     return replace(done, verdict=verdict(done))

@@ -70,21 +70,21 @@ def skilled(question: str, reply: str) -> bool:
     return re.search(pattern, reply.strip(), re.IGNORECASE) is not None
 
 
-def tried(setup: Setup, way: str, question: str) -> Skill:
+def tried(setup: Setup, variant: str, question: str) -> Skill:
     """One of the questions, put to the base or to the tuned model, greedily."""
     messages = [Message("system", SYSTEM), Message("user", question)]
     sampling = replace(setup.sampling, temperature=0.0, max_tokens=REPLY_TOKENS)
     try:
         text = setup.model.generate(
-            messages, adapter=setup.adapter if way == "tuned" else None, sampling=sampling
+            messages, adapter=setup.adapter if variant == "tuned" else None, sampling=sampling
         ).text.strip()
     except ContextOverflow:
         text = ""
-    return Skill(way, question, text, skilled(question, text))
+    return Skill(variant, question, text, skilled(question, text))
 
 
 def interleaved() -> Iterator[tuple[str, str]]:
-    """(way, question): both ways of each, in turns first."""
+    """(variant, question): both variants of each, in turns first."""
     for number, (question, _) in enumerate(SKILLS):
-        for way in ("base", "tuned") if number % 2 == 0 else ("tuned", "base"):
-            yield way, question
+        for variant in ("base", "tuned") if number % 2 == 0 else ("tuned", "base"):
+            yield variant, question

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from edge.evaluation.metrics import METRICS
-from edge.evaluation.records import WAYS, Difference, Figure, Outcome, Row
+from edge.evaluation.records import VARIANTS, Difference, Figure, Outcome, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 RESAMPLES = 10_000
 SEED = 20_240_607
 LEAST = 10
-"""Pairs below which nothing is told: a bootstrap of so few is too sure of itself."""
+"""Pairs below which nothing is said: a bootstrap of so few is too sure of itself."""
 MARGIN = 0.05
-"""Two ways are as good as one another when their difference surely lies within this share."""
+"""Two variants are as good as one another when their difference surely lies within this share."""
 
 _DRAWN_AT_ONCE = 2_000_000
 _POWER = 1.96 + 0.84
@@ -48,8 +48,8 @@ def needed(values: Sequence[float]) -> int:
     return max(LEAST, 30 if spread == 0 else 0, math.ceil((_POWER * spread / max(abs(mean), MARGIN)) ** 2))
 
 
-def difference(way: str, against: str, metric: str, pairs: Sequence[tuple[float, float]]) -> Difference:
-    """Of two ways that answered the same questions."""
+def difference(variant: str, against: str, metric: str, pairs: Sequence[tuple[float, float]]) -> Difference:
+    """Of two variants that answered the same questions."""
     values = [a - b for a, b in pairs]
     low, high = interval(values)
     mean = sum(values) / len(values)
@@ -62,34 +62,34 @@ def difference(way: str, against: str, metric: str, pairs: Sequence[tuple[float,
             outcome = "same"
     # The spread of few questions is a guess; half as many again is the least that is worth the work.
     more = max(needed(values), len(values) * 3 // 2) if outcome == "unknown" and known.share else 0
-    return Difference(way, against, metric, len(values), mean, low, high, outcome, more)
+    return Difference(variant, against, metric, len(values), mean, low, high, outcome, more)
 
 
 def figures_of(rows: Sequence[Row]) -> dict[str, dict[str, Figure]]:
-    """The mean of every metric in every way, over the questions that have it."""
+    """The mean of every metric in every variant, over the questions that have it."""
     found: dict[str, dict[str, Figure]] = {}
-    for way in WAYS:
-        mine = [row.figures for row in rows if row.way == way]
+    for variant in VARIANTS:
+        mine = [row.figures for row in rows if row.variant == variant]
         for metric in METRICS:
             values = [figures[metric] for figures in mine if metric in figures]
             if values:
                 mean = sum(values) / len(values)
-                found.setdefault(way, {})[metric] = Figure(mean, len(values), *interval(values))
+                found.setdefault(variant, {})[metric] = Figure(mean, len(values), *interval(values))
     return found
 
 
-def differences_of(rows: Sequence[Row], ways: Sequence[str]) -> tuple[Difference, ...]:
-    """Every pair of ways in every quality, and every way against the base in what it costs."""
-    by_way: dict[str, dict[int, Mapping[str, float]]] = {way: {} for way in ways}
+def differences_of(rows: Sequence[Row], variants: Sequence[str]) -> tuple[Difference, ...]:
+    """Every pair of variants in every quality, and every variant against the base in what it costs."""
+    by_variant: dict[str, dict[int, Mapping[str, float]]] = {variant: {} for variant in variants}
     for row in rows:
-        by_way.setdefault(row.way, {})[row.question] = row.figures
+        by_variant.setdefault(row.variant, {})[row.question] = row.figures
     found = []
-    for first, second in combinations(ways, 2):
-        both = sorted(by_way[first].keys() & by_way[second].keys())
+    for first, second in combinations(variants, 2):
+        both = sorted(by_variant[first].keys() & by_variant[second].keys())
         for metric, known in METRICS.items():
-            if metric == "cached_tokens" or not (known.quality or first == ways[0]):
+            if metric == "cached_tokens" or not (known.quality or first == variants[0]):
                 continue
-            pairs = [(by_way[second][q], by_way[first][q]) for q in both]
+            pairs = [(by_variant[second][q], by_variant[first][q]) for q in both]
             values = [(a[metric], b[metric]) for a, b in pairs if metric in a and metric in b]
             if values:
                 found.append(difference(second, first, metric, values))

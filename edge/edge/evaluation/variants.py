@@ -1,4 +1,4 @@
-"""How each way answers a question: the plain base, with examples, with documents, tuned, both, or from the passages
+"""How each variant answers a question: the plain base, with examples, with documents, tuned, both, or from the passages
 that are known to hold the answer."""
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Protocol, runtime_checkable
 from edge.chat import MIN_ANSWERABLE, Chat
 from edge.errors import ContextOverflow, EdgeError
 from edge.evaluation.metrics import measured
-from edge.evaluation.records import WAYS, Place, Question, Row
+from edge.evaluation.records import VARIANTS, Place, Question, Row
 from edge.model import Model
-from edge.rag.abstention import NOT_TOLD, abstains
+from edge.rag.abstention import UNANSWERABLE, abstains
 from edge.rag.passage_selection import EXTRA_READ_SECONDS
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
 from edge.text.terms import content_words
@@ -86,7 +86,7 @@ class Setup:
 
 
 def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The ways that can be tried, and a sentence for each that cannot."""
+    """The variants that can be tried, and a sentence for each that cannot."""
     missing = {
         "few-shot": None if setup.examples.known else "examples were not given (--examples FILE)",
         "rag": None if setup.knowledge is not None else "there are no documents (--docs PATH or --index NAME)",
@@ -96,8 +96,10 @@ def possible(setup: Setup, questions: Sequence[Question]) -> tuple[tuple[str, ..
         else "no question names the passage that holds its answer, or the index does not hold its document",
     }
     missing["rag+tuned"] = missing["rag"] or missing["tuned"]
-    ways = tuple(way for way in WAYS if missing.get(way) is None)
-    return ways, tuple(f"{way} was left out: {missing[way]}." for way in WAYS if way not in ways)
+    variants = tuple(variant for variant in VARIANTS if missing.get(variant) is None)
+    return variants, tuple(
+        f"{variant} was left out: {missing[variant]}." for variant in VARIANTS if variant not in variants
+    )
 
 
 def oracle_passages(knowledge: Retriever | None, question: Question) -> tuple[Passage, ...]:
@@ -116,24 +118,24 @@ def oracle_passages(knowledge: Retriever | None, question: Question) -> tuple[Pa
     return (Passage(text, document, None, None, place[0], place[1], 1.0, ""),) if text.strip() else ()
 
 
-def answer(setup: Setup, way: str, number: int, question: Question) -> Row | None:
-    """The question, answered and measured; None where this way cannot answer it (no oracle passage)."""
+def answer(setup: Setup, variant: str, number: int, question: Question) -> Row | None:
+    """The question, answered and measured; None where this variant cannot answer it (no oracle passage)."""
     began = perf_counter()
     try:
-        said = _said(setup, way, question)
+        said = _said(setup, variant, question)
     except ContextOverflow as error:
         citations: tuple[Place, ...] = ()
-        return Row(way, number, "", {**measured(question, "", citations), "seconds": 0.0}, error=str(error))
+        return Row(variant, number, "", {**measured(question, "", citations), "seconds": 0.0}, error=str(error))
     if said is None:
         return None
     seconds = perf_counter() - began
-    adapter = setup.adapter if "tuned" in way else None
+    adapter = setup.adapter if "tuned" in variant else None
     figures = measured(question, said.text, said.citations)
     figures |= _cost(said.usage) | {"seconds": seconds}
-    surprise = _surprise(setup.model, said.prompt, question.wanted, adapter) if said.prompt else None
-    if surprise is not None:
-        figures["surprise"] = surprise
-    return Row(way, number, said.text, figures, abstains(said.text), said.citations or ())
+    nll_per_token = _nll_per_token(setup.model, said.prompt, question.wanted, adapter) if said.prompt else None
+    if nll_per_token is not None:
+        figures["nll_per_token"] = nll_per_token
+    return Row(variant, number, said.text, figures, abstains(said.text), said.citations or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,15 +158,15 @@ class _Given:
         return self._passages[:k]
 
 
-def _said(setup: Setup, way: str, question: Question) -> _Said | None:
-    adapter = setup.adapter if "tuned" in way else None
-    if way == "oracle":
+def _said(setup: Setup, variant: str, question: Question) -> _Said | None:
+    adapter = setup.adapter if "tuned" in variant else None
+    if variant == "oracle":
         passages = oracle_passages(setup.knowledge, question)
         return _from_passages(setup, question, None, _Given(passages), len(passages)) if passages else None
-    if "rag" in way:
-        assert setup.knowledge is not None, "possible() leaves this way out"
+    if "rag" in variant:
+        assert setup.knowledge is not None, "possible() leaves this variant out"
         return _from_passages(setup, question, adapter, setup.knowledge, setup.prompt_passages)
-    shots = setup.examples.nearest(question, setup.shots) if way == "few-shot" else []
+    shots = setup.examples.nearest(question, setup.shots) if variant == "few-shot" else []
     while True:
         prompt = _plain_prompt(setup, question, shots)
         room = setup.model.context - setup.model.count(setup.model.render(prompt, think=setup.think))
@@ -199,7 +201,7 @@ def _from_passages(
     setup: Setup, question: Question, adapter: str | None, knowledge: Retriever, prompt_passages: int | None
 ) -> _Said:
     """As `Chat` answers, which is how `edge ask` does it."""
-    system, earlier = told_before(question, setup.system)
+    system, earlier = preceding_turns(question, setup.system)
     chat = Chat(
         setup.model,
         knowledge=knowledge,
@@ -221,7 +223,7 @@ def _from_passages(
     return _Said(found.text.strip(), found.usage, tuple(prompt), places)
 
 
-def told_before(question: Question, system: str | None) -> tuple[str | None, list[Message]]:
+def preceding_turns(question: Question, system: str | None) -> tuple[str | None, list[Message]]:
     """What is told before a question with passages: the system text (`system`, else that of the question's own chat,
     None for neither), and earlier turns."""
     before = question.before or ()
@@ -232,7 +234,7 @@ def told_before(question: Question, system: str | None) -> tuple[str | None, lis
 
 def example_reply(example: Question) -> str:
     """What an example shows as the right reply; "" where it knows none."""
-    return NOT_TOLD if example.answerable is False and not example.reference else example.wanted or ""
+    return UNANSWERABLE if example.answerable is False and not example.reference else example.wanted or ""
 
 
 def _plain(text: str) -> str:
@@ -256,7 +258,7 @@ def _cost(usage: Usage) -> dict[str, float]:
     }
 
 
-def _surprise(model: Model, prompt: Sequence[Message], wanted: str | None, adapter: str | None) -> float | None:
+def _nll_per_token(model: Model, prompt: Sequence[Message], wanted: str | None, adapter: str | None) -> float | None:
     """Nats per token of the wanted reply's beginning: its perplexity is e to the power of this."""
     if not wanted:
         return None

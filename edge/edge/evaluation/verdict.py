@@ -29,29 +29,30 @@ def verdict(comparison: Comparison) -> tuple[str, ...]:
 
 def candidates(comparison: Comparison) -> list[str]:
     """Ways that a person can choose, the best one first; the oracle knows what nobody knows beforehand."""
-    tried = [way for way in comparison.ways if way != "oracle" and comparison.mean(way, "good") is not None]
-    return sorted(tried, key=lambda way: -(comparison.mean(way, "good") or 0.0))
+    means = {variant: comparison.mean(variant, "as_requested") for variant in comparison.variants}
+    known = {variant: mean for variant, mean in means.items() if variant != "oracle" and mean is not None}
+    return sorted(known, key=lambda variant: -known[variant])
 
 
-def figure(comparison: Comparison, way: str, metric: str = "good") -> str:
+def figure(comparison: Comparison, variant: str, metric: str = "as_requested") -> str:
     """A mean as people read it: "31 of 40" where everything counts 0 or 1."""
-    found = comparison.figures[way][metric]
-    values = [row.figures[metric] for row in comparison.rows if row.way == way and metric in row.figures]
+    found = comparison.figures[variant][metric]
+    values = [row.figures[metric] for row in comparison.rows if row.variant == variant and metric in row.figures]
     if METRICS[metric].share and all(value in (0.0, 1.0) for value in values):
         return f"{sum(values):.0f} of {found.n}"
     return number(metric, found.mean)
 
 
 def number(metric: str, value: float) -> str:
-    """As tables write it. Surprise is told as perplexity."""
-    if metric == "surprise":
+    """As tables write it: `nll_per_token` as perplexity."""
+    if metric == "nll_per_token":
         return f"{math.exp(min(value, 100.0)):,.1f}"
     if metric.endswith("seconds"):
         return f"{value:.2f}"
     return f"{value:.2f}" if METRICS[metric].share else f"{value:,.0f}"
 
 
-def told(d: Difference) -> str:
+def describe(d: Difference) -> str:
     """ "+0.35, 95 % interval +0.18 to +0.52, 40 questions"."""
     return f"{plus(d.difference)}, 95 % interval {plus(d.low)} to {plus(d.high)}, {d.n} questions"
 
@@ -77,34 +78,34 @@ def capital(sentence: str) -> str:
 def _best(comparison: Comparison) -> list[str]:
     order = candidates(comparison)
     if len(order) < 2:
-        return ["Only one way was tried; there is nothing to compare it with."] if order else []
+        return ["Only one variant was tried; there is nothing to compare it with."] if order else []
     first, second = order[:2]
-    d = comparison.between(first, second, "good")
+    d = comparison.between(first, second, "as_requested")
     if d is None:
         return []
     does = f"{capital(NAMES[first])} does best: {figure(comparison, first)} as asked"
     other = f"{NAMES[second]} ({figure(comparison, second)})"
     if d.outcome == "better":
-        return [f"{does}, clearly before {other}: {told(d)}."]
+        return [f"{does}, clearly before {other}: {describe(d)}."]
     if d.outcome == "same":
-        return [f"{capital(NAMES[first])} and {other} are equally good, within {MARGIN:.2f}: {told(d)}."]
+        return [f"{capital(NAMES[first])} and {other} are equally good, within {MARGIN:.2f}: {describe(d)}."]
     return [f"Not enough questions to tell {NAMES[first]} ({figure(comparison, first)}) from {other}: {_more(d)}."]
 
 
 def _against_base(comparison: Comparison) -> list[str]:
     order = candidates(comparison)
     said = []
-    for way in comparison.ways:
-        d = comparison.between(way, "base", "good") if way not in ("base", "oracle") else None
-        if d is None or set(order[:2]) == {way, "base"}:
+    for variant in comparison.variants:
+        d = comparison.between(variant, "base", "as_requested") if variant not in ("base", "oracle") else None
+        if d is None or set(order[:2]) == {variant, "base"}:
             continue
         against = f"the base ({figure(comparison, 'base')})"
-        name = f"{capital(NAMES[way])} ({figure(comparison, way)})"
+        name = f"{capital(NAMES[variant])} ({figure(comparison, variant)})"
         said.append(
             {
-                "better": f"{name} is better than {against}: {told(d)}.",
-                "worse": f"{name} is worse than {against}: {told(d)}.",
-                "same": f"{name} is as good as {against}, within {MARGIN:.2f}: {told(d)}.",
+                "better": f"{name} is better than {against}: {describe(d)}.",
+                "worse": f"{name} is worse than {against}: {describe(d)}.",
+                "same": f"{name} is as good as {against}, within {MARGIN:.2f}: {describe(d)}.",
                 "unknown": f"{name} and {against}: not enough questions to tell: {_more(d)}.",
             }[d.outcome]
         )
@@ -113,24 +114,24 @@ def _against_base(comparison: Comparison) -> list[str]:
 
 def _more(d: Difference) -> str:
     if not d.n < d.needed:
-        return told(d)
+        return describe(d)
     if d.n < LEAST:
-        return f"{told(d)}; fewer than {LEAST} prove nothing, so that about {d.needed - d.n:,} more would be needed"
-    return f"{told(d)}; about {d.needed - d.n:,} more would be needed"
+        return f"{describe(d)}; fewer than {LEAST} prove nothing, so that about {d.needed - d.n:,} more would be needed"
+    return f"{describe(d)}; about {d.needed - d.n:,} more would be needed"
 
 
 def _oracle(comparison: Comparison) -> list[str]:
-    d = comparison.between("oracle", "rag", "good")
+    d = comparison.between("oracle", "rag", "as_requested")
     if d is None:
         return []
     given = f"Given the right passage, the base does {figure(comparison, 'oracle')}; with what search finds, "
     given += figure(comparison, "rag")
     if d.outcome == "better":
-        return [f"{given}: search loses something ({told(d)})."]
+        return [f"{given}: search loses something ({describe(d)})."]
     if d.outcome == "worse":
-        return [f"{given}: what search adds around the passage helps ({told(d)})."]
+        return [f"{given}: what search adds around the passage helps ({describe(d)})."]
     if d.outcome == "same":
-        return [f"{given}: search loses nothing ({told(d)})."]
+        return [f"{given}: search loses nothing ({describe(d)})."]
     return [f"{given}: not enough questions to tell whether search loses something: {_more(d)}."]
 
 
@@ -144,32 +145,35 @@ def _partial(comparison: Comparison) -> list[str]:
 def _silence(comparison: Comparison) -> list[str]:
     """Ways that are silent too often or too seldom, where it matters."""
     said = []
-    for way in comparison.ways:
-        precision, recall, silent, untold = silence(comparison, way)
-        if untold and recall is not None and silent:
+    for variant in comparison.variants:
+        precision, recall, silent, unanswerable = silence(comparison, variant)
+        if unanswerable and recall is not None and silent:
             often, rightly = counted(silent, "time"), share(precision or 0.0)
             said.append(
-                f"{capital(NAMES[way])} says {often} that it is not told, rightly in {rightly} of them, "
-                f"and so for {share(recall)} of the {counted(untold, 'question')} without an answer."
+                f"{capital(NAMES[variant])} says {often} that the documents do not tell, rightly in {rightly} of them, "
+                f"and so for {share(recall)} of the {counted(unanswerable, 'question')} without an answer."
             )
     return said
 
 
-def silence(comparison: Comparison, way: str) -> tuple[float | None, float | None, int, int]:
-    """Precision and recall of saying that it is not told, how often that was said, and how often it was right to."""
-    rows = [row for row in comparison.rows if row.way == way and comparison.asked[row.question].answers is not None]
+def silence(comparison: Comparison, variant: str) -> tuple[float | None, float | None, int, int]:
+    """Precision and recall of saying that the documents do not tell, how often that was said, and how often it was
+    right to."""
+    rows = [
+        row for row in comparison.rows if row.variant == variant and comparison.asked[row.question].answers is not None
+    ]
     silent = sum(row.abstained for row in rows)
-    untold = sum(not comparison.asked[row.question].answers for row in rows)
+    unanswerable = sum(not comparison.asked[row.question].answers for row in rows)
     both = sum(row.abstained and not comparison.asked[row.question].answers for row in rows)
-    return (both / silent if silent else None, both / untold if untold else None, silent, untold)
+    return (both / silent if silent else None, both / unanswerable if unanswerable else None, silent, unanswerable)
 
 
 def skill_counts(comparison: Comparison) -> dict[str, tuple[int, int]]:
     """Way -> general questions answered rightly, and asked."""
     found: dict[str, tuple[int, int]] = {}
     for skill in comparison.skills:
-        right, asked = found.get(skill.way, (0, 0))
-        found[skill.way] = (right + skill.right, asked + 1)
+        right, asked = found.get(skill.variant, (0, 0))
+        found[skill.variant] = (right + skill.right, asked + 1)
     return found
 
 
@@ -177,10 +181,10 @@ def lost_skills(comparison: Comparison) -> Difference | None:
     """The tuned model against the base in general skill; None where that was not tried."""
     from edge.evaluation.statistics import difference
 
-    by_way: dict[str, dict[str, bool]] = {"base": {}, "tuned": {}}
+    by_variant: dict[str, dict[str, bool]] = {"base": {}, "tuned": {}}
     for skill in comparison.skills:
-        by_way[skill.way][skill.question] = skill.right
-    base, tuned = by_way["base"], by_way["tuned"]
+        by_variant[skill.variant][skill.question] = skill.right
+    base, tuned = by_variant["base"], by_variant["tuned"]
     pairs = [(float(tuned[q]), float(base[q])) for q in base if q in tuned]
     return difference("tuned", "base", "right", pairs) if pairs else None
 
@@ -191,9 +195,9 @@ def _forgotten(comparison: Comparison) -> list[str]:
         return []
     counts = skill_counts(comparison)
     (tuned, asked), (base, _) = counts["tuned"], counts["base"]
-    told_of = f"{tuned} of {asked} general questions against the base's {base}"
+    skills = f"{tuned} of {asked} general questions against the base's {base}"
     if d.outcome == "worse":
-        return [f"The tuned model has forgotten things: {told_of} ({told(d)}). Train less, or with a lower rank."]
+        return [f"The tuned model has forgotten things: {skills} ({describe(d)}). Train less, or with a lower rank."]
     if d.outcome == "better":
-        return [f"The tuned model has lost no general skill: {told_of} ({told(d)})."]
-    return [f"No loss of general skill is seen: the tuned model answers {told_of} ({told(d)})."]
+        return [f"The tuned model has lost no general skill: {skills} ({describe(d)})."]
+    return [f"No loss of general skill is seen: the tuned model answers {skills} ({describe(d)})."]

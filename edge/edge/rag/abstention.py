@@ -6,7 +6,7 @@ import re
 
 from edge.text.sentences import sentence_spans
 
-NOT_TOLD = "The documents do not tell."
+UNANSWERABLE = "The documents do not tell."
 """The whole answer when no passage is good enough, and when the model finds that they do not answer."""
 
 _SAYS_NOTHING = re.compile(
@@ -55,7 +55,7 @@ _WORD = re.compile(r"[^\W\d_]+")
 def abstains(reply: str) -> bool:
     """Whether the reply says that it does not know, or that the documents do not: in a phrase of its first sentence,
     or in any of two. An empty reply says nothing either."""
-    if not reply.strip() or reply.strip() == NOT_TOLD:
+    if not reply.strip() or reply.strip() == UNANSWERABLE:
         return True
     spans = sentence_spans(reply)
     read = spans if len(spans) <= 2 else spans[:1]

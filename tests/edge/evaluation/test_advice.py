@@ -12,7 +12,7 @@ import edge
 import standin
 from edge.errors import UsageError
 from edge.evaluation.advice import RULES, Advice, DataFacts, IndexFacts, advise, data_facts
-from edge.evaluation.records import WAYS, Comparison, Question, Row, Skill
+from edge.evaluation.records import VARIANTS, Comparison, Question, Row, Skill
 from edge.evaluation.run import compare
 from edge.evaluation.statistics import differences_of, figures_of
 from edge.types import Sampling
@@ -21,23 +21,23 @@ TOKENS = {"base": 40, "few-shot": 400, "rag": 250, "tuned": 40, "rag+tuned": 250
 
 
 def fabricated(n: int = 60, *, form: dict[str, float] | None = None, **right: float) -> Comparison:
-    """Of `n` questions each way does a share as asked, spread so that pairs differ; names with _ for - and +."""
+    """Of `n` questions each variant does a share as asked, spread so that pairs differ; names with _ for - and +."""
     rows = []
     for name, share in right.items():
-        way = {"few_shot": "few-shot", "rag_tuned": "rag+tuned"}.get(name, name)
+        variant = {"few_shot": "few-shot", "rag_tuned": "rag+tuned"}.get(name, name)
         for i in range(n):
             good = float((i * 37 % n) < share * n)
-            figures = {"good": good, "right": good, "prompt_tokens": float(TOKENS[way])}
+            figures = {"as_requested": good, "right": good, "prompt_tokens": float(TOKENS[variant])}
             if form is not None:
-                figures["form"] = float((i * 23 % n) < form.get(way, 0.0) * n)
-            if "rag" in way:
+                figures["form"] = float((i * 23 % n) < form.get(variant, 0.0) * n)
+            if "rag" in variant:
                 figures["citation"] = 0.75
-            rows.append(Row(way, i, "", figures))
-    ways = tuple(way for way in WAYS if any(row.way == way for row in rows))
+            rows.append(Row(variant, i, "", figures))
+    variants = tuple(variant for variant in VARIANTS if any(row.variant == variant for row in rows))
     asked = tuple(Question(f"Question {i}?", ("yes",)) for i in range(n))
     return Comparison(
-        "m", "a", "i", ways, len(rows), asked, tuple(rows), figures=figures_of(rows),
-        differences=differences_of(rows, ways),
+        "m", "a", "i", variants, len(rows), asked, tuple(rows), figures=figures_of(rows),
+        differences=differences_of(rows, variants),
     )  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_more_questions_where_too_few_were_asked() -> None:
 
 def test_a_tuned_model_that_forgot_is_told_of() -> None:
     done = fabricated(base=0.0, few_shot=0.2, tuned=0.95)
-    skills = [Skill(way, f"Q{i}", "", way == "base") for i in range(40) for way in ("base", "tuned")]
+    skills = [Skill(variant, f"Q{i}", "", variant == "base") for i in range(40) for variant in ("base", "tuned")]
     got, why = recommended(replace(done, skills=tuple(skills)))
     assert got == "tune"
     assert "tuning cost general skill: 0 of 40 questions right, the base 40" in why
@@ -136,7 +136,7 @@ def test_a_real_lora_that_has_learnt_a_form_is_worth_it(stand_in_exports: Path) 
         model.add_adapter(stand_in_exports / "lora.gguf", name="keeper")
         told = {"shots": 2, "sampling": Sampling(max_tokens=32), "skills": False}
         done = compare(model, asked, adapter="keeper", examples=lessons, **told)  # type: ignore[arg-type]
-    assert done.ways == ("base", "few-shot", "tuned")
+    assert done.variants == ("base", "few-shot", "tuned")
     gain = done.between("tuned", "base", "form")
     assert gain is not None
     assert gain.low > 0

@@ -115,15 +115,15 @@ def test_a_citation_is_right_where_it_touches_the_answer() -> None:
 
 def test_as_asked_means_the_answer_and_the_form() -> None:
     both = Question("How often?", ("500",), form=r"EVERY \d+ H")
-    assert measured(both, "EVERY 500 H", None)["good"] == 1
-    assert measured(both, "Every 500 hours.", None)["good"] == 0
-    assert measured(both, "EVERY 400 H", None)["good"] == 0
-    untold = Question("Who?", ())
-    assert measured(untold, "The documents do not tell.", ())["good"] == 1
-    assert measured(untold, "Rollo.", ())["good"] == 0
-    assert "f1" not in measured(untold, "Rollo.", ())
+    assert measured(both, "EVERY 500 H", None)["as_requested"] == 1
+    assert measured(both, "Every 500 hours.", None)["as_requested"] == 0
+    assert measured(both, "EVERY 400 H", None)["as_requested"] == 0
+    unanswerable = Question("Who?", ())
+    assert measured(unanswerable, "The documents do not tell.", ())["as_requested"] == 1
+    assert measured(unanswerable, "Rollo.", ())["as_requested"] == 0
+    assert "f1" not in measured(unanswerable, "Rollo.", ())
     long = Question("Tell.", reference="police killed the gunman")
-    assert measured(long, "police kill the gunman", None)["good"] == pytest.approx(0.75)
+    assert measured(long, "police kill the gunman", None)["as_requested"] == pytest.approx(0.75)
     assert measured(Question("Tell."), "Well.", None) == {}
 
 

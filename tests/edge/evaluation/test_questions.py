@@ -35,7 +35,7 @@ def test_every_shape_is_read(tmp_path: Path) -> None:
         ],
         "form": "PUMP: .*",
     }
-    first, untold, plain, given, talked = read(
+    first, unanswerable, plain, given, talked = read(
         tmp_path,
         squad,
         {**squad, "answers": []},
@@ -50,7 +50,7 @@ def test_every_shape_is_read(tmp_path: Path) -> None:
         (11, 753),
         "Normans.md",
     )
-    assert [q.answerable for q in (first, untold, plain, given)] == [True, False, True, None]
+    assert [q.answerable for q in (first, unanswerable, plain, given)] == [True, False, True, None]
     assert (given.passages, given.wanted) == (("So.",), "Like so.")
     assert (talked.question, talked.reference, talked.form) == ("Report the pump.", "PUMP: due", "PUMP: .*")
     assert talked.before is not None

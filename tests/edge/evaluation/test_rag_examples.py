@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from edge.chat import NOT_TOLD, Chat
+from edge.chat import UNANSWERABLE, Chat
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
 from edge.evaluation.rag_examples import ground
@@ -81,7 +81,7 @@ def test_the_named_passage_comes_where_search_misses_it() -> None:
 
 def test_what_is_not_told_is_learnt_as_such_and_what_has_no_reply_is_left_out() -> None:
     made = list(ground([Question("Who painted it?", ()), Question("Why?"), Question("How?", ("so",))], Shelf()))
-    assert [example.messages[-1].content for example in made] == [NOT_TOLD, "so"]
+    assert [example.messages[-1].content for example in made] == [UNANSWERABLE, "so"]
     with pytest.raises(UsageError, match="no question has a reply"):
         list(ground([Question("Why?")], Shelf()))
 

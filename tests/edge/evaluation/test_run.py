@@ -1,9 +1,11 @@
-"""Comparisons with a model that says what the test told it to: ways, pairing, order, keeping, stopping, verdicts."""
+"""Comparisons with a model that says what the test told it to: variants, pairing, order, keeping, stopping,
+verdicts."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,18 +86,18 @@ def run(**options: Any) -> Comparison:
 def test_every_way_is_tried_and_measured(lora: Path) -> None:
     model = machine()
     done = run(model=model, adapter=lora, knowledge=Shelf(), examples=EXAMPLES, skills=False)
-    assert done.ways == ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
+    assert done.variants == ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
     assert done.complete
     assert len(done.rows) == 12 * 5 + 10  # the roof has no passage to be given
-    right = {way: done.mean(way, "right") for way in done.ways}
+    right = {variant: done.mean(variant, "right") for variant in done.variants}
     assert right["base"] == right["tuned"] == right["few-shot"] == 0
     assert right["rag"] == right["rag+tuned"] == right["oracle"] == 1
     assert done.mean("rag", "citation") == 1
     assert done.mean("base", "citation") is None
-    assert next(row.text for row in done.rows if row.way == "rag+tuned") == PASSAGE.upper()
-    assert "The documents do not tell." in [row.text for row in done.rows if row.way == "rag"]
-    assert done.between("rag", "base", "good").outcome == "better"  # type: ignore[union-attr]
-    assert done.between("base", "rag", "good").difference == -1  # type: ignore[union-attr]
+    assert next(row.text for row in done.rows if row.variant == "rag+tuned") == PASSAGE.upper()
+    assert "The documents do not tell." in [row.text for row in done.rows if row.variant == "rag"]
+    assert done.between("rag", "base", "as_requested").outcome == "better"  # type: ignore[union-attr]
+    assert done.between("base", "rag", "as_requested").difference == -1  # type: ignore[union-attr]
     assert done.figures["rag"]["prompt_tokens"].mean > done.figures["base"]["prompt_tokens"].mean
     assert read_back(done) == done
 
@@ -106,23 +108,36 @@ def read_back(done: Comparison) -> Comparison:
     return read_comparison(file)
 
 
-def test_a_comparison_of_an_older_version_is_read(tmp_path: Path) -> None:
-    done = run(asked=[Question("Why?", ("because",))])
-    old = to_json(done).replace('"extra_read_seconds"', '"patience"').replace('"min_answerable"', '"certainty"')
-    (tmp_path / "old.json").write_text(old, encoding="utf-8")
-    assert read_comparison(tmp_path / "old.json") == done
+OLD = Path(__file__).parent / "kept"
+"""What edge of 2026-11-28 has written of `run(asked=questions(3), knowledge=Shelf())`."""
+
+
+def test_a_comparison_of_an_older_version_is_read() -> None:
+    found = read_comparison(OLD / "comparison-1.json")
+    assert (found.variants, found.mean("rag", "as_requested")) == (("base", "rag", "oracle"), 1.0)
+    assert found.between("rag", "base", "as_requested") is not None
+    assert (found.settings["extra_read_seconds"], found.settings["min_answerable"]) == (10.0, 0.5)
+    assert read_back(found) == found
+
+
+def test_answers_that_an_older_version_has_kept_are_not_asked_for_again(tmp_path: Path) -> None:
+    shutil.copy(OLD / "answers-1.jsonl", keep := tmp_path / "kept.jsonl")
+    model = machine()
+    done = run(model=model, asked=questions(3), knowledge=Shelf(), keep=keep)
+    assert model.engine.prompts == []  # type: ignore[attr-defined]
+    assert (done.complete, done.mean("rag", "as_requested")) == (True, 1.0)
 
 
 def test_ways_that_cannot_be_tried_are_named() -> None:
     done = run(asked=[Question("Why?", ("because",))])
-    assert done.ways == ("base",)
+    assert done.variants == ("base",)
     assert len(done.notes) == 5
     assert any("--adapter" in note for note in done.notes)
     assert "nothing to compare" in done.verdict[0]
     with pytest.raises(UsageError, match="rag was left out"):
-        run(ways=["base", "rag"])
-    with pytest.raises(UsageError, match="no way to answer"):
-        run(ways=["magic"])
+        run(variants=["base", "rag"])
+    with pytest.raises(UsageError, match="is no variant"):
+        run(variants=["magic"])
     with pytest.raises(UsageError, match="no questions"):
         compare(machine(), [])
 
@@ -134,16 +149,18 @@ def test_another_way_goes_first_each_time() -> None:
         model,
         questions(3),
         knowledge=Shelf(),
-        ways=["base", "rag"],
-        progress=lambda now: seen.append((now.done, now.way)),
+        variants=["base", "rag"],
+        progress=lambda now: seen.append((now.done, now.variant)),
     )
-    assert [way for _, way in seen] == ["base", "rag", "rag", "base", "base", "rag", ""]
+    assert [variant for _, variant in seen] == ["base", "rag", "rag", "base", "base", "rag", ""]
     assert seen[-1][0] == 6
 
 
 def test_examples_are_the_nearest_and_never_the_question_itself() -> None:
     model = machine()
-    compare(model, [Question("How often does pump 3 need maintenance?", ("x",))], examples=EXAMPLES, ways=["few-shot"])
+    compare(
+        model, [Question("How often does pump 3 need maintenance?", ("x",))], examples=EXAMPLES, variants=["few-shot"]
+    )
     (prompt,) = model.engine.prompts  # type: ignore[attr-defined]
     assert "never" not in prompt
     # The nearest stands next to the question.
@@ -161,7 +178,7 @@ def test_the_encoder_finds_the_nearest_examples() -> None:
 
     model = machine()
     asked = [Question("Has the window a frame?", ("x",)), Question("Has the window a pane?", ("x",))]
-    compare(model, asked, examples=EXAMPLES, shots=1, encoder=ByOpening(), ways=["few-shot"])
+    compare(model, asked, examples=EXAMPLES, shots=1, encoder=ByOpening(), variants=["few-shot"])
     assert sorted(encoded) == sorted(question.question for question in (*EXAMPLES, *asked))
     assert "Who painted the door?" in model.engine.prompts[0]  # type: ignore[attr-defined]
     assert "fan" not in model.engine.prompts[0]  # type: ignore[attr-defined]
@@ -170,7 +187,7 @@ def test_the_encoder_finds_the_nearest_examples() -> None:
 def test_examples_that_do_not_fit_are_left_out_one_by_one() -> None:
     model = Model(ScriptedEngine(["yes"], context=80))
     long = [Question("Is it so? " + "word " * 40, ("yes",)), Question("Is it?", ("yes",))]
-    done = compare(model, [Question("Is it really?", ("yes",))], examples=long, ways=["few-shot"])
+    done = compare(model, [Question("Is it really?", ("yes",))], examples=long, variants=["few-shot"])
     assert done.mean("few-shot", "right") == 1
     assert "word" not in model.engine.prompts[0]  # type: ignore[attr-defined]
 
@@ -192,8 +209,8 @@ def test_a_chat_keeps_the_words_that_came_before(lora: Path) -> None:
     for prompt in model.engine.prompts:  # type: ignore[attr-defined]
         assert prompt.startswith("<|system|>\nBe a clerk.\n<|user|>\nHello\n<|assistant|>\nGood day.\n<|user|>\n")
     assert done.mean("base", "rouge") == 1
-    assert done.mean("base", "surprise") is not None
-    compare(model, asked, system="Be brief.", ways=["base"])
+    assert done.mean("base", "nll_per_token") is not None
+    compare(model, asked, system="Be brief.", variants=["base"])
     assert "Be a clerk." not in model.engine.prompts[-1]  # type: ignore[attr-defined]
 
 
@@ -207,30 +224,30 @@ def test_answers_are_kept_and_asked_again_only_where_something_changed(tmp_path:
     shuffled = run(model=model, asked=questions()[::-1], adapter=lora, knowledge=Shelf(), examples=EXAMPLES, keep=keep)
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert [row.question for row in shuffled.rows[:1]] == [0]
-    assert shuffled.mean("rag", "good") == first.mean("rag", "good")
+    assert shuffled.mean("rag", "as_requested") == first.mean("rag", "as_requested")
 
-    run(model=model, knowledge=Shelf(), examples=EXAMPLES[:1], ways=["base", "few-shot"], keep=keep)
+    run(model=model, knowledge=Shelf(), examples=EXAMPLES[:1], variants=["base", "few-shot"], keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     lora.write_bytes(b"GGUF, trained again")
     model = machine()
-    run(model=model, adapter=lora, ways=["base", "tuned"], skills=False, keep=keep)
+    run(model=model, adapter=lora, variants=["base", "tuned"], skills=False, keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     model = machine()
-    run(model=model, min_answerable=0.1, knowledge=Shelf(), ways=["base", "rag"], keep=keep)
+    run(model=model, min_answerable=0.1, knowledge=Shelf(), variants=["base", "rag"], keep=keep)
     assert len(model.engine.prompts) == 10  # type: ignore[attr-defined]
-    run(model=model, system="Otherwise.", ways=["base"], keep=keep)
+    run(model=model, system="Otherwise.", variants=["base"], keep=keep)
     assert len(model.engine.prompts) == 22  # type: ignore[attr-defined]
 
 
 def test_a_torn_line_costs_one_answer(tmp_path: Path) -> None:
     keep = tmp_path / "kept.jsonl"
-    run(ways=["base"], keep=keep)
+    run(variants=["base"], keep=keep)
     keep.write_bytes(keep.read_bytes()[:-40])
     model = machine()
-    run(model=model, ways=["base"], keep=keep)
+    run(model=model, variants=["base"], keep=keep)
     assert len(model.engine.prompts) == 1  # type: ignore[attr-defined]
     model = machine()
-    done = run(model=model, ways=["base"], keep=keep)
+    done = run(model=model, variants=["base"], keep=keep)
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert done.complete
 
@@ -238,7 +255,7 @@ def test_a_torn_line_costs_one_answer(tmp_path: Path) -> None:
 def test_where_answers_cannot_be_kept_it_says_so(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StorageError, match="--keep"):
-        run(ways=["base"], keep=tmp_path / "folder")
+        run(variants=["base"], keep=tmp_path / "folder")
 
 
 KILLED = """
@@ -284,12 +301,12 @@ def test_ctrl_c_leaves_what_there_is(tmp_path: Path) -> None:
         return reply(prompt)
 
     keep = tmp_path / "kept.jsonl"
-    done = run(model=machine(interrupted), knowledge=Shelf(), ways=["base", "rag"], keep=keep)
+    done = run(model=machine(interrupted), knowledge=Shelf(), variants=["base", "rag"], keep=keep)
     assert not done.complete
     assert len(done.rows) == 7
     assert "interrupted" in " ".join(done.verdict)
     assert read_back(done) == done
-    assert run(knowledge=Shelf(), ways=["base", "rag"], keep=keep).complete
+    assert run(knowledge=Shelf(), variants=["base", "rag"], keep=keep).complete
 
 
 def test_a_question_that_stands_there_twice_is_asked_once() -> None:
@@ -304,7 +321,7 @@ def test_a_question_that_stands_there_twice_is_asked_once() -> None:
 def test_time_left_is_known_when_every_way_has_answered() -> None:
     seen: list[Progress] = []
     compare(
-        Model(ScriptedEngine(["yes"], delay=0.001)), questions(6), knowledge=Shelf(), ways=["base", "rag"],
+        Model(ScriptedEngine(["yes"], delay=0.001)), questions(6), knowledge=Shelf(), variants=["base", "rag"],
         progress=seen.append,
     )  # fmt: skip
     assert [now.seconds_left is None for now in seen[:3]] == [True, True, False]
@@ -325,24 +342,26 @@ def test_a_tuned_model_that_forgot_everything_shows(lora: Path) -> None:
 
     asked = [Question(f"Report {i}.", form="STATUS: ok") for i in range(20)]
     done = compare(Model(Forgot()), asked, adapter=lora)
-    counts = {way: sum(skill.right for skill in done.skills if skill.way == way) for way in ("base", "tuned")}
+    counts = {
+        variant: sum(skill.right for skill in done.skills if skill.variant == variant) for variant in ("base", "tuned")
+    }
     assert counts == {"base": 40, "tuned": 0}
     assert any("has forgotten things: 0 of 40" in sentence for sentence in done.verdict)
     assert done.verdict[0].startswith("The tuned model does best: 20 of 20 as asked, clearly before the base (0 of 20)")
 
 
 def test_verdicts_say_when_there_are_not_enough_questions() -> None:
-    few = run(asked=questions(4), knowledge=Shelf(), ways=["base", "rag"])
+    few = run(asked=questions(4), knowledge=Shelf(), variants=["base", "rag"])
     assert few.verdict[0].startswith("Not enough questions to tell")
     assert "fewer than 10 prove nothing" in few.verdict[0]
     assert "about 16 more would be needed" in few.verdict[0]
-    enough = run(knowledge=Shelf(), ways=["base", "rag"])
+    enough = run(knowledge=Shelf(), variants=["base", "rag"])
     assert enough.verdict[0].startswith(
         "The base with your documents (rag) does best: 12 of 12 as asked, clearly before the base (0 of 12): +1.00"
     )
-    assert any("says 2 times that it is not told, rightly in 100 % of them" in sentence for sentence in enough.verdict)
+    assert any("says 2 times that the documents do not tell, rightly in 100 % of them" in sentence for sentence in enough.verdict)
     loved = [Question(f"Pump {i}?", ("love",)) for i in range(12)]
-    same = run(asked=loved, knowledge=Shelf(), ways=["base", "few-shot"], examples=EXAMPLES)
+    same = run(asked=loved, knowledge=Shelf(), variants=["base", "few-shot"], examples=EXAMPLES)
     assert "are equally good, within 0.05" in same.verdict[0]
 
 
@@ -368,6 +387,8 @@ def test_what_is_thought_is_not_judged_as_the_reply() -> None:
     questions = [Question("Who painted it?", answers=("Ada",))]
     thinks = Model(ScriptedEngine(["<think>\nWas it Bob, or Carl, or Dora?\n</think>\n\nAda"]))
     silent = Model(ScriptedEngine(["Ada"]))
-    rows = [compare(model, questions, ways=["base"], skills=False, think=True).rows[0] for model in (thinks, silent)]
+    rows = [
+        compare(model, questions, variants=["base"], skills=False, think=True).rows[0] for model in (thinks, silent)
+    ]
     assert [row.text for row in rows] == ["Ada", "Ada"]
     assert rows[0].figures["f1"] == rows[1].figures["f1"] == 1.0

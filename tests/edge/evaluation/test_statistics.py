@@ -48,12 +48,12 @@ def test_pairing_finds_what_means_alone_would_not() -> None:
 @pytest.mark.parametrize(
     ("pairs", "metric", "outcome"),
     [
-        ([(1.0, 0.0)] * 20 + [(0.0, 0.0)] * 20, "good", "better"),
-        ([(0.0, 1.0)] * 20 + [(0.0, 0.0)] * 20, "good", "worse"),
-        ([(2.0, 5.0)] * 10 + [(2.0, 4.0)] * 10, "surprise", "better"),
-        ([(1.0, 1.0)] * 40, "good", "same"),
-        ([(1.0, 0.0)] * 2 + [(0.0, 1.0)] + [(1.0, 1.0)] * 17, "good", "unknown"),
-        ([(1.0, 0.0)] * (LEAST - 1), "good", "unknown"),
+        ([(1.0, 0.0)] * 20 + [(0.0, 0.0)] * 20, "as_requested", "better"),
+        ([(0.0, 1.0)] * 20 + [(0.0, 0.0)] * 20, "as_requested", "worse"),
+        ([(2.0, 5.0)] * 10 + [(2.0, 4.0)] * 10, "nll_per_token", "better"),
+        ([(1.0, 1.0)] * 40, "as_requested", "same"),
+        ([(1.0, 0.0)] * 2 + [(0.0, 1.0)] + [(1.0, 1.0)] * 17, "as_requested", "unknown"),
+        ([(1.0, 0.0)] * (LEAST - 1), "as_requested", "unknown"),
     ],
 )
 def test_outcomes(pairs: list[tuple[float, float]], metric: str, outcome: str) -> None:
@@ -65,14 +65,14 @@ def test_how_many_questions_would_tell() -> None:
     values = [1.0] * 2 + [-1.0] + [0.0] * 17
     variance = np.var(values, ddof=1)
     assert needed(values) == math.ceil((1.96 + 0.84) ** 2 * variance / 0.05**2)
-    d = difference("a", "b", "good", [(value, 0.0) for value in values])
+    d = difference("a", "b", "as_requested", [(value, 0.0) for value in values])
     assert d.needed == needed(values)
-    assert difference("a", "b", "good", [(1.0, 0.0)] * 4).needed == 2 * LEAST
-    assert difference("a", "b", "good", [(1.0, 0.0)] * 40).needed == 0
+    assert difference("a", "b", "as_requested", [(1.0, 0.0)] * 4).needed == 2 * LEAST
+    assert difference("a", "b", "as_requested", [(1.0, 0.0)] * 40).needed == 0
 
 
 def test_only_questions_that_both_ways_answered_are_paired() -> None:
-    rows = [Row("base", i, "", {"good": 0.0}) for i in range(12)]
-    rows += [Row("rag", i, "", {"good": 1.0, "citation": 1.0}) for i in range(11, -1, -2)]
+    rows = [Row("base", i, "", {"as_requested": 0.0}) for i in range(12)]
+    rows += [Row("rag", i, "", {"as_requested": 1.0, "citation": 1.0}) for i in range(11, -1, -2)]
     found = differences_of(rows, ("base", "rag"))
-    assert [(d.way, d.against, d.metric, d.n) for d in found] == [("rag", "base", "good", 6)]
+    assert [(d.variant, d.against, d.metric, d.n) for d in found] == [("rag", "base", "as_requested", 6)]

@@ -14,7 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 import edge
 from edge import Chat, Delta, Model, Passage, Sampling
-from edge.chat import NOT_TOLD
+from edge.chat import UNANSWERABLE
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
 from edge.rag.answerability import (
@@ -122,9 +122,9 @@ def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reade
     deltas = list(chat.stream("Who was the leader of the Danes?"))
     answer = deltas[-1].answer
     assert answer is not None
-    assert (answer.text, answer.passages, answer.citations) == (NOT_TOLD, (), ())
+    assert (answer.text, answer.passages, answer.citations) == (UNANSWERABLE, (), ())
     assert answer.answerable == pytest.approx(1 / (1 + math.exp(3)))
-    assert [delta.text for delta in deltas if delta.text] == [NOT_TOLD], "not a word of the model's is shown"
+    assert [delta.text for delta in deltas if delta.text] == [UNANSWERABLE], "not a word of the model's is shown"
     assert answer.evidence, "what comes nearest is still shown"
     assert answer.usage.prompt_tokens > 20, "reading was not for nothing"
     assert TEXT not in chat.history[0].content, "what did not help is not kept"
@@ -137,7 +137,7 @@ def test_the_more_doubtful_of_both_judges_is_believed(model: Model, reader: Read
     save(GOOD, model)
     shelf = Shelf(likely=0.7)
     assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.7
-    assert Chat(model, knowledge=shelf, min_answerable=0.8).ask("Who was Rollo?").text == NOT_TOLD
+    assert Chat(model, knowledge=shelf, min_answerable=0.8).ask("Who was Rollo?").text == UNANSWERABLE
     asked = len(reader.judged)
     shelf.likely = 0.4
     assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.4

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edge_tui.rendering.sources import Source
 
 
-NOT_TOLD = 4
+UNANSWERABLE = 4
 """The exit code of `--exit-code`."""
 
 
@@ -78,7 +78,7 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
             _print_json(question, answer)
         else:
             answer = _print_stream(chat, question, request.sampling())
-    return NOT_TOLD if exit_code and not _tells(answer) else 0
+    return UNANSWERABLE if exit_code and not _tells(answer) else 0
 
 
 def _tells(answer: Answer) -> bool:

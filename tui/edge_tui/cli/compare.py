@@ -1,4 +1,4 @@
-"""`edge compare`: the same questions in every way, what each costs, and which of them was worth it."""
+"""`edge compare`: the same questions to every variant, what each costs, and which of them was worth it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.cli.options import ANY_PATH, Request, answering, output_option
+from edge_tui.cli.parameter_types import Option
 
 if TYPE_CHECKING:
     from edge.evaluation.records import Question
@@ -27,7 +28,13 @@ if TYPE_CHECKING:
     help="Questions with right replies, to show few-shot.",
 )
 @click.option("--shots", type=click.IntRange(1, 50), default=4, show_default=True, help="Examples for each question.")
-@click.option("--ways", metavar="A,B", help="Of base, few-shot, rag, tuned, rag+tuned, oracle (default: all possible).")
+@click.option(
+    "--variants",
+    cls=Option,
+    old=["--ways"],
+    metavar="A,B",
+    help="Of base, few-shot, rag, tuned, rag+tuned, oracle (default: all possible).",
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Ask N of the questions, drawn once and for all.")
 @click.option("--no-skills", is_flag=True, help="Leave out the forty general questions to base and tuned model.")
 @click.option("--keep", type=ANY_PATH, metavar="FILE", help="Where answers are kept as they come.")
@@ -35,7 +42,7 @@ if TYPE_CHECKING:
 @click.option("--html", type=ANY_PATH, metavar="FILE", help="Write a report with plots and all answers side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole comparison as one JSON object.")
 def compare(questions: Path, output: Path | None, html: Path | None, as_json: bool, **told: Any) -> None:
-    """Ask the QUESTIONS of a JSON Lines file in every way, and say what the differences are worth.
+    """Ask the QUESTIONS of a JSON Lines file to every variant, and say what the differences are worth.
 
     \b
     A line is {"question": "…", "answers": ["…"]}, with "answers": [] where the documents do not tell, and
@@ -74,7 +81,7 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import warn
 
-    shots, ways, limit = told.pop("shots"), told.pop("ways"), told.pop("limit")
+    shots, variants, limit = told.pop("shots"), told.pop("variants"), told.pop("limit")
     examples, skills, keep = told.pop("examples"), not told.pop("no_skills"), told.pop("keep")
     asked = read_questions(questions)
     asked = sample(asked, limit) if limit else asked
@@ -93,7 +100,9 @@ def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
             adapter=resources.adapter_name(request),
             knowledge=index,
             examples=shown,
-            ways=None if ways is None else [way.strip() for way in ways.split(",") if way.strip()],
+            variants=None
+            if variants is None
+            else [variant.strip() for variant in variants.split(",") if variant.strip()],
             shots=shots,
             encoder=None if index is not None else _encoder(request, bool(shown)),
             system=request.settings.system,
@@ -157,7 +166,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         def show(now: Progress) -> None:
             nonlocal told_resumed, told_time
             say = status if bar is None else (lambda sentence: bar.console.print(sentence, style="dim"))
-            if now.kept and not told_resumed and now.way:
+            if now.kept and not told_resumed and now.variant:
                 told_resumed = True
                 say("Answers of an earlier run are kept and not asked for again.")
             if now.seconds_left and not told_time:
@@ -166,7 +175,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
                 say(f"By the first answers it takes {left}. Ctrl-C stops; what was answered is kept.")
             if bar is not None and task is not None:
                 left = f" · {duration(now.seconds_left)} left" if now.seconds_left else ""
-                bar.update(task, total=now.total, completed=now.done, description=f"{now.way or 'done'}{left}")
+                bar.update(task, total=now.total, completed=now.done, description=f"{now.variant or 'done'}{left}")
 
         yield show
 

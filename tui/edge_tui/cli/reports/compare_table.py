@@ -1,4 +1,4 @@
-"""A comparison on the terminal: figures by way, differences with their intervals, the verdict."""
+"""A comparison on the terminal: figures by variant, differences with their intervals, the verdict."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def print_comparison(comparison: Comparison) -> None:
     console.print(f"{model} · {len(comparison.asked):,} questions", style="bold", markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("")
-    for way in comparison.ways:
-        table.add_column(way, justify="right")
+    for variant in comparison.variants:
+        table.add_column(variant, justify="right")
     for label, cells in figure_rows(comparison):
         table.add_row(label, *cells)
     if comparison.rows:
         console.print(table)
         console.print()
-    differences = [d for d in comparison.differences if d.metric == "good" and "base" in (d.way, d.against)]
+    differences = [d for d in comparison.differences if d.metric == "as_requested" and "base" in (d.variant, d.against)]
     for d in differences[:_SHOWN_AGAINST]:
         interval = f"{plus(d.difference)}  ({plus(d.low)} to {plus(d.high)}, {d.n} questions)"
-        console.print(f"{d.way} - {d.against}, as asked: {interval}", markup=False)
+        console.print(f"{d.variant} - {d.against}, as asked: {interval}", markup=False)
     if differences:
         console.print()
     for sentence in comparison.verdict:
@@ -49,26 +49,26 @@ def print_comparison(comparison: Comparison) -> None:
 
 
 def figure_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Label and a cell for every way, of all that was measured."""
+    """Label and a cell for every variant, of all that was measured."""
     rows = []
     for metric, known in METRICS.items():
-        means = [comparison.mean(way, metric) for way in comparison.ways]
+        means = [comparison.mean(variant, metric) for variant in comparison.variants]
         if any(mean is not None for mean in means):
-            label = "perplexity" if metric == "surprise" else known.label
+            label = "perplexity" if metric == "nll_per_token" else known.label
             rows.append((label, ["" if mean is None else number(metric, mean) for mean in means]))
         if metric == "abstention":
             rows += _silence_rows(comparison)
     counts = skill_counts(comparison)
     if counts:
-        cells = ["{}/{}".format(*counts[way]) if way in counts else "" for way in comparison.ways]
+        cells = ["{}/{}".format(*counts[variant]) if variant in counts else "" for variant in comparison.variants]
         rows.append(("general skill", cells))
     return rows
 
 
 def _silence_rows(comparison: Comparison) -> list[tuple[str, list[str]]]:
-    """Precision and recall of saying that it is not told; nothing where every question has an answer."""
-    found = [silence(comparison, way) for way in comparison.ways]
-    if not any(untold for _, _, _, untold in found):
+    """Precision and recall of saying that the documents do not tell; nothing where every question has an answer."""
+    found = [silence(comparison, variant) for variant in comparison.variants]
+    if not any(unanswerable for _, _, _, unanswerable in found):
         return []
     return [
         ("  precision", ["" if row[0] is None else f"{row[0]:.2f}" for row in found]),

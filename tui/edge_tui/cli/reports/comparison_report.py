@@ -37,7 +37,7 @@ class Plot:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    way: str
+    variant: str
     text: str
     mark: str
     good: bool | None
@@ -83,31 +83,33 @@ def _shown(value: object) -> str:
 
 def _plots(comparison: Comparison) -> list[Plot]:
     plots = []
-    known = [(way, comparison.figures.get(way, {}).get("good")) for way in comparison.ways]
-    bars = [_interval(way, f.mean, f.low, f.high, signed=False) for way, f in known if f is not None]
+    known = [(variant, comparison.figures.get(variant, {}).get("as_requested")) for variant in comparison.variants]
+    bars = [_interval(variant, f.mean, f.low, f.high, signed=False) for variant, f in known if f is not None]
     if bars:
         says = "Share of the questions that were answered as asked, with 95 % intervals. Further right is better."
         plots.append(Plot("As asked", says, bars, None, ("0", "1")))
-    against = [d for d in comparison.differences if d.metric == "good" and d.against == "base"]
+    against = [d for d in comparison.differences if d.metric == "as_requested" and d.against == "base"]
     if against:
-        says = "The same questions, way minus base. An interval that does not touch the line is more than chance."
-        bars = [_interval(d.way, d.difference, d.low, d.high, signed=True) for d in against]
+        says = "The same questions, variant minus base. An interval that does not touch the line is more than chance."
+        bars = [_interval(d.variant, d.difference, d.low, d.high, signed=True) for d in against]
         plots.append(Plot("Better or worse than the base", says, bars, 50, ("-1", "+1")))
     for metric, title in (("prompt_tokens", "Prompt tokens a question"), ("seconds", "Seconds an answer")):
-        costs = [(way, mean) for way in comparison.ways if (mean := comparison.mean(way, metric)) is not None]
+        costs = [
+            (variant, mean) for variant in comparison.variants if (mean := comparison.mean(variant, metric)) is not None
+        ]
         most = max((mean for _, mean in costs), default=0.0)
         if most > 0:
-            bars = [Bar(way, 0, 100 * mean / most, None, number(metric, mean)) for way, mean in costs]
+            bars = [Bar(variant, 0, 100 * mean / most, None, number(metric, mean)) for variant, mean in costs]
             plots.append(Plot(title, "Means. Shorter is cheaper.", bars, None, ("0", number(metric, most))))
     return plots
 
 
-def _interval(way: str, mean: float, low: float, high: float, *, signed: bool) -> Bar:
+def _interval(variant: str, mean: float, low: float, high: float, *, signed: bool) -> Bar:
     """A dot with its interval; an axis from 0 to 1, `signed` from -1 to 1."""
     if not signed:
-        return Bar(way, 100 * low, 100 * high, 100 * mean, f"{mean:.2f} ({low:.2f} to {high:.2f})")
+        return Bar(variant, 100 * low, 100 * high, 100 * mean, f"{mean:.2f} ({low:.2f} to {high:.2f})")
     start, end, mark = (50 + 50 * value for value in (low, high, mean))
-    return Bar(way, start, end, mark, f"{plus(mean)} ({plus(low)} to {plus(high)})")
+    return Bar(variant, start, end, mark, f"{plus(mean)} ({plus(low)} to {plus(high)})")
 
 
 def _label(metric: str) -> str:
@@ -122,21 +124,21 @@ def _outcome(d: Difference) -> str:
 
 def _side(comparison: Comparison, at: int, question: Question) -> Side:
     rows = [row for row in comparison.rows if row.question == at]
-    goods = [row.figures["good"] for row in rows if "good" in row.figures]
-    kinds = ["untold"] if question.answerable is False else []
+    goods = [row.figures["as_requested"] for row in rows if "as_requested" in row.figures]
+    kinds = ["unanswerable"] if question.answerable is False else []
     kinds += ["differ"] if goods and min(goods) != max(goods) else []
     kinds += ["wrong"] if goods and max(goods) == 0 else []
     kinds += ["silent"] if any(row.abstained for row in rows) else []
     wanted = " / ".join(question.answers or ()) or question.reference or ""
     if question.answerable is False:
         wanted = "The documents do not tell."
-    order = {way: i for i, way in enumerate(comparison.ways)}
-    cells = [_cell(row) for row in sorted(rows, key=lambda row: order[row.way])]
+    order = {variant: i for i, variant in enumerate(comparison.variants)}
+    cells = [_cell(row) for row in sorted(rows, key=lambda row: order[row.variant])]
     return Side(at + 1, question.question, wanted, " ".join(kinds), cells)
 
 
 def _cell(row: Row) -> Cell:
-    good = row.figures.get("good")
+    good = row.figures.get("as_requested")
     whole = good in (0.0, 1.0)
     mark = "" if good is None else ("as asked" if good else "not as asked") if whole else f"{good:.2f}"
     names = ("f1", "form", "citation", "prompt_tokens", "completion_tokens", "seconds")
@@ -145,4 +147,4 @@ def _cell(row: Row) -> Cell:
         f"{PurePath(place.document).name}:{place.start}-{place.end}: {place.quote}" for place in row.citations
     )
     text = row.error or row.text or "(no reply)"
-    return Cell(row.way, text, mark, bool(good) if whole else None, facts, places)
+    return Cell(row.variant, text, mark, bool(good) if whole else None, facts, places)
