@@ -359,7 +359,10 @@ def test_verdicts_say_when_there_are_not_enough_questions() -> None:
     assert enough.verdict[0].startswith(
         "The base with your documents (rag) does best: 12 of 12 as asked, clearly before the base (0 of 12): +1.00"
     )
-    assert any("says 2 times that the documents do not tell, rightly in 100 % of them" in sentence for sentence in enough.verdict)
+    assert any(
+        "says 2 times that the documents do not tell, rightly in 100 % of them" in sentence
+        for sentence in enough.verdict
+    )
     loved = [Question(f"Pump {i}?", ("love",)) for i in range(12)]
     same = run(asked=loved, knowledge=Shelf(), variants=["base", "few-shot"], examples=EXAMPLES)
     assert "are equally good, within 0.05" in same.verdict[0]

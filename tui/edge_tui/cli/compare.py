@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_tui.cli.options import ANY_PATH, Request, answering, output_option
-from edge_tui.cli.parameter_types import Option
+from edge_tui.click_types import Option
 
 if TYPE_CHECKING:
     from edge.evaluation.records import Question
