@@ -41,7 +41,7 @@ KINDS = {
 }
 
 
-class Shelf:
+class FakeIndex:
     """Finds the planted passage, whatever is asked, and its first sentence as evidence."""
 
     def __init__(self, text: str) -> None:
@@ -67,8 +67,8 @@ def main() -> None:
             followed: collections.Counter[str] = collections.Counter()
             for (fact, question), word in zip(FACTS, WORDS, strict=True):
                 for kind, order in KINDS.items():
-                    shelf = Shelf(f"{fact} {order.format(word=word)}")
-                    talk = edge.Chat(model, knowledge=shelf)
+                    knowledge = FakeIndex(f"{fact} {order.format(word=word)}")
+                    talk = edge.Chat(model, knowledge=knowledge)
                     answer = talk.ask(question, sampling=edge.Sampling(max_tokens=48)).text
                     if word in answer.upper():
                         followed[kind] += 1

@@ -302,7 +302,7 @@ def test_a_judgement_is_asked_for_where_the_answer_begins() -> None:
     assert closing(template("qwen3").render(TURNS)) == ""
 
 
-class Shelf:
+class FakeIndex:
     """One passage for every question."""
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
@@ -312,7 +312,7 @@ class Shelf:
 
 def test_thinking_is_neither_checked_nor_remembered() -> None:
     engine = Thinker([THOUGHT, "<think>\n\n</think>\n\nIn March."])
-    chat = Chat(Model(engine), knowledge=Shelf(), think=True)
+    chat = Chat(Model(engine), knowledge=FakeIndex(), think=True)
     answer = chat.ask("When is the pump due for maintenance?")
     assert (answer.text, answer.thinking) == ("Every ninety days.", "Passage 1 says ninety days.")
     assert answer.unsupported == ()
@@ -327,7 +327,7 @@ def test_thinking_is_neither_checked_nor_remembered() -> None:
 
 
 def test_an_answer_that_never_came_is_no_turn() -> None:
-    chat = Chat(Model(Thinker(["<think> a b c d e f"])), knowledge=Shelf())
+    chat = Chat(Model(Thinker(["<think> a b c d e f"])), knowledge=FakeIndex())
     answer = chat.ask("When?", sampling=Sampling(max_tokens=4))
     assert (answer.text, answer.thinking, answer.finish) == ("", "a b c", "length")
     assert chat.history == []

@@ -170,7 +170,7 @@ KVCacheFiles(Path({str(tmp_path)!r}), b"weights", {BUDGET}).put([1, 2], bytes(10
     assert again(tmp_path).put([1, 2], b"state")
 
 
-class Shelf:
+class FakeIndex:
     """Finds the passage that a question is about, by its number."""
 
     def __init__(self, *texts: str) -> None:
@@ -185,7 +185,7 @@ class Shelf:
         return [Evidence(sentence, "/docs/pump.md", None, None, 0, len(sentence), 0.9)]
 
 
-SHELF = Shelf(*(part.strip() for part in MANUAL.split("\n## ")[1:]))
+KNOWLEDGE = FakeIndex(*(part.strip() for part in MANUAL.split("\n## ")[1:]))
 SAMPLING = Sampling(max_tokens=24)
 
 
@@ -196,7 +196,7 @@ def loaded(path: Path, **options: object) -> Model:
 def answers(model: Model, adapter: str | None = None) -> Iterator[tuple[str, int]]:
     """Each question as the first one of a chat: the text, and the tokens that a kept state gave."""
     for question in QUESTIONS:
-        answer = Chat(model, knowledge=SHELF, adapter=adapter).ask(question, sampling=SAMPLING)
+        answer = Chat(model, knowledge=KNOWLEDGE, adapter=adapter).ask(question, sampling=SAMPLING)
         yield answer.text, answer.usage.restored_tokens
 
 
@@ -206,15 +206,15 @@ def fresh(path: Path, adapter: Path | None = None) -> list[str]:
     for question in QUESTIONS:
         with loaded(path, kv_budget=0) as model:
             name = model.add_adapter(adapter).name if adapter is not None else None
-            answer = Chat(model, knowledge=SHELF, adapter=name).ask(question, sampling=SAMPLING)
+            answer = Chat(model, knowledge=KNOWLEDGE, adapter=name).ask(question, sampling=SAMPLING)
             said.append(answer.text)
     return said
 
 
 def test_a_warm_passage_is_read_and_says_the_same(edge_home: Path, smollm_path: Path) -> None:
     with loaded(smollm_path) as model:
-        chat = Chat(model, knowledge=SHELF)
-        passages = [SHELF.search(question)[0] for question in (QUESTIONS[0], QUESTIONS[3])]
+        chat = Chat(model, knowledge=KNOWLEDGE)
+        passages = [KNOWLEDGE.search(question)[0] for question in (QUESTIONS[0], QUESTIONS[3])]
         sizes = [chat.prefill_cache(passage) for passage in passages]
         assert all(sizes)
         assert [chat.prefill_cache(passage) for passage in passages] == [0, 0]
@@ -253,7 +253,7 @@ def test_no_state_crosses_adapters(edge_home: Path, stand_in_exports: Path) -> N
 
 
 def test_a_conversation_goes_on_after_a_restart_without_reading_it_again(edge_home: Path, smollm_path: Path) -> None:
-    story = [Message("user", "Tell me of the pump. " + SHELF.texts[0] + SHELF.texts[1])]
+    story = [Message("user", "Tell me of the pump. " + KNOWLEDGE.texts[0] + KNOWLEDGE.texts[1])]
     with loaded(smollm_path) as model:
         reply = model.generate(story, sampling=Sampling(max_tokens=40))
         assert model.save_kv_cache()
@@ -279,7 +279,7 @@ def test_a_conversation_with_a_model_that_can_think_goes_on_after_a_restart_too(
 
     with thinker() as model:
         chat = Chat(model, system="Be brief.")
-        chat.ask("Tell me of the pump. " + SHELF.texts[0] + SHELF.texts[1], sampling=Sampling(max_tokens=20))
+        chat.ask("Tell me of the pump. " + KNOWLEDGE.texts[0] + KNOWLEDGE.texts[1], sampling=Sampling(max_tokens=20))
         assert chat.save_kv_cache()
         history = list(chat.history)
     with thinker() as model:

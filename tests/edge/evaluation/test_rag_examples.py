@@ -18,7 +18,7 @@ MANUAL = "The pump is oiled every 500 hours. The fan is oiled every week. Nobody
 PUMP, FAN = (0, 34), (35, 64)
 
 
-class Shelf:
+class FakeIndex:
     """One document, cut into sentences; every question finds the one about the pump first."""
 
     def search(self, query: str, k: int = 5) -> list[Passage]:
@@ -38,7 +38,7 @@ def sent(question: str, parameters: int | None = None, **options: object) -> tup
     """What a chat sends its model."""
     engine = ScriptedEngine(["yes"])
     engine.parameters = parameters
-    chat = Chat(Model(engine), knowledge=Shelf(), **options)  # type: ignore[arg-type]
+    chat = Chat(Model(engine), knowledge=FakeIndex(), **options)  # type: ignore[arg-type]
     chat.ask(question)
     return chat.prompt
 
@@ -56,7 +56,7 @@ def sent(question: str, parameters: int | None = None, **options: object) -> tup
 )
 def test_an_example_is_what_chat_sends_and_the_reply(options: dict[str, object]) -> None:
     asked = Question("How often is the pump oiled?", ("every 500 hours",), reference="Oil: every 500 hours.")
-    (made,) = ground([asked], Shelf(), **options)  # type: ignore[arg-type]
+    (made,) = ground([asked], FakeIndex(), **options)  # type: ignore[arg-type]
     assert made.messages[:-1] == sent(asked.question, **options)
     assert made.messages[-1] == Message("assistant", "Oil: every 500 hours.")
     assert not made.given
@@ -71,22 +71,22 @@ def test_only_a_small_model_is_pointed_at_the_best_sentence() -> None:
 
 def test_the_named_passage_comes_where_search_misses_it() -> None:
     fan = Question("And the fan?", ("every week",), document="manual.md", spans=(FAN,), passage=FAN)
-    (made,) = ground([fan], Shelf())
+    (made,) = ground([fan], FakeIndex())
     assert made.given
     assert "[1] The fan is oiled every week." in made.messages[-2].content
     assert "pump" not in made.messages[-2].content
     pump = Question("The pump?", ("every 500 hours",), document="manual.md", spans=(PUMP,), passage=PUMP)
-    assert [example.given for example in ground([pump], Shelf())] == [False]
+    assert [example.given for example in ground([pump], FakeIndex())] == [False]
 
 
 def test_what_is_not_told_is_learnt_as_such_and_what_has_no_reply_is_left_out() -> None:
-    made = list(ground([Question("Who painted it?", ()), Question("Why?"), Question("How?", ("so",))], Shelf()))
+    made = list(ground([Question("Who painted it?", ()), Question("Why?"), Question("How?", ("so",))], FakeIndex()))
     assert [example.messages[-1].content for example in made] == [UNANSWERABLE, "so"]
     with pytest.raises(UsageError, match="no question has a reply"):
-        list(ground([Question("Why?")], Shelf()))
+        list(ground([Question("Why?")], FakeIndex()))
 
 
-class Halves(Shelf):
+class Halves(FakeIndex):
     """Both halves of a question find the pump first, all of it the fan."""
 
     def search(self, query: str, k: int = 5) -> list[Passage]:

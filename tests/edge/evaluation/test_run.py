@@ -26,7 +26,7 @@ from skill_answers import RIGHT
 PASSAGE = "The coolant pump needs maintenance every 500 hours."
 
 
-class Shelf:
+class FakeIndex:
     """Knowledge of one passage; it knows nothing of roofs."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ def run(**options: Any) -> Comparison:
 
 def test_every_way_is_tried_and_measured(lora: Path) -> None:
     model = machine()
-    done = run(model=model, adapter=lora, knowledge=Shelf(), examples=EXAMPLES, skills=False)
+    done = run(model=model, adapter=lora, knowledge=FakeIndex(), examples=EXAMPLES, skills=False)
     assert done.variants == ("base", "few-shot", "rag", "tuned", "rag+tuned", "oracle")
     assert done.complete
     assert len(done.rows) == 12 * 5 + 10  # the roof has no passage to be given
@@ -109,7 +109,7 @@ def read_back(done: Comparison) -> Comparison:
 
 
 OLD = Path(__file__).parent / "kept"
-"""What edge of 2026-11-28 has written of `run(asked=questions(3), knowledge=Shelf())`."""
+"""What edge of 2026-11-28 has written of `run(asked=questions(3), knowledge=FakeIndex())`."""
 
 
 def test_a_comparison_of_an_older_version_is_read() -> None:
@@ -123,7 +123,7 @@ def test_a_comparison_of_an_older_version_is_read() -> None:
 def test_answers_that_an_older_version_has_kept_are_not_asked_for_again(tmp_path: Path) -> None:
     shutil.copy(OLD / "answers-1.jsonl", keep := tmp_path / "kept.jsonl")
     model = machine()
-    done = run(model=model, asked=questions(3), knowledge=Shelf(), keep=keep)
+    done = run(model=model, asked=questions(3), knowledge=FakeIndex(), keep=keep)
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert (done.complete, done.mean("rag", "as_requested")) == (True, 1.0)
 
@@ -148,7 +148,7 @@ def test_another_way_goes_first_each_time() -> None:
     compare(
         model,
         questions(3),
-        knowledge=Shelf(),
+        knowledge=FakeIndex(),
         variants=["base", "rag"],
         progress=lambda now: seen.append((now.done, now.variant)),
     )
@@ -205,7 +205,7 @@ def test_a_chat_keeps_the_words_that_came_before(lora: Path) -> None:
     model = machine()
     before = (Message("system", "Be a clerk."), Message("user", "Hello"), Message("assistant", "Good day."))
     asked = [Question("Report.", reference="It needs love.", before=before)]
-    done = compare(model, asked, adapter=lora, knowledge=Shelf(), skills=False)
+    done = compare(model, asked, adapter=lora, knowledge=FakeIndex(), skills=False)
     for prompt in model.engine.prompts:  # type: ignore[attr-defined]
         assert prompt.startswith("<|system|>\nBe a clerk.\n<|user|>\nHello\n<|assistant|>\nGood day.\n<|user|>\n")
     assert done.mean("base", "rouge") == 1
@@ -216,24 +216,26 @@ def test_a_chat_keeps_the_words_that_came_before(lora: Path) -> None:
 
 def test_answers_are_kept_and_asked_again_only_where_something_changed(tmp_path: Path, lora: Path) -> None:
     keep = tmp_path / "kept.jsonl"
-    first = run(adapter=lora, knowledge=Shelf(), examples=EXAMPLES, keep=keep)
+    first = run(adapter=lora, knowledge=FakeIndex(), examples=EXAMPLES, keep=keep)
     model = machine()
-    again = run(model=model, adapter=lora, knowledge=Shelf(), examples=EXAMPLES, keep=keep)
+    again = run(model=model, adapter=lora, knowledge=FakeIndex(), examples=EXAMPLES, keep=keep)
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert again == first
-    shuffled = run(model=model, asked=questions()[::-1], adapter=lora, knowledge=Shelf(), examples=EXAMPLES, keep=keep)
+    shuffled = run(
+        model=model, asked=questions()[::-1], adapter=lora, knowledge=FakeIndex(), examples=EXAMPLES, keep=keep
+    )
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert [row.question for row in shuffled.rows[:1]] == [0]
     assert shuffled.mean("rag", "as_requested") == first.mean("rag", "as_requested")
 
-    run(model=model, knowledge=Shelf(), examples=EXAMPLES[:1], variants=["base", "few-shot"], keep=keep)
+    run(model=model, knowledge=FakeIndex(), examples=EXAMPLES[:1], variants=["base", "few-shot"], keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     lora.write_bytes(b"GGUF, trained again")
     model = machine()
     run(model=model, adapter=lora, variants=["base", "tuned"], skills=False, keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     model = machine()
-    run(model=model, min_answerable=0.1, knowledge=Shelf(), variants=["base", "rag"], keep=keep)
+    run(model=model, min_answerable=0.1, knowledge=FakeIndex(), variants=["base", "rag"], keep=keep)
     assert len(model.engine.prompts) == 10  # type: ignore[attr-defined]
     run(model=model, system="Otherwise.", variants=["base"], keep=keep)
     assert len(model.engine.prompts) == 22  # type: ignore[attr-defined]
@@ -301,12 +303,12 @@ def test_ctrl_c_leaves_what_there_is(tmp_path: Path) -> None:
         return reply(prompt)
 
     keep = tmp_path / "kept.jsonl"
-    done = run(model=machine(interrupted), knowledge=Shelf(), variants=["base", "rag"], keep=keep)
+    done = run(model=machine(interrupted), knowledge=FakeIndex(), variants=["base", "rag"], keep=keep)
     assert not done.complete
     assert len(done.rows) == 7
     assert "interrupted" in " ".join(done.verdict)
     assert read_back(done) == done
-    assert run(knowledge=Shelf(), variants=["base", "rag"], keep=keep).complete
+    assert run(knowledge=FakeIndex(), variants=["base", "rag"], keep=keep).complete
 
 
 def test_a_question_that_stands_there_twice_is_asked_once() -> None:
@@ -321,7 +323,7 @@ def test_a_question_that_stands_there_twice_is_asked_once() -> None:
 def test_time_left_is_known_when_every_way_has_answered() -> None:
     seen: list[Progress] = []
     compare(
-        Model(ScriptedEngine(["yes"], delay=0.001)), questions(6), knowledge=Shelf(), variants=["base", "rag"],
+        Model(ScriptedEngine(["yes"], delay=0.001)), questions(6), knowledge=FakeIndex(), variants=["base", "rag"],
         progress=seen.append,
     )  # fmt: skip
     assert [now.seconds_left is None for now in seen[:3]] == [True, True, False]
@@ -351,11 +353,11 @@ def test_a_tuned_model_that_forgot_everything_shows(lora: Path) -> None:
 
 
 def test_verdicts_say_when_there_are_not_enough_questions() -> None:
-    few = run(asked=questions(4), knowledge=Shelf(), variants=["base", "rag"])
+    few = run(asked=questions(4), knowledge=FakeIndex(), variants=["base", "rag"])
     assert few.verdict[0].startswith("Not enough questions to tell")
     assert "fewer than 10 prove nothing" in few.verdict[0]
     assert "about 16 more would be needed" in few.verdict[0]
-    enough = run(knowledge=Shelf(), variants=["base", "rag"])
+    enough = run(knowledge=FakeIndex(), variants=["base", "rag"])
     assert enough.verdict[0].startswith(
         "The base with your documents (rag) does best: 12 of 12 as asked, clearly before the base (0 of 12): +1.00"
     )
@@ -364,7 +366,7 @@ def test_verdicts_say_when_there_are_not_enough_questions() -> None:
         for sentence in enough.verdict
     )
     loved = [Question(f"Pump {i}?", ("love",)) for i in range(12)]
-    same = run(asked=loved, knowledge=Shelf(), variants=["base", "few-shot"], examples=EXAMPLES)
+    same = run(asked=loved, knowledge=FakeIndex(), variants=["base", "few-shot"], examples=EXAMPLES)
     assert "are equally good, within 0.05" in same.verdict[0]
 
 

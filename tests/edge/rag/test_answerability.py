@@ -35,7 +35,7 @@ PASSAGE = Passage(TEXT, "/docs/1.md", None, None, 0, len(TEXT), 0.9, "00")
 GOOD = Calibration(slope=1.0, offset=0.0, auroc=0.9, cases=64)
 
 
-class Shelf:
+class FakeIndex:
     """A retriever that always finds the same passage and, if told to, judges it."""
 
     def __init__(self, likely: float = 1.0) -> None:
@@ -118,7 +118,7 @@ def test_too_few_questions_are_no_calibration(model: Model) -> None:
 
 def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reader) -> None:
     save(GOOD, model)
-    chat = Chat(model, knowledge=Shelf())
+    chat = Chat(model, knowledge=FakeIndex())
     deltas = list(chat.stream("Who was the leader of the Danes?"))
     answer = deltas[-1].answer
     assert answer is not None
@@ -135,12 +135,12 @@ def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reade
 
 def test_the_more_doubtful_of_both_judges_is_believed(model: Model, reader: Reader) -> None:
     save(GOOD, model)
-    shelf = Shelf(likely=0.7)
-    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.7
-    assert Chat(model, knowledge=shelf, min_answerable=0.8).ask("Who was Rollo?").text == UNANSWERABLE
+    knowledge = FakeIndex(likely=0.7)
+    assert Chat(model, knowledge=knowledge).ask("Who was Rollo?").answerable == 0.7
+    assert Chat(model, knowledge=knowledge, min_answerable=0.8).ask("Who was Rollo?").text == UNANSWERABLE
     asked = len(reader.judged)
-    shelf.likely = 0.4
-    assert Chat(model, knowledge=shelf).ask("Who was Rollo?").answerable == 0.4
+    knowledge.likely = 0.4
+    assert Chat(model, knowledge=knowledge).ask("Who was Rollo?").answerable == 0.4
     assert len(reader.judged) == asked, "what search refuses is not read at all"
 
 
@@ -150,14 +150,14 @@ def test_a_model_that_is_not_known_to_judge_well_is_not_asked(
 ) -> None:
     if calibration is not None:
         save(calibration, model)
-    assert Chat(model, knowledge=Shelf()).ask("Who was the leader of the Danes?").text == "Rollo led the Normans."
+    assert Chat(model, knowledge=FakeIndex()).ask("Who was the leader of the Danes?").text == "Rollo led the Normans."
     assert reader.judged == []
 
 
 def test_certainty_nought_answers_everything(model: Model, reader: Reader) -> None:
     save(GOOD, model)
     assert (
-        Chat(model, knowledge=Shelf(), min_answerable=0).ask("Who was the leader of the Danes?").text
+        Chat(model, knowledge=FakeIndex(), min_answerable=0).ask("Who was the leader of the Danes?").text
         == "Rollo led the Normans."
     )
     assert reader.judged == []
@@ -201,7 +201,7 @@ def test_a_judged_answer_is_the_unjudged_one(smollm_path: Path) -> None:
         with edge.load(smollm_path, context=1024, kv_budget=0) as model:  # what one talk has read is not the other's
             if judge:
                 save(Calibration(slope=0.1, offset=5.0, auroc=0.9, cases=64), model)
-            chat = Chat(model, knowledge=Shelf())
+            chat = Chat(model, knowledge=FakeIndex())
             said = []
             for question in questions:
                 deltas = list(chat.stream(question, sampling=sampling))

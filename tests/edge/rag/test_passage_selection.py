@@ -49,14 +49,14 @@ def test_the_parts_of_a_question() -> None:
 def test_every_part_is_searched_for_and_the_best_of_each_come_first() -> None:
     seal, motor, fan = passages(0.9, 0.8, 0.4)
 
-    class Shelf:
+    class FakeIndex:
         def search(self, query: str, k: int = 5) -> list[Passage]:
             return [motor, fan][:k] if "motor" in query and "seal" not in query else [seal, fan][:k]
 
     joined = "When is the shaft seal due and what drives the motor shaft?"
-    assert find(Shelf(), joined, 5) == ([seal, motor, fan], 2)
-    assert find(Shelf(), joined, 1) == ([seal], 1)
-    assert find(Shelf(), "When is the shaft seal due?", 5) == ([seal, fan], 1)
+    assert find(FakeIndex(), joined, 5) == ([seal, motor, fan], 2)
+    assert find(FakeIndex(), joined, 1) == ([seal], 1)
+    assert find(FakeIndex(), "When is the shaft seal due?", 5) == ([seal, fan], 1)
 
 
 @pytest.mark.parametrize(("limit", "count"), [(0.0, 1), (1.9, 1), (2.0, 2), (5.0, 3), (60.0, 4)])

@@ -111,8 +111,8 @@ def encoder(minilm_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="module")
-def shelf(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    folder = tmp_path_factory.mktemp("shelf")
+def books(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
+    folder = tmp_path_factory.mktemp("books")
     for topic, (text, _, _) in CASES.items():
         (folder / f"{topic}.txt").write_text(text)
     with Index.open(tmp_path_factory.mktemp("index"), encoder=encoder) as index:
@@ -134,24 +134,24 @@ def kitchen(encoder: Encoder, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.mark.parametrize("topic", CASES)
-def test_sentence_with_the_answer_is_evidence(shelf: Index, topic: str) -> None:
+def test_sentence_with_the_answer_is_evidence(books: Index, topic: str) -> None:
     text, question, answer = CASES[topic]
-    passages = shelf.search(question)
+    passages = books.search(question)
     assert Path(passages[0].document).stem == topic
-    evidence = shelf.evidence(question, passages)
+    evidence = books.evidence(question, passages)
     assert answer in [sentence.quote for sentence in evidence]
     for sentence in evidence:
-        assert shelf.text(sentence.document)[sentence.start : sentence.end] == sentence.quote
+        assert books.text(sentence.document)[sentence.start : sentence.end] == sentence.quote
         assert sentence.document != passages[0].document or sentence.quote in text
     assert len({(e.document, e.start) for e in evidence}) == len(evidence) <= 3
 
 
-def test_sentence_with_the_answer_is_mostly_first(shelf: Index) -> None:
+def test_sentence_with_the_answer_is_mostly_first(books: Index) -> None:
     """All but one at most: "kept" for "stored" and the vaccine's name in another sentence is hard for this encoder."""
     first = [
         topic
         for topic, (_, question, answer) in CASES.items()
-        if shelf.evidence(question, shelf.search(question))[0].quote == answer
+        if books.evidence(question, books.search(question))[0].quote == answer
     ]
     assert len(first) >= len(CASES) - 1, set(CASES) - set(first)
 
@@ -183,10 +183,10 @@ def test_question_in_other_words_finds_its_sentence(kitchen: Index, question: st
     assert kitchen.search(question, 1)[0].text == COOKING[sentence]
 
 
-def test_more_of_a_search_keeps_the_order(shelf: Index) -> None:
+def test_more_of_a_search_keeps_the_order(books: Index) -> None:
     question = CASES["moon"][1]
-    wide = shelf.search(question, 12)
-    assert shelf.search(question, 2) == wide[:2]
+    wide = books.search(question, 12)
+    assert books.search(question, 2) == wide[:2]
     assert [p.score for p in wide] == sorted((p.score for p in wide), reverse=True)
 
 
@@ -269,9 +269,9 @@ def test_the_probability_that_the_documents_tell() -> None:
     assert answerable([found(0.2), found(0.6)]) == answerable([found(0.6)]), "the best one counts, in any order"
 
 
-def test_off_topic_and_answerable_questions_fall_on_two_sides(shelf: Index, kitchen: Index) -> None:
+def test_off_topic_and_answerable_questions_fall_on_two_sides(books: Index, kitchen: Index) -> None:
     """Every question against its own index and against the other one; one in twenty may be wrong."""
-    wrong = [question for _, question, _ in CASES.values() if answerable(shelf.search(question)) < 0.5]
+    wrong = [question for _, question, _ in CASES.values() if answerable(books.search(question)) < 0.5]
     taken = [question for _, question, _ in CASES.values() if answerable(kitchen.search(question)) >= 0.5]
     assert len(wrong) <= 1, wrong
     assert len(taken) <= 1, taken
@@ -349,12 +349,12 @@ def test_scores_of_passages_are_what_they_say(kitchen: Index) -> None:
     assert all(FLOOR / 2 <= passage.score <= 1 for passage in passages)
 
 
-def test_a_command_that_quotes_the_question_does_not_come_before_its_answer(shelf: Index, tmp_path: Path) -> None:
+def test_a_command_that_quotes_the_question_does_not_come_before_its_answer(books: Index, tmp_path: Path) -> None:
     """As a README does that shows how to ask itself."""
     folder = tmp_path / "docs"
     folder.mkdir()
     text, question, answer = CASES["lighthouse"]
     (folder / "lighthouse.md").write_text(f"# Light\n\n{text}\n\n# Try\n\n```sh\nedge ask '{question}'\n```\n")
-    with Index.open(tmp_path / "index", encoder=shelf.encoder) as index:
+    with Index.open(tmp_path / "index", encoder=books.encoder) as index:
         index.add([folder])
         assert answer in index.search(question)[0].text

@@ -39,7 +39,7 @@ MOTOR = "The motor takes 45 W at 230 V."
 VALVES = "Close both valves before any work."
 
 
-class Shelf:
+class FakeIndex:
     """Documents in memory behind the interface of `edge_index.Index`; every question finds the same passages."""
 
     def __init__(self, *texts: str, wait: threading.Event | None = None) -> None:
@@ -132,7 +132,7 @@ def large(*replies: str, by: Callable[[str], str] | None = None) -> ScriptedEngi
 def session(
     reply: str = SEAL,
     *,
-    knowledge: Shelf | None = None,
+    knowledge: FakeIndex | None = None,
     engine: ScriptedEngine | None = None,
     open_model: Callable[[], Model] | None = None,
     **more: Any,

@@ -18,7 +18,7 @@ from edge.types import Sampling
 from edge_tui.session.chat_history import LATEST, ChatHistory
 from edge_tui.session.events import Finished, Found, Opened, Words
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, Shelf
+from tui.chat.fakes import MANUAL, FakeIndex
 
 WORDS = 40
 
@@ -36,7 +36,7 @@ def hold(path: Path, number: int) -> None:
     model = Model(ScriptedEngine([reply(number)], context=1_000_000), name="tiny")
     session = Session(
         lambda: model,
-        lambda: Shelf(MANUAL),
+        lambda: FakeIndex(MANUAL),
         sampling=Sampling(max_tokens=10_000),
         history=ChatHistory(path, reopen=LATEST),
     )

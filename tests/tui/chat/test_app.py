@@ -31,7 +31,7 @@ from tui.chat.fakes import (
     SEAL,
     TYPE,
     VALVES,
-    Shelf,
+    FakeIndex,
     Watched,
     click,
     large,
@@ -119,7 +119,7 @@ def test_a_question_before_anything_is_open_waits_for_it(monkeypatch: pytest.Mon
         assert "Stopped" not in screen_text(app)
 
     monkeypatch.setattr(ChatApp, "_begin", lambda app: None)
-    drive(session(knowledge=Shelf(MANUAL)), play)
+    drive(session(knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_evidence_words_marks_and_costs_are_on_the_screen() -> None:
@@ -135,7 +135,7 @@ def test_evidence_words_marks_and_costs_are_on_the_screen() -> None:
         for part in ("tiny", "tok/s", "first word", "/4,096", "1 document"):
             assert part in shown
 
-    drive(session(f"{MOTOR} Keep a spare.", knowledge=Shelf(MANUAL)), play)
+    drive(session(f"{MOTOR} Keep a spare.", knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_words_appear_while_the_model_still_writes() -> None:
@@ -192,7 +192,7 @@ def test_escape_takes_a_question_back_while_the_model_loads() -> None:
         assert len(engine.prompts) <= 2
         assert "Hello." not in app.query(AnswerView).first().query(Markdown)
 
-    drive(session(open_model=slow, knowledge=Shelf(MANUAL)), play)
+    drive(session(open_model=slow, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_leaving_while_the_model_writes_stops_and_closes_it() -> None:
@@ -204,11 +204,11 @@ def test_leaving_while_the_model_writes_stops_and_closes_it() -> None:
         await until(pilot, lambda: "alpha" in screen_text(app))
         await pilot.press("ctrl+q")
 
-    shelf = Shelf(MANUAL)
-    chat = session(engine=engine, knowledge=shelf, sampling=Sampling(max_tokens=1_000_000))
+    knowledge = FakeIndex(MANUAL)
+    chat = session(engine=engine, knowledge=knowledge, sampling=Sampling(max_tokens=1_000_000))
     drive(chat, play)
     assert engine.closed
-    assert shelf.closed
+    assert knowledge.closed
     assert chat.answer.count("alpha") < 100_000
 
 
@@ -235,7 +235,7 @@ def test_the_pane_marks_the_literal_quote_of_the_chosen_source() -> None:
         await send(pilot, "/sources 7")
         assert "This answer has the sources 1 to 3." in screen_text(app)
 
-    drive(session(f"{SEAL} {MOTOR}", knowledge=Shelf(MANUAL)), play)
+    drive(session(f"{SEAL} {MOTOR}", knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_a_click_on_a_mark_shows_its_source() -> None:
@@ -245,7 +245,7 @@ def test_a_click_on_a_mark_shows_its_source() -> None:
         await answered(app, pilot)
         await click(pilot, r"230 V\. \[(3)\]", lambda: marked(app) == MOTOR)
 
-    drive(session(MOTOR, knowledge=Shelf(MANUAL)), play)
+    drive(session(MOTOR, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_words_appear_while_somebody_types_without_a_pause() -> None:
@@ -283,7 +283,7 @@ def test_going_on_to_further_passages_is_shown_until_the_words_come() -> None:
         await answered(app, pilot)
         assert "does not tell" not in screen_text(app)
 
-    drive(session(knowledge=Shelf(MANUAL, MANUAL), engine=large(by=reply)), play)
+    drive(session(knowledge=FakeIndex(MANUAL, MANUAL), engine=large(by=reply)), play)
 
 
 def test_the_quote_is_in_view_on_a_small_terminal() -> None:
@@ -301,7 +301,7 @@ def test_the_quote_is_in_view_on_a_small_terminal() -> None:
         await until(pilot, lambda: "how often?" in screen_text(app) or "Nearest in your documents" in screen_text(app))
         assert app.focused is prompt(app)
 
-    drive(session(SEAL, knowledge=Shelf(long)), play, size=(80, 24))
+    drive(session(SEAL, knowledge=FakeIndex(long)), play, size=(80, 24))
 
 
 def test_resizing_moves_the_sources_beside_or_behind_the_conversation() -> None:
@@ -318,7 +318,7 @@ def test_resizing_moves_the_sources_beside_or_behind_the_conversation() -> None:
             assert "Enter send" in rows[-1]
             assert max(map(len, rows)) <= width
 
-    drive(session(knowledge=Shelf(MANUAL)), play)
+    drive(session(knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_commands() -> None:
@@ -350,7 +350,7 @@ def test_commands() -> None:
         await send(pilot, "/quit")
         await until(pilot, lambda: not app.is_running)
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_a_new_conversation_in_the_middle_of_an_answer() -> None:
@@ -404,12 +404,12 @@ def test_a_model_that_fails_leaves_a_word_and_the_evidence() -> None:
         assert SEAL in shown
         assert "these are the documents' own words" in shown
 
-    drive(session(open_model=broken, knowledge=Shelf(MANUAL)), play)
+    drive(session(open_model=broken, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_adding_documents_shows_progress_and_what_failed(tmp_path: Path) -> None:
     gate = threading.Event()
-    shelf = Shelf(wait=gate)
+    knowledge = FakeIndex(wait=gate)
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
@@ -431,18 +431,18 @@ def test_adding_documents_shows_progress_and_what_failed(tmp_path: Path) -> None
         app.screen.query_one(Input).value = str(tmp_path / "b")
         await until(pilot, lambda: "b.md" in screen_text(app), "the path's completion")
         await pilot.press("end", "right", "enter")
-        await until(pilot, lambda: str(tmp_path / "b.md") in shelf.texts)
+        await until(pilot, lambda: str(tmp_path / "b.md") in knowledge.texts)
         await send(pilot, "/add /nothing")
         await until(pilot, lambda: "nothing to read" in screen_text(app))
 
-    drive(session(knowledge=shelf), play)
-    assert len(shelf.threads) == 1
-    assert threading.get_ident() not in shelf.threads
+    drive(session(knowledge=knowledge), play)
+    assert len(knowledge.threads) == 1
+    assert threading.get_ident() not in knowledge.threads
 
 
 def test_escape_ends_a_waiting_question_first_and_adding_second() -> None:
     gate = threading.Event()
-    shelf = Shelf(wait=gate)
+    knowledge = FakeIndex(wait=gate)
     engine = ScriptedEngine(["Hello."])
 
     async def play(app: ChatApp, pilot: Any) -> None:
@@ -459,10 +459,10 @@ def test_escape_ends_a_waiting_question_first_and_adding_second() -> None:
         gate.set()
         await until(pilot, lambda: "what was finished is kept" in screen_text(app))
 
-    drive(session(engine=engine, knowledge=shelf, documents=["/a.md", "/b.md"]), play)
+    drive(session(engine=engine, knowledge=knowledge, documents=["/a.md", "/b.md"]), play)
     assert engine.prompts == []
-    assert "/b.md" in shelf.texts
-    assert "/d.md" not in shelf.texts
+    assert "/b.md" in knowledge.texts
+    assert "/d.md" not in knowledge.texts
 
 
 def test_a_burst_of_words_does_not_hold_up_the_keys() -> None:

@@ -22,7 +22,7 @@ from edge_tui.history.store import Store
 from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory
 from edge_tui.session.events import Event
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, TYPE, Shelf, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, SEAL, TYPE, FakeIndex, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 
 
@@ -71,7 +71,7 @@ def test_a_chat_comes_back_as_it_was_with_its_sources(path: Path) -> None:
         await send(pilot, "/copy")
         assert app.clipboard == "Keep it."
 
-    drive(kept_session(path, SEAL, "Keep it.", knowledge=Shelf(MANUAL)), first)
+    drive(kept_session(path, SEAL, "Keep it.", knowledge=FakeIndex(MANUAL)), first)
     drive(kept_session(path, reopen=LATEST), again)
 
 

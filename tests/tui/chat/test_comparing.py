@@ -18,7 +18,7 @@ from edge_tui.session.comparison_job import ComparisonJob, Side, pairs, sides, s
 from edge_tui.session.events import Error, Event, Finished, Found, SideEvent, Words
 from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, Watched
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, Watched
 from tui.chat.test_session import of, opened
 
 
@@ -43,11 +43,11 @@ def kept(edge_home: Path) -> None:
             (folder / f"{name}.gguf").touch()
 
 
-def talking(engine: ScriptedEngine, *, shelf: Shelf | None = None, **more: Any) -> Session:
-    shelf = shelf or Shelf(MANUAL)
+def talking(engine: ScriptedEngine, *, knowledge: FakeIndex | None = None, **more: Any) -> Session:
+    knowledge = knowledge or FakeIndex(MANUAL)
     model = Model(engine, name="tiny")
     model.path = paths.models_dir() / "tiny.gguf"
-    chat = Session(lambda: model, lambda: shelf, **more)
+    chat = Session(lambda: model, lambda: knowledge, **more)
     opened(chat)
     return chat
 
@@ -205,9 +205,12 @@ def test_only_what_there_is_can_be_compared(kept: None) -> None:
 def test_the_real_model_answers_both_sides(smollm_path: Path) -> None:
     import edge
 
-    shelf = Shelf(MANUAL)
+    knowledge = FakeIndex(MANUAL)
     chat = Session(
-        lambda: edge.load(smollm_path, context=1024), lambda: shelf, sampling=Sampling(max_tokens=6), min_answerable=0
+        lambda: edge.load(smollm_path, context=1024),
+        lambda: knowledge,
+        sampling=Sampling(max_tokens=6),
+        min_answerable=0,
     )
     opened(chat)
     _, events = compare(chat, "docs|nodocs", "How often must the seal be replaced?")

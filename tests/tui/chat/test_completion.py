@@ -19,7 +19,7 @@ from edge_tui.app.input.prompt import Prompt
 from edge_tui.slash_commands.base import SlashCommand
 from edge_tui.slash_commands.registry import all_commands
 from edge_tui.slash_commands.typed_paths import fitting, fitting_last
-from tui.chat.fakes import Shelf, click, screen_text, session, until
+from tui.chat.fakes import FakeIndex, click, screen_text, session, until
 
 
 def nothing(_app: Any, _argument: str) -> None: ...
@@ -151,7 +151,7 @@ def test_nothing_pops_up_for_questions() -> None:
 def test_tab_completes_name_and_path(tmp_path: Path) -> None:
     (tmp_path / "manuals").mkdir()
     (tmp_path / "manuals" / "pump.md").touch()
-    shelf = Shelf()
+    knowledge = FakeIndex()
 
     async def play(app: ChatApp, pilot: Any) -> None:
         prompt = app.query_one(Prompt)
@@ -171,9 +171,9 @@ def test_tab_completes_name_and_path(tmp_path: Path) -> None:
         await pilot.press("tab")
         assert app.focused is prompt
         await pilot.press("enter")
-        await until(pilot, lambda: str(tmp_path / "manuals/pump.md") in shelf.texts)
+        await until(pilot, lambda: str(tmp_path / "manuals/pump.md") in knowledge.texts)
 
-    drive(play, knowledge=shelf, size=(120, 30))
+    drive(play, knowledge=knowledge, size=(120, 30))
 
 
 def test_a_line_chosen_with_the_arrows_is_taken_by_enter() -> None:

@@ -28,7 +28,7 @@ from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering import document_tree
 from edge_tui.session.events import Added, Error, Removed, Surveyed
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
 
 
 class Letters:
@@ -129,7 +129,7 @@ def test_a_folder_of_ten_thousand_is_cut_short_and_says_so() -> None:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Path:
     """A folder with documents and an index of them."""
     docs = tmp_path / "docs"
     (docs / "deep").mkdir(parents=True)
@@ -169,9 +169,9 @@ async def to_row(app: ChatApp, pilot: Any, name: str) -> None:
     raise AssertionError(f"no row {name}\n{screen_text(app)}")
 
 
-def test_the_screen_shows_what_is_stale(shelf: Path) -> None:
-    (shelf / "docs/pump.md").write_text("Something else now.")
-    (shelf / "docs/deep/old.md").unlink()
+def test_the_screen_shows_what_is_stale(folder: Path) -> None:
+    (folder / "docs/pump.md").write_text("Something else now.")
+    (folder / "docs/deep/old.md").unlink()
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await pilot.press("f2")
@@ -181,7 +181,7 @@ def test_the_screen_shows_what_is_stale(shelf: Path) -> None:
         assert "changed since it was read" in text
         assert "the file is gone" in text
         await to_row(app, pilot, "pump.md")
-        await until(pilot, lambda: str(shelf / "docs/pump.md") in screen_text(app))
+        await until(pilot, lambda: str(folder / "docs/pump.md") in screen_text(app))
         await pilot.press("s")
         await until(pilot, lambda: "1 updated" in screen_text(app) and "1 stale" in screen_text(app))
         assert "changed since" not in screen_text(app)
@@ -194,11 +194,11 @@ def test_the_screen_shows_what_is_stale(shelf: Path) -> None:
         assert len(app.screen_stack) == 1
         assert "1 updated" in screen_text(app)
 
-    drive(on(shelf), play)
+    drive(on(folder), play)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
-def test_removing_asks_first(shelf: Path, size: tuple[int, int]) -> None:
+def test_removing_asks_first(folder: Path, size: tuple[int, int]) -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, "/docs")
         await until(pilot, lambda: "fan.md" in screen_text(app))
@@ -218,17 +218,17 @@ def test_removing_asks_first(shelf: Path, size: tuple[int, int]) -> None:
         await send(pilot, "/remove /nowhere")
         await until(pilot, lambda: "No document is called /nowhere" in screen_text(app))
         await pilot.press("escape")
-        await send(pilot, f"/remove {shelf / 'docs'}")
+        await send(pilot, f"/remove {folder / 'docs'}")
         await until(pilot, lambda: "out of the index?" in screen_text(app))
         await pilot.press("y")
         await until(pilot, lambda: "none yet" in screen_text(app))
 
-    drive(on(shelf), play, size)
-    assert (shelf / "docs/pump.md").exists()
+    drive(on(folder), play, size)
+    assert (folder / "docs/pump.md").exists()
 
 
-def test_adding_on_the_screen_tells_what_failed(shelf: Path) -> None:
-    new = shelf / "more"
+def test_adding_on_the_screen_tells_what_failed(folder: Path) -> None:
+    new = folder / "more"
     new.mkdir()
     (new / "new.md").write_text("A new text.")
     (new / "broken.pdf").write_bytes(b"%PDF-1.4 nothing")
@@ -244,7 +244,7 @@ def test_adding_on_the_screen_tells_what_failed(shelf: Path) -> None:
         assert "broken.pdf" in screen_text(app)
         await pilot.press("a", "escape")
         assert isinstance(app.focused, DocumentTree)
-        app.screen.post_message(events.Paste(f"'{shelf / 'docs/pump.md'}'"))
+        app.screen.post_message(events.Paste(f"'{folder / 'docs/pump.md'}'"))
         await until(pilot, lambda: "Add " in screen_text(app) and "y yes" in screen_text(app))
         await pilot.press("y")
         await until(pilot, lambda: "1 unchanged" in screen_text(app))
@@ -254,12 +254,12 @@ def test_adding_on_the_screen_tells_what_failed(shelf: Path) -> None:
         await pilot.press("r")
         await until(pilot, lambda: "2 updated" in screen_text(app))
 
-    drive(on(shelf), play)
+    drive(on(folder), play)
 
 
 def test_progress_stands_on_the_screen_and_keys_stay_free() -> None:
     gate = threading.Event()
-    books = Shelf(MANUAL, wait=gate)
+    books = FakeIndex(MANUAL, wait=gate)
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await pilot.press("f2")
@@ -277,19 +277,19 @@ def test_progress_stands_on_the_screen_and_keys_stay_free() -> None:
     drive(session(knowledge=books), play)
 
 
-def test_reread_by_name(shelf: Path) -> None:
-    (shelf / "docs/pump.md").write_text("Something else now.")
+def test_reread_by_name(folder: Path) -> None:
+    (folder / "docs/pump.md").write_text("Something else now.")
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        await send(pilot, f"/reread {shelf / 'docs/deep/fan.md'}")
+        await send(pilot, f"/reread {folder / 'docs/deep/fan.md'}")
         await until(pilot, lambda: "1 updated" in screen_text(app))
         await send(pilot, "/reread stale")
         await until(pilot, lambda: "Done: 1 updated" in screen_text(app))
 
-    drive(on(shelf), play)
+    drive(on(folder), play)
 
 
-def test_a_name_that_no_file_can_have_is_told(shelf: Path) -> None:
+def test_a_name_that_no_file_can_have_is_told(folder: Path) -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, f"/add /{'x' * 300}")
         await until(pilot, lambda: "cannot be reached: File name too long" in " ".join(screen_text(app).split()))
@@ -297,11 +297,11 @@ def test_a_name_that_no_file_can_have_is_told(shelf: Path) -> None:
         await until(pilot, lambda: r"/nul\x00l" in screen_text(app))
         assert app.session.state == "ready"
 
-    drive(on(shelf), play, (160, 50))
+    drive(on(folder), play, (160, 50))
 
 
 def test_a_session_removes_and_looks_after_documents() -> None:
-    books = Shelf(MANUAL, MANUAL)
+    books = FakeIndex(MANUAL, MANUAL)
     chat = session(knowledge=books)
     list(chat.open())
     books.outdated = {"/manuals/pump-1.md": "changed"}
@@ -316,11 +316,11 @@ def test_a_session_removes_and_looks_after_documents() -> None:
 def test_an_index_that_could_not_be_opened_is_tried_again() -> None:
     tries: list[int] = []
 
-    def open_knowledge() -> Shelf:
+    def open_knowledge() -> FakeIndex:
         tries.append(1)
         if len(tries) < 3:
             raise EncoderError("there is no text encoder; run: edge models pull starter")
-        return Shelf(MANUAL)
+        return FakeIndex(MANUAL)
 
     chat = session()
     chat._open_knowledge = open_knowledge
@@ -330,11 +330,11 @@ def test_an_index_that_could_not_be_opened_is_tried_again() -> None:
     assert len(chat.documents) == 2
 
 
-def test_whoever_else_writes_into_the_index_is_named(shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_else_writes_into_the_index_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(inspect.unwrap(Index.add).__kwdefaults__, "wait", 0.1)
     code = (
         "import sys; from pathlib import Path; from edge_index.storage.lock import WriterLock\n"
-        f"with WriterLock(Path({str(shelf / 'index')!r})).held(5): print('held', flush=True); sys.stdin.read()"
+        f"with WriterLock(Path({str(folder / 'index')!r})).held(5): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert holder.stdout is not None
@@ -342,20 +342,20 @@ def test_whoever_else_writes_into_the_index_is_named(shelf: Path, monkeypatch: p
     assert holder.stdout.readline() == b"held\n"
 
     async def play(app: ChatApp, pilot: Any) -> None:
-        await send(pilot, f"/add {shelf / 'docs'}")
+        await send(pilot, f"/add {folder / 'docs'}")
         await until(pilot, lambda: f"{holder.pid} on" in screen_text(app))
         assert "is done" in screen_text(app)
         assert "Adding documents" not in screen_text(app)
 
     try:
-        drive(on(shelf), play)
+        drive(on(folder), play)
     finally:
         holder.communicate()
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may read everything")
-def test_a_folder_that_may_not_be_read(shelf: Path) -> None:
-    closed = shelf / "closed"
+def test_a_folder_that_may_not_be_read(folder: Path) -> None:
+    closed = folder / "closed"
     closed.mkdir(mode=0)
 
     async def play(app: ChatApp, pilot: Any) -> None:
@@ -363,7 +363,7 @@ def test_a_folder_that_may_not_be_read(shelf: Path) -> None:
         await until(pilot, lambda: "closed" in screen_text(app) and "ermission" in screen_text(app))
 
     try:
-        drive(on(shelf), play)
+        drive(on(folder), play)
     finally:
         closed.chmod(0o700)
         shutil.rmtree(closed)

@@ -15,7 +15,7 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.input.prompt import Prompt
 from edge_tui.slash_commands.parser import paths
 from edge_tui.slash_commands.typed_paths import dropped, look_up_drop
-from tui.chat.fakes import Shelf, screen_text, session, until
+from tui.chat.fakes import FakeIndex, screen_text, session, until
 
 
 @pytest.mark.parametrize(
@@ -64,9 +64,9 @@ def test_an_added_line_may_hold_urls(tmp_path: Path) -> None:
     assert paths("file:///a%20b /c") == (Path("/a b"), Path("/c"))
 
 
-def drive(shelf: Shelf, play: Callable[[ChatApp, Any], Awaitable[None]]) -> None:
+def drive(knowledge: FakeIndex, play: Callable[[ChatApp, Any], Awaitable[None]]) -> None:
     async def main() -> None:
-        app = ChatApp(session(knowledge=shelf))
+        app = ChatApp(session(knowledge=knowledge))
         async with app.run_test(size=(80, 24), notifications=True) as pilot:
             await until(pilot, lambda: app.session.state == "ready")
             await play(app, pilot)
@@ -82,7 +82,7 @@ def paste(app: ChatApp, text: str) -> None:
 def test_a_dropped_file_is_offered_and_added(tmp_path: Path) -> None:
     there = tmp_path / "my manual.md"
     there.touch()
-    shelf = Shelf()
+    knowledge = FakeIndex()
 
     async def play(app: ChatApp, pilot: Any) -> None:
         paste(app, f"'{there}' ")
@@ -91,14 +91,14 @@ def test_a_dropped_file_is_offered_and_added(tmp_path: Path) -> None:
         await until(pilot, lambda: "1 added" in screen_text(app))
         assert app.query_one(Prompt).text == ""
 
-    drive(shelf, play)
-    assert list(shelf.texts) == [str(there)]
+    drive(knowledge, play)
+    assert list(knowledge.texts) == [str(there)]
 
 
 def test_the_offer_can_be_refused_or_the_text_taken(tmp_path: Path) -> None:
     there = tmp_path / "a.md"
     there.touch()
-    shelf = Shelf()
+    knowledge = FakeIndex()
 
     async def play(app: ChatApp, pilot: Any) -> None:
         paste(app, str(there))
@@ -111,8 +111,8 @@ def test_the_offer_can_be_refused_or_the_text_taken(tmp_path: Path) -> None:
         await pilot.press("down", "enter")
         await until(pilot, lambda: app.query_one(Prompt).text == str(there))
 
-    drive(shelf, play)
-    assert shelf.texts == {}
+    drive(knowledge, play)
+    assert knowledge.texts == {}
 
 
 def test_what_does_not_exist_is_told_and_the_rest_offered(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_what_does_not_exist_is_told_and_the_rest_offered(tmp_path: Path) -> Non
         await pilot.press("escape")
         await until(pilot, lambda: "/gone/c.md" in screen_text(app))
 
-    drive(Shelf(), play)
+    drive(FakeIndex(), play)
 
 
 def test_text_that_only_looks_like_a_path_goes_into_the_input() -> None:
@@ -140,11 +140,11 @@ def test_text_that_only_looks_like_a_path_goes_into_the_input() -> None:
         paste(app, "'/behind/a command'")
         await until(pilot, lambda: app.query_one(Prompt).text == "/add '/behind/a command'")
 
-    drive(Shelf(), play)
+    drive(FakeIndex(), play)
 
 
 def test_ten_thousand_dropped_files(tmp_path: Path) -> None:
-    shelf = Shelf()
+    knowledge = FakeIndex()
     for n in range(10_000):
         (tmp_path / f"{n:05} x.md").touch()
     text = shlex.join(str(tmp_path / f"{n:05} x.md") for n in range(10_000))
@@ -156,5 +156,5 @@ def test_ten_thousand_dropped_files(tmp_path: Path) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: "10000 added" in screen_text(app))
 
-    drive(shelf, play)
-    assert len(shelf.texts) == 10_000
+    drive(knowledge, play)
+    assert len(knowledge.texts) == 10_000

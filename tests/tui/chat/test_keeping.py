@@ -21,7 +21,7 @@ from edge_tui.history.store import Store
 from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory, finished
 from edge_tui.session.events import Error, Event, Finished, Found, Notice, Opened, Words
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, Shelf, session
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, session
 from tui.chat.test_session import of, opened
 
 
@@ -63,11 +63,11 @@ def test_a_chat_that_is_gone_on_with_sends_what_it_would_have_sent(path: Path) -
     prompts = []
     for place in (None, path):
         engine = ScriptedEngine([SEAL, "The second.", "The third."])
-        chat, _ = begun(place, engine=engine, knowledge=Shelf(MANUAL), system="Be brief.")
+        chat, _ = begun(place, engine=engine, knowledge=FakeIndex(MANUAL), system="Be brief.")
         asked(chat, "how often?", "and then?")
         if place is not None:
             list(chat.close())
-            chat, told = begun(place, engine=engine, knowledge=Shelf(MANUAL), reopen=LATEST)
+            chat, told = begun(place, engine=engine, knowledge=FakeIndex(MANUAL), reopen=LATEST)
             assert texts(of(Opened, told)[0].turns) == [("how often?", SEAL), ("and then?", "The second.")]
             assert chat.answer == "The second."
         asked(chat, "at last?")
@@ -81,7 +81,7 @@ def test_a_chat_that_is_gone_on_with_sends_what_it_would_have_sent(path: Path) -
 
 
 def test_what_is_drawn_again_is_what_was_drawn(path: Path) -> None:
-    chat, _ = begun(path, f"{SEAL} Keep a spare.", knowledge=Shelf(MANUAL))
+    chat, _ = begun(path, f"{SEAL} Keep a spare.", knowledge=FakeIndex(MANUAL))
     events = asked(chat, "how often?")
     before = of(Finished, events)[0]
     (turn,) = begun(path, reopen=LATEST)[0].history.turns
@@ -100,7 +100,7 @@ def test_what_is_drawn_again_is_what_was_drawn(path: Path) -> None:
 
 
 def test_every_piece_is_on_the_disk_before_it_can_be_drawn(path: Path) -> None:
-    chat, _ = begun(path, "alpha beta gamma delta", knowledge=Shelf(MANUAL))
+    chat, _ = begun(path, "alpha beta gamma delta", knowledge=FakeIndex(MANUAL))
     shown = ""
     for event in chat.ask("go"):
         (turn,) = begun_turns(path)

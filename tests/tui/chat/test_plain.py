@@ -22,7 +22,7 @@ from edge.types import Sampling
 from edge_tui.plain.chat import PlainChat
 from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Idle, Loaded
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, large, session
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, large, session
 
 ROOT = Path(__file__).resolve().parents[3]
 STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -38,7 +38,7 @@ def talk(*lines: str, invite: bool = False, **more: Any) -> tuple[int, str, str]
 
 
 def test_evidence_answer_checks_and_sources_in_this_order() -> None:
-    status, out, err = talk("how often?", reply=f"{SEAL} {MOTOR}\n\nKeep a spare.", knowledge=Shelf(MANUAL))
+    status, out, err = talk("how often?", reply=f"{SEAL} {MOTOR}\n\nKeep a spare.", knowledge=FakeIndex(MANUAL))
     assert status == 0
     wanted = [
         "Nearest in your documents:",
@@ -84,7 +84,7 @@ def test_words_are_written_by_whole_sentences() -> None:
 
 
 def test_commands(tmp_path: Path) -> None:
-    books = Shelf(MANUAL)
+    books = FakeIndex(MANUAL)
     books.outdated = {"/manuals/pump-1.md": "changed"}
     status, out, err = talk(
         "/help",
@@ -132,7 +132,7 @@ def test_a_model_that_is_not_there_is_told_and_documents_answer() -> None:
     def broken() -> Model:
         raise ModelError("there is no model yet; run: edge models pull starter")
 
-    status, out, err = talk("how often?", open_model=broken, knowledge=Shelf(MANUAL))
+    status, out, err = talk("how often?", open_model=broken, knowledge=FakeIndex(MANUAL))
     assert status == 1
     assert "Error: there is no model yet; run: edge models pull starter" in err
     assert SEAL in out
@@ -209,7 +209,7 @@ def test_steering_in_lines() -> None:
         "/compare nonsense|base how?",
         "/index off",
         "/compare",
-        knowledge=Shelf(MANUAL),
+        knowledge=FakeIndex(MANUAL),
         reply=f"{SEAL}\n\n```\nopen(valve)\n```\n",
         sampling=Sampling(max_tokens=64),
     )
@@ -366,7 +366,7 @@ def test_without_models_a_script_gets_a_reason_and_exit_code_1(tmp_path: Path) -
 
 
 def test_documents_that_cannot_be_opened_are_not_called_none(tmp_path: Path) -> None:
-    def closed() -> Shelf:
+    def closed() -> FakeIndex:
         raise EncoderError("there is no text encoder; run: edge models pull starter")
 
     out, err = io.StringIO(), io.StringIO()
@@ -385,7 +385,7 @@ def test_the_first_steps_are_told_in_lines(edge_home: Path) -> None:
 
 def test_going_on_to_further_passages_is_told() -> None:
     engine = large("The passage does not tell.", SEAL)
-    status, out, err = talk("how often?", knowledge=Shelf(MANUAL, MANUAL), engine=engine)
+    status, out, err = talk("how often?", knowledge=FakeIndex(MANUAL, MANUAL), engine=engine)
     assert status == 0
     assert "What was read does not tell; reading one more passage." in err
     assert "does not tell" not in out

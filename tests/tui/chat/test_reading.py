@@ -23,7 +23,7 @@ from edge_tui.app.widgets.context_bar import ContextBar
 from edge_tui.app.widgets.status import StatusLine
 from edge_tui.app.widgets.words import Code, Words
 from edge_tui.session.events import Speed
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, Shelf, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, screen_text, send, session, until
 from tui.chat.looks import rows, widths
 from tui.chat.test_app import answered, drive, marked, ready
 
@@ -129,13 +129,13 @@ def test_a_mark_never_cuts_a_formula() -> None:
         await answered(app, pilot)
         assert "x² = 1." in screen_text(app)
 
-    drive(session(text, knowledge=Shelf(MANUAL)), play)
+    drive(session(text, knowledge=FakeIndex(MANUAL)), play)
 
 
 @pytest.mark.parametrize(("how", "words"), [("changed", "the file has changed since"), ("gone", "the file is gone")])
 def test_a_stale_document_is_marked_in_the_evidence_and_beside_the_passage(how: Any, words: str) -> None:
-    shelf = Shelf(MANUAL)
-    shelf.outdated = {"/manuals/pump-1.md": how}
+    knowledge = FakeIndex(MANUAL)
+    knowledge.outdated = {"/manuals/pump-1.md": how}
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
@@ -145,16 +145,16 @@ def test_a_stale_document_is_marked_in_the_evidence_and_beside_the_passage(how: 
         assert f"pump-1.md · p. 12 · {MANUAL.index(SEAL)}–{MANUAL.index(SEAL) + len(SEAL)} · {words}" in shown
         assert f"{words.capitalize()}; this is what was read" in shown
         assert marked(app) == SEAL
-        shelf.outdated.clear()
+        knowledge.outdated.clear()
         await send(pilot, "how often?")
         await answered(app, pilot)
         assert "this is what was read" not in screen_text(app)
 
-    drive(session(MOTOR, knowledge=shelf), play, size=(160, 50))
+    drive(session(MOTOR, knowledge=knowledge), play, size=(160, 50))
 
 
 def test_documents_that_do_not_tell_are_only_near() -> None:
-    class Doubtful(Shelf):
+    class Doubtful(FakeIndex):
         def answerable(self, query: str, passages: Sequence[Passage]) -> float:
             return 0.1
 
@@ -184,7 +184,7 @@ def test_the_context_is_shown_and_hidden() -> None:
         await send(pilot, "/context")
         await until(pilot, lambda: "Nothing was left out." not in screen_text(app))
 
-    drive(session(knowledge=Shelf(MANUAL)), play, size=(80, 24))
+    drive(session(knowledge=FakeIndex(MANUAL)), play, size=(80, 24))
 
 
 @pytest.mark.parametrize("width", [30, 80, 160])
@@ -226,7 +226,7 @@ def test_other_keys_do_their_work_and_are_shown() -> None:
     chosen = keys.keymap({"send": "ctrl+s", "code": "f4", "quit": "f10", "sources": "f6", "next-source": "x"})
 
     async def main() -> None:
-        app = ChatApp(session(f"{SEAL} {MOTOR}\n\n```\nx = 1\n```", knowledge=Shelf(MANUAL)), keymap=chosen)
+        app = ChatApp(session(f"{SEAL} {MOTOR}\n\n```\nx = 1\n```", knowledge=FakeIndex(MANUAL)), keymap=chosen)
         async with app.run_test(size=(120, 60), notifications=True) as pilot:
             await ready(app, pilot)
             assert "^S send" in rows(app)[-1]
@@ -324,7 +324,7 @@ def test_any_script_keeps_every_row_as_wide_as_the_screen(text: str, size: tuple
         assert widths(app) == {size[0]}
         assert "← p" not in rows(app)[-1]
 
-    drive(session(reply, knowledge=Shelf(manual)), play, size=size)
+    drive(session(reply, knowledge=FakeIndex(manual)), play, size=size)
 
 
 VALVES_AND_MORE = "Close both valves before any work."

@@ -15,7 +15,7 @@ from edge.model import Model
 from edge_tui.session.events import Adapted, Added, Error, Event, Finished, Found, Further, Idle, Loaded, Reading, Words
 from edge_tui.session.session import Session
 from edge_tui.session.worker import Worker
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, Shelf, Watched, large, session
+from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, FakeIndex, Watched, large, session
 
 
 def opened(chat: Session) -> list[Event]:
@@ -38,7 +38,7 @@ def of(kind: type[Any], events: Iterable[Event]) -> list[Any]:
 
 
 def test_evidence_first_then_words_then_the_whole_answer() -> None:
-    chat = session(f"{SEAL} Keep a spare one at home.", knowledge=Shelf(MANUAL))
+    chat = session(f"{SEAL} Keep a spare one at home.", knowledge=FakeIndex(MANUAL))
     assert opened(chat) == [Loaded()]
     events = list(chat.ask("how often?"))
     kinds = [type(event) for event in events]
@@ -52,7 +52,7 @@ def test_evidence_first_then_words_then_the_whole_answer() -> None:
 
 
 def test_going_on_to_further_passages_is_told_before_the_words() -> None:
-    chat = session(knowledge=Shelf(MANUAL, MANUAL, MANUAL), engine=large("The passage does not tell.", SEAL))
+    chat = session(knowledge=FakeIndex(MANUAL, MANUAL, MANUAL), engine=large("The passage does not tell.", SEAL))
     opened(chat)
     events = list(chat.ask("how often?"))
     assert [str(event) for event in of(Further, events)] == ["What was read does not tell; reading 2 more passages."]
@@ -61,7 +61,7 @@ def test_going_on_to_further_passages_is_told_before_the_words() -> None:
 
 
 def test_every_source_stands_literally_in_its_document() -> None:
-    chat = session(f"{SEAL} {MOTOR}", knowledge=Shelf(MANUAL))
+    chat = session(f"{SEAL} {MOTOR}", knowledge=FakeIndex(MANUAL))
     opened(chat)
     sources = of(Finished, chat.ask("how?"))[0].sources
     assert [source.quote for source in sources] == [SEAL, TYPE, MOTOR]
@@ -73,7 +73,7 @@ def test_every_source_stands_literally_in_its_document() -> None:
 
 def test_costs_come_from_the_engine_and_the_second_turn_is_cached() -> None:
     engine = ScriptedEngine(["one two three"])
-    chat = session(engine=engine, knowledge=Shelf(MANUAL))
+    chat = session(engine=engine, knowledge=FakeIndex(MANUAL))
     opened(chat)
     list(chat.ask("first?"))
     prompt = engine.count(engine.prompts[0])
@@ -115,7 +115,7 @@ def test_a_model_that_cannot_be_loaded_leaves_the_documents() -> None:
     def broken() -> Model:
         raise ModelError("tiny.gguf is cut off; fetch it again")
 
-    chat = session(open_model=broken, knowledge=Shelf(MANUAL))
+    chat = session(open_model=broken, knowledge=FakeIndex(MANUAL))
     assert opened(chat) == [Loaded("tiny.gguf is cut off; fetch it again")]
     assert chat.state == "failed"
     events = list(chat.ask("how often?"))
@@ -143,8 +143,8 @@ def test_a_question_that_cannot_fit_is_told_and_the_chat_goes_on() -> None:
 
 
 def test_documents_from_the_start_and_later_are_used(tmp_path: Path) -> None:
-    shelf = Shelf()
-    chat = session(SEAL, knowledge=shelf, documents=["/first.md"])
+    knowledge = FakeIndex()
+    chat = session(SEAL, knowledge=knowledge, documents=["/first.md"])
     assert of(Added, opened(chat))[0].report.added == ("/first.md",)
     steps: list[str | None] = []
     report = of(Added, chat.add(["/second.md", "/scan.pdf"], lambda now: steps.append(now.path)))[0].report
@@ -155,25 +155,25 @@ def test_documents_from_the_start_and_later_are_used(tmp_path: Path) -> None:
 
 
 def test_an_empty_index_does_not_silence_the_model() -> None:
-    chat = session("Hello there.", knowledge=Shelf())
+    chat = session("Hello there.", knowledge=FakeIndex())
     opened(chat)
     assert of(Finished, chat.ask("hi"))[0].markdown == "Hello there."
 
 
 def test_adding_can_be_stopped_and_can_fail() -> None:
-    shelf = Shelf(MANUAL)
-    chat = session(knowledge=shelf)
+    knowledge = FakeIndex(MANUAL)
+    chat = session(knowledge=knowledge)
     opened(chat)
     added = of(Added, chat.add(["/a.md", "/b.md", "/c.md"], lambda now: chat.stop() if now.done == 1 else None))
     assert added[0].stopped
-    assert "/a.md" in shelf.texts
-    assert "/c.md" not in shelf.texts
+    assert "/a.md" in knowledge.texts
+    assert "/c.md" not in knowledge.texts
     assert "nothing to read" in of(Error, chat.add(["/nothing"]))[0].message
     assert chat.state == "ready"
 
 
 def test_an_index_that_cannot_be_opened_is_told_and_the_model_still_talks() -> None:
-    def broken() -> Shelf:
+    def broken() -> FakeIndex:
         raise KnowledgeError("index.sqlite is damaged")
 
     chat = Session(lambda: Model(ScriptedEngine(["Hello."])), broken)
@@ -183,12 +183,12 @@ def test_an_index_that_cannot_be_opened_is_told_and_the_model_still_talks() -> N
 
 
 def test_a_document_that_left_meanwhile_leaves_the_quote() -> None:
-    shelf = Shelf(MANUAL)
-    chat = session(SEAL, knowledge=shelf)
+    knowledge = FakeIndex(MANUAL)
+    chat = session(SEAL, knowledge=knowledge)
     opened(chat)
     events = chat.ask("how?")
     first = next(events)
-    shelf.texts.clear()
+    knowledge.texts.clear()
     rest = list(events)
     assert isinstance(first, Found)
     done = of(Finished, rest)[0]
@@ -196,8 +196,8 @@ def test_a_document_that_left_meanwhile_leaves_the_quote() -> None:
 
 
 def test_clear_forgets_and_close_frees() -> None:
-    engine, shelf = Watched(["one", "two"]), Shelf(MANUAL)
-    chat = session(engine=engine, knowledge=shelf)
+    engine, knowledge = Watched(["one", "two"]), FakeIndex(MANUAL)
+    chat = session(engine=engine, knowledge=knowledge)
     opened(chat)
     list(chat.ask("remember the word cucumber"))
     list(chat.clear())
@@ -206,7 +206,7 @@ def test_clear_forgets_and_close_frees() -> None:
     assert "cucumber" not in engine.prompts[-1]
     list(chat.close())
     assert engine.closed
-    assert shelf.closed
+    assert knowledge.closed
 
 
 def test_the_worker_keeps_order_and_survives_a_job_that_breaks() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from edge_tui.app.app import ChatApp
-from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, send, session
 from tui.chat.looks import inked, rows
 from tui.chat.test_app import answered, drive, ready
 
@@ -49,8 +49,8 @@ def picture(app: ChatApp) -> str:
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)], ids=["80x24", "160x50"])
 def test_the_screens_look_as_they_did(size: tuple[int, int], theme: str) -> None:
-    shelf = Shelf(MANUAL)
-    shelf.outdated = {"/manuals/pump-1.md": "changed"}
+    knowledge = FakeIndex(MANUAL)
+    knowledge.outdated = {"/manuals/pump-1.md": "changed"}
     taken: dict[str, str] = {}
 
     async def play(app: ChatApp, pilot: Any) -> None:
@@ -69,7 +69,7 @@ def test_the_screens_look_as_they_did(size: tuple[int, int], theme: str) -> None
         await pilot.pause()
         taken["context"] = picture(app)
 
-    drive(session(REPLY, knowledge=shelf), play, size=size)
+    drive(session(REPLY, knowledge=knowledge), play, size=size)
     for name, picture_now in taken.items():
         file = HERE / f"{name}-{size[0]}x{size[1]}-{theme}.txt"
         if os.environ.get("SNAPSHOTS") == "write":

@@ -18,7 +18,7 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.screens.choose import ChooseScreen
 from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.session.openers import Openers
-from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, prompt, ready
 
 
@@ -138,9 +138,9 @@ def test_the_adapters_picker_says_which_one_fits(kept: Path) -> None:
 
 
 def test_documents_are_exchanged_by_name_by_choice_and_for_none(kept: Path) -> None:
-    more = Shelf(MANUAL, MANUAL)
+    more = FakeIndex(MANUAL, MANUAL)
 
-    def index(wanted: str) -> Shelf:
+    def index(wanted: str) -> FakeIndex:
         if "locked" in wanted:
             raise KnowledgeError(
                 "the index is being written by `edge index add` (process 7); try again when it is done"
@@ -163,7 +163,7 @@ def test_documents_are_exchanged_by_name_by_choice_and_for_none(kept: Path) -> N
         await until(pilot, lambda: "Nearest in your documents" in screen_text(app))
         assert completed(app, "index", "") == ["off", "pumps"]
 
-    drive(session(knowledge=Shelf(MANUAL), openers=Openers(index=index)), play)
+    drive(session(knowledge=FakeIndex(MANUAL), openers=Openers(index=index)), play)
 
 
 def test_what_the_model_is_told_first_is_shown_and_changed() -> None:
@@ -230,7 +230,7 @@ def test_one_question_to_two_sides_and_one_answer_is_kept() -> None:
         await until(pilot, lambda: "fine" in screen_text(app))
         assert "Without documents." in engine.prompts[-1]
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Path) -> None:
@@ -267,7 +267,7 @@ def test_the_key_compares_the_line_that_is_written_or_the_last_question(kept: Pa
         await until(pilot, lambda: app.session.question == "second?")
         assert prompt(app).text == "", "it has been asked"
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_escape_stops_a_comparison_and_then_leaves_it() -> None:
@@ -287,7 +287,7 @@ def test_escape_stops_a_comparison_and_then_leaves_it() -> None:
         await until(pilot, lambda: app.session.state == "ready")
         assert len(engine.prompts) == 1
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
 
 
 def test_nothing_is_compared_while_an_answer_is_written() -> None:
@@ -303,7 +303,7 @@ def test_nothing_is_compared_while_an_answer_is_written() -> None:
         await pilot.press("escape")
         await answered(app, pilot)
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL), sampling=Sampling(max_tokens=10_000)), play)
 
 
 def test_leaving_the_app_in_the_middle_of_a_comparison_ends_it() -> None:
@@ -315,7 +315,7 @@ def test_leaving_the_app_in_the_middle_of_a_comparison_ends_it() -> None:
         await until(pilot, lambda: "alpha" in screen_text(app))
         await pilot.press("ctrl+q")
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL), sampling=Sampling(max_tokens=1_000_000)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL), sampling=Sampling(max_tokens=1_000_000)), play)
     assert engine.closed
 
 

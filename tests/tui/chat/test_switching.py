@@ -16,7 +16,7 @@ from edge.model import Model
 from edge_tui.session.events import Adapted, Error, Event, Finished, Found, Switched
 from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, Shelf, Watched
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, Watched
 from tui.chat.test_session import of, opened
 
 Load = Callable[[], Model]
@@ -27,7 +27,7 @@ class Machine:
 
     def __init__(self, **models: Load | Exception) -> None:
         self.models = models
-        self.indexes: dict[str, Shelf] = {}
+        self.indexes: dict[str, FakeIndex] = {}
         self.loaded: list[str] = []
 
     def model(self, wanted: str) -> tuple[Path, Load]:
@@ -43,15 +43,15 @@ class Machine:
 
         return Path("/models") / wanted, counted
 
-    def index(self, wanted: str) -> Shelf:
+    def index(self, wanted: str) -> FakeIndex:
         if wanted == "foreign":
             raise EncoderError("the index was made with another encoder; edge index rebuild")
         return self.indexes[wanted]
 
     def session(self, first: str = "first", **more: Any) -> Session:
-        shelf = Shelf(MANUAL)
-        self.indexes["first"] = shelf
-        chat = Session(self.model(first)[1], lambda: shelf, openers=Openers(self.model, self.index), **more)
+        knowledge = FakeIndex(MANUAL)
+        self.indexes["first"] = knowledge
+        chat = Session(self.model(first)[1], lambda: knowledge, openers=Openers(self.model, self.index), **more)
         opened(chat)
         return chat
 
@@ -245,22 +245,22 @@ def _refuse(_adapter: object) -> None:
 
 def test_other_documents_answer_and_those_before_are_closed() -> None:
     chat = (machine := Machine(first=model("first", SEAL)[1])).session()
-    shelf = machine.indexes["second"] = Shelf(MANUAL, MANUAL)
+    knowledge = machine.indexes["second"] = FakeIndex(MANUAL, MANUAL)
     assert index(chat, "second") == [Switched("Answers stand on second from now on: 2 documents.")]
     assert machine.indexes["first"].closed
     assert len(chat.documents) == 2
     assert of(Found, chat.ask("how often?"))
     assert of(Switched, index(chat, None))
-    assert shelf.closed
+    assert knowledge.closed
     assert chat.documents == ()
     assert not of(Found, chat.ask("how often?"))
     assert "/index NAME opens one" in of(Error, chat.add(["/a.md"]))[0].message
-    machine.indexes["empty"] = Shelf()
+    machine.indexes["empty"] = FakeIndex()
     assert "no documents yet" in of(Switched, index(chat, "empty"))[0].note
 
 
 def test_documents_that_cannot_be_opened_leave_those_that_are_there() -> None:
-    class Damaged(Shelf):
+    class Damaged(FakeIndex):
         def documents(self) -> Any:
             raise KnowledgeError("index.sqlite is damaged; edge index check")
 

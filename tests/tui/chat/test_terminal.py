@@ -15,10 +15,10 @@ import pytest
 
 _PROGRAM = """
 from edge_tui.app.app import run
-from tui.chat.fakes import MANUAL, Shelf, session
+from tui.chat.fakes import MANUAL, FakeIndex, session
 
 evil = "\\x1b]0;owned\\x07\\x1b[31m\\x00\\x9b2J"
-run(session(f"**Forty** {evil} two [is it](x)?\\n\\n```\\n{evil}\\n```", knowledge=Shelf(MANUAL + evil)))
+run(session(f"**Forty** {evil} two [is it](x)?\\n\\n```\\n{evil}\\n```", knowledge=FakeIndex(MANUAL + evil)))
 """
 _COLOUR = re.compile(rb"\x1b\[(?:\d+;)*(?:3[0-8]|4[0-8]|9[0-7]|10[0-7])[;m]")
 

@@ -8,7 +8,7 @@ import pytest
 
 from edge_tui.app import themes
 from edge_tui.app.app import ChatApp
-from tui.chat.fakes import MANUAL, SEAL, Shelf, send, session, until
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, send, session, until
 from tui.chat.looks import contrast, written
 from tui.chat.test_app import answered, drive, ready
 
@@ -35,8 +35,8 @@ class Pump(Base):
 
 @pytest.mark.parametrize(("theme", "least"), [("dark", 4.5), ("light", 4.5), ("contrast", 7.0)])
 def test_everything_can_be_read(theme: str, least: float) -> None:
-    shelf = Shelf(MANUAL)
-    shelf.outdated = {"/manuals/pump-1.md": "changed"}
+    knowledge = FakeIndex(MANUAL)
+    knowledge.outdated = {"/manuals/pump-1.md": "changed"}
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
@@ -74,7 +74,7 @@ def test_everything_can_be_read(theme: str, least: float) -> None:
             look()
         assert not bad, "\n".join(dict.fromkeys(bad))
 
-    drive(session(REPLY, knowledge=shelf), play, size=(140, 70))
+    drive(session(REPLY, knowledge=knowledge), play, size=(140, 70))
 
 
 def test_a_theme_that_there_is_not_is_named() -> None:

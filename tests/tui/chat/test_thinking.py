@@ -18,7 +18,7 @@ from edge_tui.app.widgets.thoughts import Thoughts
 from edge_tui.history.store import Store
 from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Finished, Further, Thinking, Words
-from tui.chat.fakes import MANUAL, SEAL, Shelf, click, large, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, SEAL, FakeIndex, click, large, screen_text, send, session, until
 from tui.chat.test_app import answered, drive, ready
 from tui.chat.test_plain import talk
 from tui.chat.test_session import of, opened
@@ -49,7 +49,7 @@ class Waits(ScriptedEngine):
 
 
 def test_the_session_tells_thoughts_before_words_and_apart() -> None:
-    chat = session(REPLY, knowledge=Shelf(MANUAL))
+    chat = session(REPLY, knowledge=FakeIndex(MANUAL))
     opened(chat)
     told = list(chat.ask("how often?"))
     assert "".join(event.text for event in of(Thinking, told)) == THOUGHT
@@ -63,7 +63,7 @@ def test_the_session_tells_thoughts_before_words_and_apart() -> None:
 
 def test_what_led_nowhere_is_no_thought_of_the_answer() -> None:
     engine = large("<think>Not here.</think> The passages do not tell.", f"<think>There.</think> {SEAL}")
-    chat = session(engine=engine, knowledge=Shelf(MANUAL, MANUAL), extra_read_seconds=1e9)
+    chat = session(engine=engine, knowledge=FakeIndex(MANUAL, MANUAL), extra_read_seconds=1e9)
     opened(chat)
     told = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
     (finished,) = of(Finished, told)
@@ -94,7 +94,7 @@ def test_thoughts_are_folded_and_open_by_key_and_by_mouse() -> None:
         app.action_command("copy")
         assert app.session.answer == SEAL
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_esc_ends_thinking() -> None:
@@ -111,7 +111,7 @@ def test_esc_ends_thinking() -> None:
         assert app.session.answer == ""
         assert app.session.history.turns[-1].answer.text == ""
 
-    drive(session(engine=engine, knowledge=Shelf(MANUAL)), play)
+    drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
 def test_the_model_thinks_from_the_next_question_on_when_it_is_told() -> None:
@@ -132,7 +132,7 @@ def test_the_model_thinks_from_the_next_question_on_when_it_is_told() -> None:
 
 
 def test_lines_of_text_tell_that_it_thinks_and_what_only_when_asked() -> None:
-    _, out, err = talk("how often?", "/think show", "/think", reply=REPLY, knowledge=Shelf(MANUAL))
+    _, out, err = talk("how often?", "/think show", "/think", reply=REPLY, knowledge=FakeIndex(MANUAL))
     answer, shown = out.split("Sources:")
     assert "Passage 1 names" not in answer
     assert THOUGHT in shown
@@ -143,7 +143,7 @@ def test_lines_of_text_tell_that_it_thinks_and_what_only_when_asked() -> None:
 
 def test_thoughts_are_kept_beside_the_answer_and_come_back_folded(tmp_path: Path) -> None:
     path = tmp_path / "chats.sqlite"
-    chat = session(REPLY, knowledge=Shelf(MANUAL), history=ChatHistory(path))
+    chat = session(REPLY, knowledge=FakeIndex(MANUAL), history=ChatHistory(path))
     opened(chat)
     list(chat.ask("how often?"))
     list(chat.close())
@@ -161,11 +161,11 @@ def test_thoughts_are_kept_beside_the_answer_and_come_back_folded(tmp_path: Path
         await pilot.press("f3")
         await until(pilot, lambda: "So hours it is." in screen_text(app))
 
-    drive(session(knowledge=Shelf(MANUAL), history=ChatHistory(path, reopen=1)), play)
+    drive(session(knowledge=FakeIndex(MANUAL), history=ChatHistory(path, reopen=1)), play)
 
 
 def test_a_comparison_shows_thinking_on_its_side() -> None:
-    chat = session(open_model=lambda: Model(ScriptedEngine([REPLY]), name="tiny"), knowledge=Shelf(MANUAL))
+    chat = session(open_model=lambda: Model(ScriptedEngine([REPLY]), name="tiny"), knowledge=FakeIndex(MANUAL))
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)

@@ -23,7 +23,7 @@ from edge_tui.session.events import Brought, Error
 from edge_tui.session.session import Session
 from edge_tui.session.welcome import Findings
 from edge_tui.slash_commands.base import SlashCommand
-from tui.chat.fakes import MANUAL, Shelf, screen_text, send, session, until
+from tui.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +133,7 @@ async def choose(listed: OptionList, pilot: Any, each: str) -> None:
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 50)])
 def test_an_empty_machine(home: Path, size: tuple[int, int]) -> None:
-    shelf = Shelf()
+    knowledge = FakeIndex()
     (home / "Documents" / "a.md").touch()
 
     async def play(app: ChatApp, pilot: Any) -> None:
@@ -147,11 +147,11 @@ def test_an_empty_machine(home: Path, size: tuple[int, int]) -> None:
         assert "Copied: edge models pull starter" in screen_text(app)
         await choose(listed, pilot, "add:")
         await until(pilot, lambda: "1 document can be asked now" in screen_text(app))
-        assert list(shelf.texts) == [str(home / "Documents")]
+        assert list(knowledge.texts) == [str(home / "Documents")]
         await pilot.press("escape")
         assert app.focused is app.query_one(Prompt)
 
-    drive(session(open_model=broken, knowledge=shelf), play, size=size)
+    drive(session(open_model=broken, knowledge=knowledge), play, size=size)
 
 
 def test_r_looks_again_and_enter_takes_a_model(edge_home: Path) -> None:
@@ -199,7 +199,7 @@ def test_another_folder_is_asked_for() -> None:
         await choose(listed, pilot, "other")
         await until(pilot, lambda: "Add documents" in screen_text(app) and "completes" in screen_text(app))
 
-    drive(session(knowledge=Shelf()), play)
+    drive(session(knowledge=FakeIndex()), play)
 
 
 def test_it_does_not_come_where_all_is_there_or_somebody_types() -> None:
@@ -210,7 +210,7 @@ def test_it_does_not_come_where_all_is_there_or_somebody_types() -> None:
         await send(pilot, "/welcome")
         await until(pilot, lambda: "1 document  /documents shows" in screen_text(app))
 
-    drive(session(knowledge=Shelf(MANUAL)), settled)
+    drive(session(knowledge=FakeIndex(MANUAL)), settled)
 
     async def typing(app: ChatApp, pilot: Any) -> None:
         await until(pilot, lambda: app.session.state == "ready" and not app.job_views)
@@ -225,5 +225,5 @@ def test_it_does_not_come_where_all_is_there_or_somebody_types() -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ChatApp, "_begin", after_typing)
-        drive(session(knowledge=Shelf()), typing)
-    drive(session(knowledge=Shelf()), typing, first=False)
+        drive(session(knowledge=FakeIndex()), typing)
+    drive(session(knowledge=FakeIndex()), typing, first=False)
