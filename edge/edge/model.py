@@ -96,12 +96,12 @@ def load(
 
 def _rising(progress: Callable[[float], object] | None) -> Callable[[float], None]:
     """Tells `progress` only what is more than before."""
-    told = -1.0
+    reported = -1.0
 
     def report(share: float) -> None:
-        nonlocal told
-        if progress is not None and share > told:
-            told = share
+        nonlocal reported
+        if progress is not None and share > reported:
+            reported = share
             progress(share)
 
     return report

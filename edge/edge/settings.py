@@ -22,7 +22,7 @@ def _setting(
     return field(default=default, metadata={"about": about, "choices": choices, "least": least, "most": most})
 
 
-RENAMED = {"patience": "extra_read_seconds", "certainty": "min_answerable"}
+RENAMED = {"patience": "extra_read_seconds", "certainty": "min_answerable", "read_ahead": "prewarm"}
 """Old names of settings, and of their variables, that are still taken where the new one is not set; for one release."""
 
 
@@ -55,7 +55,7 @@ class Settings:
     )
     theme: str | None = _setting(None, "the colours of the app")
     keep_chats: bool = _setting(True, "whether edge chat keeps what is said")
-    read_ahead: bool = _setting(True, "whether its model reads passages while nobody asks")
+    prewarm: bool = _setting(True, "whether its model reads passages while nobody asks")
     keys: tuple[tuple[str, str], ...] = ()
 
 

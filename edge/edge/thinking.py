@@ -97,14 +97,14 @@ def values(source: str, think: bool | None) -> dict[str, Any]:
     """
     if think is None:
         return {}
-    told: dict[str, Any] = {"enable_thinking": think, "thinking": think, "reasoning": think}
-    told["thinking_mode"] = "enabled" if think else "disabled"
+    variables: dict[str, Any] = {"enable_thinking": think, "thinking": think, "reasoning": think}
+    variables["thinking_mode"] = "enabled" if think else "disabled"
     known = [word for word in _EFFORTS if f'"{word}"' in source or f"'{word}'" in source]
     if not think:
-        told |= {"thinking_budget": 0, "reasoning_effort": next(iter(known), "low")}
+        variables |= {"thinking_budget": 0, "reasoning_effort": next(iter(known), "low")}
     elif known[:1] in (["none"], ["no_think"]) and "high" in source:  # none may be the default there
-        told["reasoning_effort"] = "high"
-    return told
+        variables["reasoning_effort"] = "high"
+    return variables
 
 
 def switch_in(source: str) -> str | None:

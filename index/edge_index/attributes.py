@@ -73,8 +73,8 @@ def passages_where(store: Database, where: Mapping[str, Any]) -> NDArray[np.int6
 
     to_json(where)
     with sound(store.path):
-        kinds = [row[0] for row in store.read("SELECT DISTINCT metadata FROM attributes")]
-        fitting = [kind for kind in kinds if _has(from_json(kind), where)]
+        values = [row[0] for row in store.read("SELECT DISTINCT metadata FROM attributes")]
+        fitting = [value for value in values if _has(from_json(value), where)]
     rows = store.read(
         "SELECT p.id FROM passages p JOIN attributes a ON a.document = p.document "
         "WHERE a.metadata IN (SELECT value FROM json_each(?))",

@@ -113,3 +113,11 @@ class CountingEncoder(WordEncoder):
     def _unit(self, texts: list[str]) -> NDArray[np.float32]:
         vectors = self.encode(texts)
         return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
+class NewEncoder(CountingEncoder):
+    """Another encoder, which also cuts otherwise."""
+
+    fingerprint = "new"
+    dim = 192
+    max_tokens = 30

@@ -98,9 +98,9 @@ class ChatTemplate:
         """Whether the template tells the model to think in a system text of its own, which any other takes the place
         of (Granite)."""
         question = [Message("user", "Why?")]
-        told = [Message("system", "Be brief."), *question]
+        with_system = [Message("system", "Be brief."), *question]
         try:
-            silenced = self._fill(told, think=True) == self._fill(told, think=False)
+            silenced = self._fill(with_system, think=True) == self._fill(with_system, think=False)
             return silenced and self._fill(question, think=True) != self._fill(question, think=False)
         except _Refusal:
             return False

@@ -318,8 +318,8 @@ def _constrain(out: dict[str, Any], pattern: str, longest: int | None = None) ->
 
 def _bound_numbers(out: dict[str, Any]) -> None:
     """A number without a bound could go on for ever."""
-    kinds = out.get("type", ())
-    if not {"integer", "number"} & set([kinds] if isinstance(kinds, str) else kinds):
+    type_names = out.get("type", ())
+    if not {"integer", "number"} & set([type_names] if isinstance(type_names, str) else type_names):
         return
     least = max(out.get("minimum", -_LARGEST), out.get("exclusiveMinimum", -_LARGEST))
     most = min(out.get("maximum", _LARGEST), out.get("exclusiveMaximum", _LARGEST))

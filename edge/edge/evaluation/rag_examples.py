@@ -54,8 +54,8 @@ def ground(
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))
-        told, earlier = preceding_turns(question, system)
-        words = SYSTEM_WITH_PASSAGES if told is None else told
+        own_system, earlier = preceding_turns(question, system)
+        words = SYSTEM_WITH_PASSAGES if own_system is None else own_system
         first = [Message("system", words)] if words else []
         yield Grounded((*first, *earlier, Message("user", asked), Message("assistant", reply)), given)
         written += 1
@@ -70,9 +70,9 @@ def _telling(
     named = oracle_passages(knowledge, question) if question.answerable is not False else ()
     places = question.spans or ([question.passage] if question.passage else [])
     document = named[0].document if named else None
-    told = any(
+    answered = any(
         passage.document == document and passage.start <= start and end <= passage.end
         for passage in found[:read]
         for start, end in places
     )
-    return ([*named, *found], True) if named and not told else (list(found), False)
+    return ([*named, *found], True) if named and not answered else (list(found), False)

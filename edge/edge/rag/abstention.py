@@ -22,7 +22,7 @@ _SAYS_NOTHING = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
-_PATIENCE = 100
+_LONGEST_OPENING = 100
 """Characters after which a reply that has not abstained will not."""
 
 _SUBJECTS = "passage passages document documents text texts context information article question answer"
@@ -64,7 +64,7 @@ def abstains(reply: str) -> bool:
 
 def may_abstain(beginning: str) -> bool:
     """Whether a reply that begins so may yet turn out to say nothing; the last word may still be growing."""
-    if len(beginning) > _PATIENCE or len(sentence_spans(beginning)) > 1:
+    if len(beginning) > _LONGEST_OPENING or len(sentence_spans(beginning)) > 1:
         return False
     words = _WORD.findall(beginning.lower())
     if not words:

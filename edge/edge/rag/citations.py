@@ -104,8 +104,8 @@ def _best(claim: str, asked: set[str], quotes: Sequence[_Quote]) -> tuple[float,
     best: tuple[float, _Quote] | None = None
     for quote in quotes:
         score = len(words & quote.words) / len(words)
-        told = not news or len(news & quote.words) / len(news) >= SUPPORT_OF_NEWS
-        if score < SUPPORT or not told or not required <= quote.words:
+        supported = not news or len(news & quote.words) / len(news) >= SUPPORT_OF_NEWS
+        if score < SUPPORT or not supported or not required <= quote.words:
             continue
         if best is None or _worth(score, quote) > _worth(*best):
             best = (score, quote)

@@ -36,11 +36,11 @@ class Checksums:
         if digest is None:
             stamp, digest = _stamp(path), sha256_of(path)
             entries = self._entries() | {str(path.resolve()): [*stamp, digest]}
-            beside = self._book.with_name(f"{self._book.name}.{os.getpid()}-{threading.get_ident()}.part")
+            temporary = self._book.with_name(f"{self._book.name}.{os.getpid()}-{threading.get_ident()}.part")
             with suppress(OSError):  # then it is read again the next time
                 self._book.parent.mkdir(parents=True, exist_ok=True)
-                beside.write_text(json.dumps(entries), encoding="utf-8")
-                beside.replace(self._book)
+                temporary.write_text(json.dumps(entries), encoding="utf-8")
+                temporary.replace(self._book)
         return digest
 
     def _entries(self) -> dict[str, list[object]]:

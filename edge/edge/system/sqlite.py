@@ -69,8 +69,8 @@ class SharedFile:
 
     def opened(self) -> None:
         """The file and its log are open from now on, which a first look into it has made sure of."""
-        beside = [self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm")]
-        found = {path: identity for path in beside if (identity := identity_of(path)) is not None}
+        paths = [self.path.with_name(self.path.name + end) for end in ("", "-wal", "-shm")]
+        found = {path: identity for path in paths if (identity := identity_of(path)) is not None}
         self.identity = found.get(self.path)
         with _open_lock:
             _open.update(found.values())
@@ -188,8 +188,8 @@ def _refused(path: Path, code: int) -> tuple[Kind, str]:
 def _named(error: sqlite3.Error) -> str:
     """SQLite's words and, where they stand for many things, its name for this one."""
     name = getattr(error, "sqlite_errorname", "")
-    told = name.startswith(("SQLITE_IOERR_", "SQLITE_CANTOPEN_", "SQLITE_READONLY_"))
-    return f"{error}, {name}" if told else str(error)
+    named = name.startswith(("SQLITE_IOERR_", "SQLITE_CANTOPEN_", "SQLITE_READONLY_"))
+    return f"{error}, {name}" if named else str(error)
 
 
 _BUSY = "{path} is locked by another program; close the other one, or wait until it is done."

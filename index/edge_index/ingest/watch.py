@@ -22,14 +22,14 @@ _GLANCE = 1000
 def watch(
     index: Index,
     paths: Sequence[Path | str],
-    told: Callable[[AddReport | KnowledgeError], None],
+    report: Callable[[AddReport | KnowledgeError], None],
     *,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     ignore: bool = True,
     stop: threading.Event | None = None,
 ) -> None:
-    """Add `paths` at once and whenever something below them changes; `told` gets what came of it each time.
+    """Add `paths` at once and whenever something below them changes; `report` gets what came of it each time.
 
     It gets a KnowledgeError where another process writes into the index or there is nothing to read; the next
     change tries again. Ends when `stop` is set; a Ctrl-C comes out as KeyboardInterrupt. Other errors come out.
@@ -38,9 +38,9 @@ def watch(
 
     def update() -> None:
         try:
-            told(index.add(paths, include=include, exclude=exclude, ignore=ignore))
+            report(index.add(paths, include=include, exclude=exclude, ignore=ignore))
         except KnowledgeError as error:
-            told(error)
+            report(error)
 
     own = str(absolute(index.path))
 

@@ -76,7 +76,7 @@ CREATE VIRTUAL TABLE {p}passages_grams USING fts5(
 );
 """
 
-_BESIDE_PASSAGES = """
+_PASSAGE_INDEXES = """
 CREATE INDEX {p}passages_by_document ON {p}passages(document, start);
 CREATE INDEX {p}passages_by_hash ON {p}passages(hash);
 CREATE TRIGGER {p}passages_insert AFTER INSERT ON {p}passages BEGIN
@@ -145,7 +145,7 @@ CREATE TABLE spare (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB 
 
 def create() -> Iterator[str]:
     """A new index, empty."""
-    return _statements(DOCUMENTS + _ATTRIBUTES + (_PASSAGES + _BESIDE_PASSAGES).format(p="") + _WORDS)
+    return _statements(DOCUMENTS + _ATTRIBUTES + (_PASSAGES + _PASSAGE_INDEXES).format(p="") + _WORDS)
 
 
 def migrate(version: str) -> Iterator[str]:
@@ -161,7 +161,7 @@ def imitate(version: str) -> Iterator[str]:
 
 def begin_rebuild() -> Iterator[str]:
     """Tables beside those of the index, for its passages cut or encoded in another way."""
-    return _statements((_PASSAGES + _BESIDE_PASSAGES).format(p=REBUILD_PREFIX) + _REBUILD)
+    return _statements((_PASSAGES + _PASSAGE_INDEXES).format(p=REBUILD_PREFIX) + _REBUILD)
 
 
 def drop_rebuild() -> Iterator[str]:
@@ -170,7 +170,7 @@ def drop_rebuild() -> Iterator[str]:
 
 def switch() -> Iterator[str]:
     """The tables of the rebuild become those of the index."""
-    return _statements(_SWITCH + _BESIDE_PASSAGES.format(p=""))
+    return _statements(_SWITCH + _PASSAGE_INDEXES.format(p=""))
 
 
 def _statements(script: str) -> Iterator[str]:

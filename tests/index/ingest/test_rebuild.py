@@ -14,13 +14,7 @@ from edge.errors import EncoderError
 from edge.types import AddProgress
 from edge_index import Index
 from edge_index.ingest import chunking, embedding
-from index_fakes import Child, CountingEncoder, WordEncoder
-
-
-class NewEncoder(CountingEncoder):
-    fingerprint = "new"
-    dim = 192
-    max_tokens = 30  # cuts otherwise, too
+from index_fakes import Child, CountingEncoder, NewEncoder, WordEncoder
 
 
 def paragraph(number: int) -> str:
@@ -95,7 +89,7 @@ def test_a_rebuild_gives_what_a_new_index_would(tmp_path: Path, index: Index, do
 
 KILLED = """
 from edge_index.ingest import embedding, rebuild_tables
-from index.ingest.test_rebuild import NewEncoder
+from index_fakes import NewEncoder
 embedding.BATCH = 20
 moment = sys.argv[2]
 

@@ -74,7 +74,7 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
         think=request.settings.think,
         sampling=request.sampling(),
         openers=resources.openers(request),
-        prewarm_bytes=int(request.settings.kv_budget * 1e9) if request.settings.read_ahead else 0,
+        prewarm_bytes=int(request.settings.kv_budget * 1e9) if request.settings.prewarm else 0,
         history=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
     )
     if plain:

@@ -61,12 +61,12 @@ def _other_parts(header: GgufHeader) -> list[Any]:
     if count <= 1:
         return []
     parts = parts_of(header.path)
-    if header.kinds["split.count"] != _UINT16 or len(parts) != count or header.settings.get("split.no") != 0:
+    if header.value_types["split.count"] != _UINT16 or len(parts) != count or header.settings.get("split.no") != 0:
         raise Lie(f"it is part {header.settings.get('split.no')} of {count}: name the first, -00001-of-{count:05}.gguf")
     found = []
     for number, path in enumerate(parts[1:], 1):
         other = read_gguf_header(path)
-        if (other.kinds.get("split.no"), other.settings.get("split.no")) != (_UINT16, number):
+        if (other.value_types.get("split.no"), other.settings.get("split.no")) != (_UINT16, number):
             raise Lie(f"{path.name} does not say that it is part {number + 1}")
         found.append(other.tensors)
     return found
@@ -76,7 +76,7 @@ def _check_types(header: GgufHeader) -> None:
     for key, value in header.settings.items():
         if isinstance(value, float) and (not math.isfinite(value) or (key.endswith("epsilon") and not 0 <= value < 1)):
             raise Lie(f"{key} is {value}")
-    if header.kinds.get("general.architecture") != STRING:
+    if header.value_types.get("general.architecture") != STRING:
         raise Lie("it does not say its architecture")
     for name, tensor in header.tensors.items():
         # Norms, biases and factors of rotation are added and multiplied in float32 alone.
@@ -94,9 +94,9 @@ def _check_vocabulary(header: GgufHeader) -> None:
     tokens = arrays.get(f"{prefix}.tokens")
     if tokens is None or tokens.kind != STRING or not tokens.count:
         raise Lie("it has no tokens")
-    for name, kinds in (("scores", (_FLOAT32, _INT32)), ("token_type", (_INT32,))):
+    for name, type_names in (("scores", (_FLOAT32, _INT32)), ("token_type", (_INT32,))):
         array = arrays.get(f"{prefix}.{name}")
-        if array and (array.kind not in kinds or array.count != tokens.count):
+        if array and (array.kind not in type_names or array.count != tokens.count):
             raise Lie(f"{array.count:,} {name} for {tokens.count:,} tokens")
     types = header.numbers(f"{prefix}.token_type")
     if types and not 0 <= min(types) <= max(types) <= 6:
@@ -120,7 +120,9 @@ def _check_bytes(tokens: set[bytes]) -> None:
 
 def _check_model(header: GgufHeader, parts: Sequence[Any]) -> None:
     prefix = f"{header.settings['general.architecture']}."
-    if not any(key.startswith(prefix) for key in header.kinds):  # llama.cpp says what it makes of the architecture
+    if not any(
+        key.startswith(prefix) for key in header.value_types
+    ):  # llama.cpp says what it makes of the architecture
         return
     sizes = _Sizes(header, prefix)
     layers = sizes.number("block_count", 1, _MAX_LAYERS)

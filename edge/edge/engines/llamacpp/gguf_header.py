@@ -59,12 +59,12 @@ class GgufArray:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """`settings` holds numbers, flags and strings, `kinds` their value types; `arrays` says where the arrays are."""
+    """`settings` holds numbers, flags and strings, `value_types` their value types; `arrays` says where the arrays are."""
 
     path: Path
     size: int
     settings: dict[str, Any]
-    kinds: dict[str, int]
+    value_types: dict[str, int]
     arrays: dict[str, GgufArray]
     tensors: dict[str, GgufTensor]
 
@@ -146,7 +146,7 @@ def _read(path: Path, data: mmap.mmap) -> GgufHeader:
     raw = [_read_tensor(reader) for _ in range(count)]
     alignment = header.settings.get("general.alignment", 32)
     if (
-        header.kinds.get("general.alignment", 4) != 4
+        header.value_types.get("general.alignment", 4) != 4
         or not 8 <= alignment <= _MAX_ALIGNMENT
         or alignment.bit_count() > 1
     ):
@@ -168,9 +168,9 @@ def _read(path: Path, data: mmap.mmap) -> GgufHeader:
 
 def _read_setting(reader: _Reader, header: GgufHeader) -> None:
     key = reader.name(1 << 16)
-    if key in header.kinds:
+    if key in header.value_types:
         raise Lie(f"it says {key!r} twice")
-    kind = header.kinds[key] = reader.number("I")
+    kind = header.value_types[key] = reader.number("I")
     if kind == STRING:
         text = reader.text()
         if b"\0" in text:  # where C would stop reading
