@@ -59,7 +59,8 @@ class GgufArray:
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """`settings` holds numbers, flags and strings, `value_types` their value types; `arrays` says where the arrays are."""
+    """`settings` holds numbers, flags and strings, `value_types` their value types; `arrays` says where the arrays
+    are."""
 
     path: Path
     size: int
