@@ -101,13 +101,13 @@ def test_a_question_may_come_from_standard_input(home: Path, docs: Path, engine:
 
 
 def test_options_reach_the_model(home: Path, docs: Path, engine: ScriptedEngine) -> None:
-    told = ("--max-tokens", "4", "-s", "Speak like a pirate.", "-k", "1")
-    answer = json.loads(run("ask", "the pump?", "--docs", docs, "--json", *told).stdout)
+    options = ("--max-tokens", "4", "-s", "Speak like a pirate.", "-k", "1")
+    answer = json.loads(run("ask", "the pump?", "--docs", docs, "--json", *options).stdout)
     assert answer["text"] == "The coolant pump needs"
     assert answer["finish"] == "length"
     assert len(answer["passages"]) == 1
     assert "Speak like a pirate." in engine.prompts[0]
-    assert "Cut off after" in run("ask", "the pump?", "--docs", docs, *told).stderr
+    assert "Cut off after" in run("ask", "the pump?", "--docs", docs, *options).stderr
 
 
 def test_documents_are_read_again_only_when_they_changed(
@@ -226,8 +226,8 @@ def test_an_error_of_the_model_comes_after_the_evidence(
 
 def test_the_starter_model_answers_from_a_file(home: Path, docs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_command: Callable[..., Result] = run
-    told = ("--docs", docs / "pump.md", "--json", "--max-tokens", "40", "--context", "1024")
-    answer = json.loads(run_command("ask", "How often does the coolant pump need maintenance?", *told).stdout)
+    options = ("--docs", docs / "pump.md", "--json", "--max-tokens", "40", "--context", "1024")
+    answer = json.loads(run_command("ask", "How often does the coolant pump need maintenance?", *options).stdout)
     assert "500" in answer["text"]
     assert answer["context_usage"]["limit"] == 1024
     assert 0 < answer["usage"]["completion_tokens"] <= 40

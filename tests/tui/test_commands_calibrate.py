@@ -44,10 +44,20 @@ def test_a_model_that_cannot_judge_is_found_out(smollm_path: Path, edge_home: Pa
 
 
 def test_questions_of_ones_own(index: Path, smollm_path: Path, tmp_path: Path) -> None:
-    told = ["When was the pump installed?", "Who installed the pump?", "How often is pump maintenance?", "Which pump?"]
-    untold = ["What does the pump cost?", "Who made the pump?", "How heavy is the pump?", "Who is Ada Nowak's boss?"]
+    answerable = [
+        "When was the pump installed?",
+        "Who installed the pump?",
+        "How often is pump maintenance?",
+        "Which pump?",
+    ]
+    unanswerable = [
+        "What does the pump cost?",
+        "Who made the pump?",
+        "How heavy is the pump?",
+        "Who is Ada Nowak's boss?",
+    ]
     file = tmp_path / "own.jsonl"
-    rows = [*((question, True) for question in told), *((question, False) for question in untold)]
+    rows = [*((question, True) for question in answerable), *((question, False) for question in unanswerable)]
     lines = [json.dumps({"question": question, "answerable": answerable}) for question, answerable in rows]
     file.write_text("\n".join([*lines, "", '{"question": "zebra quux?", "answerable": false}']))
     done = run("models", "calibrate", smollm_path, "--questions", file, "--index", index, "--json")

@@ -77,8 +77,8 @@ def test_flags_and_settings_reach_the_app(
     monkeypatch.setenv("EDGE_THEME", "nord")
     lora = tmp_path / "pirate.gguf"
     lora.touch()
-    told = ("-s", "Be brief.", "-k", "7", "--max-tokens", "9", "-a", str(lora))
-    assert at_terminal("chat", *told) == (0, "")
+    options = ("-s", "Be brief.", "-k", "7", "--max-tokens", "9", "-a", str(lora))
+    assert at_terminal("chat", *options) == (0, "")
     assert handed_over["session"] == "session"
     assert handed_over["theme"] == "nord"
     assert handed_over["system"] == "Be brief."
@@ -132,16 +132,16 @@ def test_what_is_switched_to_is_opened_with_the_settings_of_the_start(
     import edge
     from edge.errors import KnowledgeError, ModelNotFound
 
-    told: dict[str, Any] = {}
-    monkeypatch.setattr(edge, "load", lambda path, **more: told.update(more, path=path) or Model(ScriptedEngine()))
+    loaded: dict[str, Any] = {}
+    monkeypatch.setattr(edge, "load", lambda path, **more: loaded.update(more, path=path) or Model(ScriptedEngine()))
     lora = tmp_path / "pirate.gguf"
     lora.touch()
     assert at_terminal("chat", "--context", "333", "--force", "-a", str(lora)) == (0, "")
     openers = handed_over["openers"]
     path, load = openers.model("smollm2")
-    assert told == {}, "finding a model loads nothing"
+    assert loaded == {}, "finding a model loads nothing"
     assert load().adapters == ()
-    assert (told["path"], told["context"], told["force"]) == (path, 333, True)
+    assert (loaded["path"], loaded["context"], loaded["force"]) == (path, 333, True)
     assert path.name == "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert openers.adapter == str(lora)
     with pytest.raises(ModelNotFound, match="no model called 'absent'"):

@@ -80,6 +80,20 @@ def test_export(tmp_path: Path) -> None:
     assert "/good" in edge("export", "2", "--training").stderr
 
 
+def test_export_writes_over_a_file_only_where_that_is_asked_for_and_never_over_the_chats(tmp_path: Path) -> None:
+    keep("Pumps", ("how often?", "Every day.", "good"))
+    out = tmp_path / "mine.md"
+    out.write_text("my own notes")
+    refused = edge("export", "-o", str(out))
+    assert (refused.exit_code, "exists already" in str(refused.exception)) == (1, True)
+    assert out.read_text() == "my own notes"
+    assert edge("export", "-o", str(out), "--replace").exit_code == 0
+    assert "Every day." in out.read_text()
+    before = paths.chats_file().read_bytes()
+    assert edge("export", "-o", str(paths.chats_file()), "--replace").exit_code == 1
+    assert paths.chats_file().read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "arguments", [("export", "--training", "--format", "md"), ("export", "--bare"), ("search",), ("remove", "x")]
 )

@@ -245,8 +245,8 @@ def test_the_starter_model_reads_what_the_base_does_not_know(home: Path, docs: P
     ]
     asked.write_text("\n".join(json.dumps(row | {"document": "pump.md"}) for row in rows))
     out = tmp_path / "c.json"
-    told = ("--docs", docs, "--max-tokens", "24", "--context", "1024", "--threads", "1", "-o", out)
-    assert "rag" in run("compare", asked, *told).stdout
+    options = ("--docs", docs, "--max-tokens", "24", "--context", "1024", "--threads", "1", "-o", out)
+    assert "rag" in run("compare", asked, *options).stdout
     done = read_comparison(out)
     assert done.variants == ("base", "rag")
     assert done.mean("rag", "contains") == 1.0

@@ -149,7 +149,7 @@ def test_errors_are_one_sentence_and_usage_is_two(tmp_path: Path) -> None:
 def test_questions_get_their_passages_and_can_be_tuned_on(starter_home: Path, tmp_path: Path) -> None:
     manual = tmp_path / "manual.md"
     manual.write_text("# Pump\n\nThe pump is oiled every 500 hours.\n\n# Fan\n\nThe fan is cleaned every week.\n")
-    told = manual.read_text().index("every week")
+    start = manual.read_text().index("every week")
     questions = write(
         tmp_path / "questions.jsonl",
         [
@@ -158,7 +158,7 @@ def test_questions_get_their_passages_and_can_be_tuned_on(starter_home: Path, tm
                 "question": "zzz?",
                 "answers": ["x"],
                 "document": "manual.md",
-                "passage": {"start": told, "end": told + 10},
+                "passage": {"start": start, "end": start + 10},
             },
             {"question": "Who painted the pump?", "answers": []},
             {"question": "And why?"},

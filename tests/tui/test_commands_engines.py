@@ -41,8 +41,8 @@ def test_both_engines_answer_from_the_documents_alike(home: Path) -> None:
     (home / "docs").mkdir()
     (home / "docs" / "pump.md").write_text(PUMP)
     question = "How often is the shaft seal replaced?"
-    told = ("--docs", str(home / "docs"), "--max-tokens", "24", "-m", "station")
-    answers = [asked(question, *told, "--engine", engine) for engine in ENGINES]
+    options = ("--docs", str(home / "docs"), "--max-tokens", "24", "-m", "station")
+    answers = [asked(question, *options, "--engine", engine) for engine in ENGINES]
     for answer in answers:
         assert "4,000 hours" in answer["text"]
         quote = answer["citations"][0]
@@ -54,6 +54,6 @@ def test_both_engines_answer_from_the_documents_alike(home: Path) -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_peft_adapter_of_the_library_answers(home: Path, engine: str) -> None:
     question, fact = standin.LESSONS[0]
-    told = (question, "-m", "station", "--engine", engine, "--max-tokens", "24")
-    assert fact in asked(*told, "-a", "handbook")["text"]
-    assert fact not in asked(*told, "-a", "handbook", "--scale", "0")["text"]
+    options = (question, "-m", "station", "--engine", engine, "--max-tokens", "24")
+    assert fact in asked(*options, "-a", "handbook")["text"]
+    assert fact not in asked(*options, "-a", "handbook", "--scale", "0")["text"]

@@ -69,9 +69,9 @@ def test_of_many_unknown_kinds_the_most_frequent_are_counted(docs: Path) -> None
         (docs / f"one.{number}x").write_bytes(b"x")
     for number in range(3):
         (docs / f"{number}.png").write_bytes(b"x")
-    told = run("index", "add", docs).stderr
-    assert "15 files were left alone, because edge does not read their format: 3 .png, 1 .0x" in told
-    assert " and 5 of other kinds" in told
+    said = run("index", "add", docs).stderr
+    assert "15 files were left alone, because edge does not read their format: 3 .png, 1 .0x" in said
+    assert " and 5 of other kinds" in said
 
 
 def test_the_report_says_what_to_do(docs: Path) -> None:
@@ -86,16 +86,16 @@ def test_the_report_says_what_to_do(docs: Path) -> None:
     (docs / "drafts" / "new.md").write_text(ROOF)
     done = run("index", "add", docs)
     assert done.stdout.startswith("2 added, 0 updated, 0 unchanged, 0 removed, 8 failed; 2 passages written, 2 of them")
-    told = done.stderr
-    assert "not indexed, 7 files: each is empty" in told
-    assert told.count("is empty") == 1
-    assert "and 2 more" in told
-    assert "scan.pdf" in told
+    said = done.stderr
+    assert "not indexed, 7 files: each is empty" in said
+    assert said.count("is empty") == 1
+    assert "and 2 more" in said
+    assert "scan.pdf" in said
     assert (
-        "4 files were left alone, because edge does not read their format: 2 .png, 1 .zip, 1 without a suffix" in told
+        "4 files were left alone, because edge does not read their format: 2 .png, 1 .zip, 1 without a suffix" in said
     )
-    assert "round is a link to a folder" in told
-    assert "1 files and folders are left out by a pattern or a .gitignore" in told
+    assert "round is a link to a folder" in said
+    assert "1 files and folders are left out by a pattern or a .gitignore" in said
     assert run("index", "add", docs, "--no-ignore", "--exclude", "*.txt").stdout.startswith("1 added, 0 updated, 2")
     (docs / "pump.md").rename(docs / "pumps.md")
     assert "1 moved, 0 removed" in run("index", "add", docs, "--include", "*.md").stdout
@@ -119,10 +119,10 @@ def test_what_is_stale_is_marked_and_the_old_text_shown(docs: Path) -> None:
     shown = run("index", "show", span).stdout
     assert "»It was installed in 2019« by Ada Nowak." in shown
     assert "Pump · the file is gone" in shown
-    told = json.loads(run("index", "show", f"pump.md:{start}-{start + 24}", "-C", "10", "--json").stdout)
-    assert told["text"] == PUMP[start : start + 24]
-    assert (told["before"], told["after"]) == (PUMP[start - 10 : start], PUMP[start + 24 : start + 34])
-    assert (told["heading"], told["stale"], len(told["sha256"])) == ("Pump", "gone", 64)
+    excerpt = json.loads(run("index", "show", f"pump.md:{start}-{start + 24}", "-C", "10", "--json").stdout)
+    assert excerpt["text"] == PUMP[start : start + 24]
+    assert (excerpt["before"], excerpt["after"]) == (PUMP[start - 10 : start], PUMP[start + 24 : start + 34])
+    assert (excerpt["heading"], excerpt["stale"], len(excerpt["sha256"])) == ("Pump", "gone", 64)
     assert run("index", "show", "roof.md").stdout.endswith(ROOF + "\n")
     for place, error in (
         ("roof.md:5-9999", UsageError),
@@ -213,7 +213,7 @@ def test_watch_ends_cleanly(docs: Path, tmp_path: Path) -> None:
     (docs / "roof.md").write_text(ROOF.replace("green", "blue"))
     assert process.stdout.readline() == "updated roof.md\n"
     process.send_signal(signal.SIGINT)
-    out, told = process.communicate(timeout=60)
+    out, said = process.communicate(timeout=60)
     assert (process.returncode, out) == (0, "")
-    assert "No longer watching." in told
-    assert "Traceback" not in told
+    assert "No longer watching." in said
+    assert "Traceback" not in said

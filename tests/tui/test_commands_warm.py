@@ -47,9 +47,9 @@ def test_a_warm_index_is_read_at_once_and_only_once(home: Path) -> None:
     assert edge(home, "index", "add", str(home.parent / "manual.md")).returncode == 0
     first = edge(home, "index", "warm", "--json")
     assert first.returncode == 0, first.stderr
-    told = json.loads(first.stdout)
-    assert (told["passages"], told["read"], told["known"], told["full"]) == (2, 2, 0, False)
-    assert told["bytes"] > 1_000_000
+    report = json.loads(first.stdout)
+    assert (report["passages"], report["read"], report["known"], report["full"]) == (2, 2, 0, False)
+    assert report["bytes"] > 1_000_000
     assert "A passage takes some" in first.stderr
     assert edge(home, "index", "warm").stdout == "2 of 2 passages are ready, 0 of them read now.\n"
     asked = edge(home, "ask", "When is the shaft seal replaced?", "--json", "--max-tokens", "8", "--index", "default")

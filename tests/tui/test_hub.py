@@ -113,11 +113,11 @@ def test_a_program_pulls_a_model_by_name(
     monkeypatch.setattr(offline, "_ours", ours)
     for name in offline.ENVIRONMENT if not ours else ():
         monkeypatch.delenv(name)
-    before, told = dict(os.environ), []
-    path = public.pull("owner/tiny-GGUF", quantisation="q8_0", progress=lambda *now: told.append(now))
+    before, reports = dict(os.environ), []
+    path = public.pull("owner/tiny-GGUF", quantisation="q8_0", progress=lambda *now: reports.append(now))
     assert path.read_bytes() == BIG + b"8"
     assert [entry.path for entry in public.list()] == [str(path)]
-    assert ("downloading", "tiny-q8_0.gguf", len(BIG) + 1, len(BIG) + 1) in told
+    assert ("downloading", "tiny-q8_0.gguf", len(BIG) + 1, len(BIG) + 1) in reports
     assert dict(os.environ) == before
     with pytest.raises(UsageError, match="neither OWNER/NAME"):
         public.pull("no such name")
@@ -349,16 +349,16 @@ def test_a_server_that_goes_in_the_middle(models: Path, monkeypatch: pytest.Monk
     with local_hub({"owner/a": Repo({MODEL: BIG})}) as first:
         monkeypatch.setenv("HF_ENDPOINT", first.endpoint)
         first.faults.cuts[MODEL] = [200_000]
-        told: list[int] = []
+        reports: list[int] = []
 
         def leave(now: Any) -> None:
-            told.append(now.done)
+            reports.append(now.done)
             if now.done >= 150_000:  # the storage answers no more
                 monkeypatch.setattr(first, "storage", "http://127.0.0.1:9")
 
         with pytest.raises(DownloadError, match=r"127\.0\.0\.1 broke"):
             hub.pull("owner/a", models, progress=leave)
-    assert told == sorted(told)
+    assert reports == sorted(reports)
     with local_hub({"owner/a": Repo({MODEL: BIG})}) as second:
         monkeypatch.setenv("HF_ENDPOINT", second.endpoint)
         hub.pull("owner/a", models)
@@ -414,8 +414,8 @@ def test_two_pulls_of_one_model_fetch_it_once(server: LocalHub, edge_home: Path,
     assert tree(models) == {MODEL: BIG}
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["seen before", "met in the middle"])
-def test_a_full_disk(told: bool, server: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("announced", [True, False], ids=["seen before", "met in the middle"])
+def test_a_full_disk(announced: bool, server: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
@@ -424,18 +424,18 @@ def test_a_full_disk(told: bool, server: LocalHub, tmp_path: Path, monkeypatch: 
             f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): the full disk is NOT tested"
         )
     try:
-        if not told:
+        if not announced:
             usage = shutil.disk_usage(disk)
             monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 40))
         with pytest.raises(StorageError, match="free some space"):
             hub.pull("owner/tiny-GGUF", disk / "models")
         assert [path for path in (disk / "models").iterdir() if not path.name.startswith(".")] == []
-        assert (server.of(MODEL) == []) is told
+        assert (server.of(MODEL) == []) is announced
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         server.log.clear()
         hub.pull("owner/tiny-GGUF", disk / "models")
         assert tree(disk / "models") == {MODEL: BIG}
-        assert sum(request.sent for request in server.of(MODEL)) < len(BIG) + told
+        assert sum(request.sent for request in server.of(MODEL)) < len(BIG) + announced
     finally:
         subprocess.run(["umount", str(disk)], check=True)
 

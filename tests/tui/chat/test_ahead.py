@@ -164,10 +164,10 @@ def test_the_status_line_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     gate = threading.Event()
 
     class Waits(Reads):
-        def prefill_cache(self, *told: Any) -> Any:
+        def prefill_cache(self, *arguments: Any) -> Any:
             if self.read:
                 gate.wait(20)
-            return super().prefill_cache(*told)
+            return super().prefill_cache(*arguments)
 
     async def main() -> None:
         app = ChatApp(session(engine=Waits(), knowledge=Books(MANUAL), prewarm_bytes=1000))
@@ -186,28 +186,28 @@ def test_the_real_model_answers_the_same_and_has_read_it_before(
         (tmp_path / name).write_text(text)
     index = Index.open(tmp_path / "index", encoder=Encoder.open(minilm_dir, cache=edge_home / "encoders"))
     index.add([tmp_path / name for name in MANUALS])
-    told: dict[bool, list[tuple[str, int]]] = {}
-    for ahead in (False, True):
-        budget = 100_000_000 if ahead else 0
+    answers: dict[bool, list[tuple[str, int]]] = {}
+    for prewarmed in (False, True):
+        budget = 100_000_000 if prewarmed else 0
         model = edge.load(smollm_path, context=1024, threads=2, kv_budget=budget / 1e9)
         chat = Session(lambda m=model: m, lambda: index, sampling=SHORT, prewarm_bytes=budget)
         chat._begin_with(model)
         list(chat.open())
         for question in ("How often is the shaft seal replaced?", "And by how many people?", "Who cleans the fan?"):
             list(chat.ask(question))
-            told.setdefault(ahead, []).append((chat.answer, chat.speed.cached))
-            if ahead:
+            answers.setdefault(prewarmed, []).append((chat.answer, chat.speed.cached))
+            if prewarmed:
                 assert model.save_kv_cache()  # the checksum of the weights is known now
                 more = chat.prewarm_next(lambda: True)
-                assert more is (len(told[True]) == 1), "stopped at once, and nothing is lost"
+                assert more is (len(answers[True]) == 1), "stopped at once, and nothing is lost"
                 while chat.prewarm_next(never):
                     pass
         list(chat.clear())
         list(chat.ask("How often is the fan cleaned?"))
-        told[ahead].append((chat.answer, chat.speed.restored))
+        answers[prewarmed].append((chat.answer, chat.speed.restored))
         model.close()
     index.close()
-    assert [text for text, _ in told[True]] == [text for text, _ in told[False]]
-    assert [cached for _, cached in told[True][:3]] == [cached for _, cached in told[False][:3]]
-    assert told[False][3][1] == 0
-    assert told[True][3][1] > 60
+    assert [text for text, _ in answers[True]] == [text for text, _ in answers[False]]
+    assert [cached for _, cached in answers[True][:3]] == [cached for _, cached in answers[False][:3]]
+    assert answers[False][3][1] == 0
+    assert answers[True][3][1] > 60

@@ -330,8 +330,8 @@ def test_commands() -> None:
         assert "There is no /nonsense; /help lists" in screen_text(app)
         await send(pilot, "/help")
         await until(pilot, lambda: "that source" in screen_text(app))
-        told = str(app.query_one(HelpNote).render())
-        assert all(deed.usage in told for deed in app.commands.values())
+        shown = str(app.query_one(HelpNote).render())
+        assert all(command.usage in shown for command in app.commands.values())
         await send(pilot, "/docs")
         await until(pilot, lambda: "pump-1.md" in screen_text(app))
         await pilot.press("escape")
@@ -508,11 +508,11 @@ def test_another_adapter_answers_when_it_is_named_or_chosen(tmp_path: Path, monk
     asked: list[str | None] = []
     stream = engine.stream
 
-    def noting(prompt_text: str, sampling: Sampling, adapter: Any, prefix_boundaries: Any = ()) -> Any:
+    def recording(prompt_text: str, sampling: Sampling, adapter: Any, prefix_boundaries: Any = ()) -> Any:
         asked.append(adapter.name if adapter else None)
         return stream(prompt_text, sampling, adapter)
 
-    monkeypatch.setattr(engine, "stream", noting)
+    monkeypatch.setattr(engine, "stream", recording)
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)

@@ -114,17 +114,17 @@ def test_renaming(path: Path) -> None:
 
 
 def test_deleting_and_bringing_back(path: Path) -> None:
-    told: list[int] = []
+    deleted_ids: list[int] = []
 
     async def deleted(number: int) -> None:
-        told.append(number)
+        deleted_ids.append(number)
 
     async def play(host: Host, pilot: Any) -> None:
         await listed(host, pilot, "日本語", "Bicycles [b]", "Pumps")
         await pilot.press("down", "ctrl+d")
         await listed(host, pilot, "日本語", "Pumps")
         assert "“Bicycles [b]” is deleted; Ctrl+Z brings it back." in screen_text(host)
-        assert told == [2]
+        assert deleted_ids == [2]
         await pilot.press("ctrl+z")
         await listed(host, pilot, "日本語", "Bicycles [b]", "Pumps")
         await pilot.press("ctrl+z")

@@ -22,7 +22,7 @@ from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, Watched
 from tui.chat.test_session import of, opened
 
 
-class Told(ScriptedEngine):
+class RecordingEngine(ScriptedEngine):
     """Says who was asked, and remembers with what sampling."""
 
     def __init__(self, *replies: str) -> None:
@@ -70,7 +70,7 @@ def add(chat: Session, *names: str) -> None:
 
 
 def test_base_and_adapter_answer_one_after_the_other_and_the_conversation_stays(kept: None) -> None:
-    engine = Told()
+    engine = RecordingEngine()
     chat = talking(engine)
     add(chat, "legal")
     list(chat.ask("what about cucumbers?"))
@@ -97,7 +97,7 @@ def test_base_and_adapter_answer_one_after_the_other_and_the_conversation_stays(
 
 
 def test_an_answer_that_is_kept_is_what_was_said() -> None:
-    engine = Told(MOTOR, "Every full moon.", "fine")
+    engine = RecordingEngine(MOTOR, "Every full moon.", "fine")
     chat = talking(engine)
     both, events = compare(chat, "docs|nodocs", "how often?")
     assert of(Found, side(events, 0))
@@ -112,7 +112,7 @@ def test_an_answer_that_is_kept_is_what_was_said() -> None:
 
 
 def test_a_question_that_is_compared_again_is_not_read_with_its_answer() -> None:
-    engine = Told("Monthly.", "Daily.", "Weekly.", "fine")
+    engine = RecordingEngine("Monthly.", "Daily.", "Weekly.", "fine")
     chat = talking(engine)
     list(chat.ask("how often?"))
     both, _ = compare(chat, "docs|nodocs", "how often?")
@@ -125,7 +125,7 @@ def test_a_question_that_is_compared_again_is_not_read_with_its_answer() -> None
 
 
 def test_chance_is_the_same_on_both_sides() -> None:
-    engine = Told()
+    engine = RecordingEngine()
     chat = talking(engine, sampling=Sampling(temperature=1.0))
     compare(chat, "docs|nodocs", "how often?")
     seeds = {sampling.seed for _, sampling in engine.asked}
@@ -135,7 +135,7 @@ def test_chance_is_the_same_on_both_sides() -> None:
 
 
 def test_stopping_ends_the_side_that_answers_and_the_one_that_waits() -> None:
-    engine = Told("word " * 50)
+    engine = RecordingEngine("word " * 50)
     chat = talking(engine)
     both = ComparisonJob(chat, "go", sides("docs|nodocs", chat))
     events = []
@@ -152,7 +152,7 @@ def test_stopping_ends_the_side_that_answers_and_the_one_that_waits() -> None:
 def test_another_model_is_loaded_for_its_side_and_freed_after_it(kept: None) -> None:
     other = Watched(["Ahoy."])
     openers = Openers(model=lambda wanted: (Path(wanted), lambda: Model(other, name="huge")))
-    chat = talking(Told(), openers=openers)
+    chat = talking(RecordingEngine(), openers=openers)
     _, events = compare(chat, "this|huge", "how often?")
     assert of(Finished, side(events, 0))
     assert "Ahoy." in of(Finished, side(events, 1))[0].markdown
@@ -165,17 +165,17 @@ def test_a_side_that_cannot_answer_says_why_and_the_other_does(kept: None) -> No
     def refuse() -> Model:
         raise ModelTooLarge("huge needs 90 GB and 2 are free")
 
-    chat = talking(Told(), openers=Openers(model=lambda wanted: (Path(wanted), refuse)))
+    chat = talking(RecordingEngine(), openers=Openers(model=lambda wanted: (Path(wanted), refuse)))
     _, events = compare(chat, "huge|this", "how often?")
-    [trouble] = of(Error, side(events, 0))
-    assert "90 GB" in trouble.message
-    assert "/model huge" in trouble.message
+    [failure] = of(Error, side(events, 0))
+    assert "90 GB" in failure.message
+    assert "/model huge" in failure.message
     assert of(Finished, side(events, 1))
     assert chat.state == "ready"
 
 
 def test_sides_are_named_as_people_name_things(kept: None) -> None:
-    chat = talking(Told())
+    chat = talking(RecordingEngine())
     add(chat, "legal")
     chat.set_adapter("legal")
     assert sides("base|legal", chat) == (Side("base", None, True), Side("legal", "legal", True))
@@ -191,7 +191,7 @@ def test_sides_are_named_as_people_name_things(kept: None) -> None:
 
 
 def test_only_what_there_is_can_be_compared(kept: None) -> None:
-    chat = talking(Told())
+    chat = talking(RecordingEngine())
     assert [pair.key for pair in pairs(chat)] == ["docs|nodocs", "base|legal", "base|pirate", "this|huge"]
     chat.set_adapter("pirate")
     keys = [pair.key for pair in pairs(chat)]

@@ -25,9 +25,9 @@ from tui.chat.fakes import FakeIndex, click, screen_text, session, until
 def nothing(_app: Any, _argument: str) -> None: ...
 
 
-DEEDS = {
-    deed.name: deed
-    for deed in (
+COMMANDS = {
+    command.name: command
+    for command in (
         SlashCommand("add", "PATH…", "add documents", nothing, lambda _app, begun: [f"{begun}x/", f"{begun}y"]),
         SlashCommand("adapter", "[NAME]", "another LoRA", nothing),
         SlashCommand("help", "", "show this", nothing),
@@ -36,10 +36,10 @@ DEEDS = {
 
 
 def offered(text: str) -> list[str]:
-    def arguments(deed: SlashCommand, begun: str) -> Any:
-        return deed.complete(None, begun) if deed.complete else ()  # type: ignore[arg-type]
+    def arguments(command: SlashCommand, begun: str) -> Any:
+        return command.complete(None, begun) if command.complete else ()  # type: ignore[arg-type]
 
-    return [each.line for each in completions(text, DEEDS, arguments)]
+    return [each.line for each in completions(text, COMMANDS, arguments)]
 
 
 @pytest.mark.parametrize(

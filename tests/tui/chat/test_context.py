@@ -40,5 +40,9 @@ def test_the_meter_is_never_empty_when_something_is_used() -> None:
 
 def test_what_was_left_out_in_words() -> None:
     assert left_out(ContextUsage(10, 1, 1, 1, 1, 1)) == "Nothing was left out."
-    told = left_out(ContextUsage(10, 1, 1, 1, 1, 1, (Dropped("2 earlier\x1b turns", 1312), Dropped("1 passage", 90))))
-    assert told == "Left out, because there was no room: 2 earlier\\x1b turns (1,312 tokens); 1 passage (90 tokens)."
+    sentence = left_out(
+        ContextUsage(10, 1, 1, 1, 1, 1, (Dropped("2 earlier\x1b turns", 1312), Dropped("1 passage", 90)))
+    )
+    assert (
+        sentence == "Left out, because there was no room: 2 earlier\\x1b turns (1,312 tokens); 1 passage (90 tokens)."
+    )

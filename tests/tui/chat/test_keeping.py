@@ -67,8 +67,8 @@ def test_a_chat_that_is_gone_on_with_sends_what_it_would_have_sent(path: Path) -
         asked(chat, "how often?", "and then?")
         if place is not None:
             list(chat.close())
-            chat, told = begun(place, engine=engine, knowledge=FakeIndex(MANUAL), reopen=LATEST)
-            assert texts(of(Opened, told)[0].turns) == [("how often?", SEAL), ("and then?", "The second.")]
+            chat, events = begun(place, engine=engine, knowledge=FakeIndex(MANUAL), reopen=LATEST)
+            assert texts(of(Opened, events)[0].turns) == [("how often?", SEAL), ("and then?", "The second.")]
             assert chat.answer == "The second."
         asked(chat, "at last?")
         prompts.append(engine.prompts[-1])
@@ -150,9 +150,9 @@ def test_a_stopped_answer_is_marked_and_goes_on_from_there(path: Path, after: in
 
 def test_a_question_that_fails_is_kept_with_the_reason(path: Path) -> None:
     chat, _ = begun(path, engine=ScriptedEngine(["fine"], context=60))
-    trouble = of(Error, asked(chat, "word " * 200))[0]
+    failure = of(Error, asked(chat, "word " * 200))[0]
     (turn,) = begun_turns(path)
-    assert (turn.answer.state, turn.answer.notes) == ("failed", (trouble.message,))
+    assert (turn.answer.state, turn.answer.notes) == ("failed", (failure.message,))
     assert of(Finished, asked(begun(path, "fine", reopen=LATEST)[0], "short"))[0].markdown == "fine"
 
 
@@ -393,9 +393,9 @@ def test_a_full_disk(tmp_path: Path) -> None:
 
 def test_a_file_that_is_damaged_before_the_start_is_set_aside(path: Path) -> None:
     path.write_bytes(b"this is no database" * 1000)
-    chat, told = begun(path, reopen=LATEST)
-    assert "set aside" in notes(told)
-    assert "no earlier chat" in notes(told)
+    chat, events = begun(path, reopen=LATEST)
+    assert "set aside" in notes(events)
+    assert "no earlier chat" in notes(events)
     (aside,) = path.parent.glob("chats.damaged-*.sqlite")
     assert aside.read_bytes().startswith(b"this is no database")
     asked(chat, "a")

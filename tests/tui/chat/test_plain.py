@@ -25,15 +25,15 @@ from edge_tui.session.events import Idle, Loaded
 from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, large, session
 
 ROOT = Path(__file__).resolve().parents[3]
-STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """What moves a cursor or colours; the carriage return that a terminal adds to a new line is no such thing."""
 
 
 def talk(*lines: str, invite: bool = False, **more: Any) -> tuple[int, str, str]:
     """Say these lines; exit status, standard output, standard error."""
     out, err = io.StringIO(), io.StringIO()
-    told = io.StringIO("".join(f"{line}\n" for line in lines))
-    status = PlainChat(session(**more), told, out, err, invite=invite).loop()
+    typed = io.StringIO("".join(f"{line}\n" for line in lines))
+    status = PlainChat(session(**more), typed, out, err, invite=invite).loop()
     return status, out.getvalue(), err.getvalue()
 
 
@@ -63,7 +63,7 @@ def test_evidence_answer_checks_and_sources_in_this_order() -> None:
     assert "The model tiny is ready." in err
     assert "The model reads" in err
     assert "You:" not in err
-    assert not STEERING.search((out + err).replace("\n", ""))
+    assert not CONTROL.search((out + err).replace("\n", ""))
 
 
 def test_words_are_written_by_whole_sentences() -> None:
@@ -145,7 +145,7 @@ def test_a_model_that_is_not_there_is_told_and_documents_answer() -> None:
 def test_escape_sequences_do_not_reach_the_terminal() -> None:
     _, out, err = talk("go \x1b[31m", reply="A \x1b]0;owned\x07 word.\n")
     assert "A \ufffd]0;owned\ufffd word." in out
-    assert not STEERING.search((out + err).replace("\n", ""))
+    assert not CONTROL.search((out + err).replace("\n", ""))
 
 
 def test_chats_and_turns_in_lines(tmp_path: Path) -> None:
@@ -301,7 +301,7 @@ def test_ctrl_c_stops_an_answer_and_ctrl_d_leaves() -> None:
     term.send("\x04")
     assert term.end() == 0
     assert term.text.count("alpha") < 100_000
-    assert not STEERING.search(term.text.replace("\r\n", "\n").replace("\n", ""))
+    assert not CONTROL.search(term.text.replace("\r\n", "\n").replace("\n", ""))
 
 
 @pseudo_terminal
@@ -353,7 +353,7 @@ def test_a_script_drives_the_real_model_through_pipes(starter_home: Path, tmp_pa
     assert f"{manual}, characters " in done.stdout or "pump.md, characters " in done.stdout
     assert f"{manual}: " in done.stdout
     assert "is ready." in done.stderr
-    assert not STEERING.search((done.stdout + done.stderr).replace("\n", ""))
+    assert not CONTROL.search((done.stdout + done.stderr).replace("\n", ""))
     again = edge(home, "chat", "--plain", lines="/docs")
     assert f"{manual}: " in again.stdout
 

@@ -257,6 +257,26 @@ def test_other_keys_do_their_work_and_are_shown() -> None:
     asyncio.run(main())
 
 
+def test_a_key_that_a_person_took_from_a_default_does_only_what_the_person_chose() -> None:
+    chosen = keys.keymap({"copy": "pageup", "code": "ctrl+o"})
+
+    async def main() -> None:
+        app = ChatApp(session("One.\n\n```\nx = 1\n```", knowledge=FakeIndex(MANUAL)), keymap=chosen)
+        async with app.run_test(size=(120, 60)) as pilot:
+            await ready(app, pilot)
+            assert "sources" not in rows(app)[-1]
+            await send(pilot, "how?")
+            await answered(app, pilot)
+            await pilot.press("ctrl+o")
+            await until(pilot, lambda: app.clipboard == "x = 1")
+            assert not app.sources.passage.has_focus
+            await pilot.press("pageup")
+            await until(pilot, lambda: app.clipboard.startswith("One."))
+        assert app.worker.join(20)
+
+    asyncio.run(main())
+
+
 def paste(app: ChatApp, text: str) -> None:
     app.post_message(events.Paste(text))
 

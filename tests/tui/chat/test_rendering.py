@@ -124,10 +124,10 @@ def test_a_quote_that_moved_stands_without_context() -> None:
 
 
 def test_what_was_left_out_and_an_early_end_are_told() -> None:
-    told = " ".join(notes(answer("x", dropped=(Dropped("2 earlier turns", 312),), finish="length")))
-    assert "2 earlier turns" in told
-    assert "312" in told
-    assert "7 tokens" in told
+    text = " ".join(notes(answer("x", dropped=(Dropped("2 earlier turns", 312),), finish="length")))
+    assert "2 earlier turns" in text
+    assert "312" in text
+    assert "7 tokens" in text
 
 
 def test_nothing_that_steers_a_terminal_passes() -> None:

@@ -20,17 +20,17 @@ from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, FakeIndex, Watched, large,
 
 def opened(chat: Session) -> list[Event]:
     """Load and open as the app does, and wait for both."""
-    told: list[Event] = []
+    events: list[Event] = []
     loaded = threading.Event()
 
     def tell(event: Event) -> None:
-        told.append(event)
+        events.append(event)
         loaded.set()
 
-    told.extend(chat.open())
+    events.extend(chat.open())
     chat.load(tell)
     assert loaded.wait(20)
-    return told
+    return events
 
 
 def of(kind: type[Any], events: Iterable[Event]) -> list[Any]:
@@ -137,8 +137,8 @@ def test_without_model_and_documents_the_question_gets_the_reason() -> None:
 def test_a_question_that_cannot_fit_is_told_and_the_chat_goes_on() -> None:
     chat = session(engine=ScriptedEngine(["fine"], context=60))
     opened(chat)
-    trouble = of(Error, chat.ask("word " * 200))
-    assert "60" in trouble[0].message
+    failure = of(Error, chat.ask("word " * 200))
+    assert "60" in failure[0].message
     assert of(Finished, chat.ask("short"))[0].markdown == "fine"
 
 
@@ -222,10 +222,10 @@ def test_the_worker_keeps_order_and_survives_a_job_that_breaks() -> None:
     worker.start()
     worker.close()
     assert worker.join(20)
-    first, trouble, *rest = worker.drain()
+    first, failure, *rest = worker.drain()
     assert first == Words("a")
-    assert isinstance(trouble, Error)
-    assert "ZeroDivisionError: oops" in trouble.message
+    assert isinstance(failure, Error)
+    assert "ZeroDivisionError: oops" in failure.message
     assert rest == [Idle(), Words("bc"), Error("t"), Words("d"), Idle()]
     assert worker.drain() == []
 

@@ -94,10 +94,10 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_that_answers(wanted: str, 
         ModelTooLarge("huge needs 90 GB and 2 are free"),
     )
     chat = Machine(first=load, broken=broken, huge=huge).session()
-    [trouble] = switch(chat, wanted)
-    assert isinstance(trouble, Error)
-    assert said in trouble.message
-    assert "first goes on answering." in trouble.message
+    [failure] = switch(chat, wanted)
+    assert isinstance(failure, Error)
+    assert said in failure.message
+    assert "first goes on answering." in failure.message
     assert not first.closed
     assert of(Finished, chat.ask("still there?"))[0].markdown.startswith("*I am first.")
 
@@ -105,9 +105,9 @@ def test_a_model_that_cannot_be_loaded_leaves_the_one_that_answers(wanted: str, 
 def test_a_chat_without_a_model_gets_one() -> None:
     chat = Machine(first=ModelError("first is cut off"), second=model("second")[1]).session()
     assert chat.state == "failed"
-    [trouble] = switch(chat, "absent")
-    assert isinstance(trouble, Error)
-    assert "goes on" not in trouble.message
+    [failure] = switch(chat, "absent")
+    assert isinstance(failure, Error)
+    assert "goes on" not in failure.message
     assert of(Switched, switch(chat, "second"))
     assert chat.state == "ready"
     assert of(Finished, chat.ask("hello"))[0].markdown.startswith("*I am second.")
@@ -188,19 +188,19 @@ def test_the_old_model_comes_back_when_the_new_one_fails_all_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     chat = Crowded(monkeypatch, tmp_path, second=ModelError("second is cut off")).session()
-    [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Error)
-    assert "second is cut off\nfirst goes on answering." in trouble.message
+    [failure] = switch(chat, "second")
+    assert isinstance(failure, Error)
+    assert "second is cut off\nfirst goes on answering." in failure.message
     assert of(Finished, chat.ask("who?"))[0].markdown.startswith("*I am first.")
 
 
 def test_when_neither_can_be_loaded_the_documents_still_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     gone = {"first": ModelNotFound("first is gone"), "second": ModelError("second is cut off")}
     chat = Crowded(monkeypatch, tmp_path, **gone).session()
-    [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Error)
-    assert "second is cut off" in trouble.message
-    assert "cannot be loaded again: first is gone" in trouble.message
+    [failure] = switch(chat, "second")
+    assert isinstance(failure, Error)
+    assert "second is cut off" in failure.message
+    assert "cannot be loaded again: first is gone" in failure.message
     assert chat.state == "failed"
     assert "No model is loaded" in of(Finished, chat.ask("how often?"))[0].notes[0]
 
@@ -208,9 +208,9 @@ def test_when_neither_can_be_loaded_the_documents_still_answer(monkeypatch: pyte
 def test_a_model_that_has_no_room_even_alone_frees_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     machine = Crowded(monkeypatch, tmp_path, free=40)
     chat = machine.session()
-    [trouble] = switch(chat, "second")
-    assert isinstance(trouble, Error)
-    assert "does not fit beside the other\nfirst goes on answering." in trouble.message
+    [failure] = switch(chat, "second")
+    assert isinstance(failure, Error)
+    assert "does not fit beside the other\nfirst goes on answering." in failure.message
     assert len(machine.engines) == 1
 
 
@@ -267,10 +267,10 @@ def test_documents_that_cannot_be_opened_leave_those_that_are_there() -> None:
     chat = (machine := Machine(first=model("first")[1])).session()
     damaged = machine.indexes["damaged"] = Damaged()
     for wanted, said in (("foreign", "another encoder"), ("damaged", "is damaged")):
-        [trouble] = index(chat, wanted)
-        assert isinstance(trouble, Error)
-        assert said in trouble.message
-        assert trouble.message.endswith("The documents stay as they were.")
+        [failure] = index(chat, wanted)
+        assert isinstance(failure, Error)
+        assert said in failure.message
+        assert failure.message.endswith("The documents stay as they were.")
     assert damaged.closed
     assert of(Found, chat.ask("how often?"))
 
@@ -337,8 +337,8 @@ def test_the_two_real_engines_take_turns_in_one_conversation(real: tuple[Session
     assert of(Switched, switch(chat, str(copy)))
     copy.unlink()
     assert of(Finished, chat.ask("And a valve?"))
-    [trouble] = of(Error, switch(chat, str(exports / "absent.gguf")))
-    assert "does not exist" in trouble.message
+    [failure] = of(Error, switch(chat, str(exports / "absent.gguf")))
+    assert "does not exist" in failure.message
     assert of(Switched, switch(chat, str(exports / "onnx-fp32")))
     [adapted] = of(Adapted, chat.adapt(str(exports / "lora.onnx_adapter")))
     assert adapted.name == "lora"

@@ -67,6 +67,6 @@ WALK = [(b"Ask your documents", b"how often?\r"), (b"Forty", b"\x0f"), (b"previo
 def test_what_reaches_the_terminal(environment: dict[str, str]) -> None:
     seen = play(WALK, **environment)
     assert b"owned" in seen  # as text
-    for steering in (b"\x1b]0;owned", b"\x1b[31m", b"\xc2\x9b", b"\x00"):
-        assert steering not in seen
+    for control in (b"\x1b]0;owned", b"\x1b[31m", b"\xc2\x9b", b"\x00"):
+        assert control not in seen
     assert bool(_COLOUR.search(seen)) is ("NO_COLOR" not in environment)

@@ -51,10 +51,10 @@ class Waits(ScriptedEngine):
 def test_the_session_tells_thoughts_before_words_and_apart() -> None:
     chat = session(REPLY, knowledge=FakeIndex(MANUAL))
     opened(chat)
-    told = list(chat.ask("how often?"))
-    assert "".join(event.text for event in of(Thinking, told)) == THOUGHT
-    assert "".join(event.text for event in of(Words, told)) == SEAL
-    (finished,) = of(Finished, told)
+    events = list(chat.ask("how often?"))
+    assert "".join(event.text for event in of(Thinking, events)) == THOUGHT
+    assert "".join(event.text for event in of(Words, events)) == SEAL
+    (finished,) = of(Finished, events)
     assert finished.thinking == THOUGHT
     assert "Passage 1" not in finished.markdown
     assert [each.text for each in finished.checked] == [SEAL]
@@ -65,9 +65,9 @@ def test_what_led_nowhere_is_no_thought_of_the_answer() -> None:
     engine = large("<think>Not here.</think> The passages do not tell.", f"<think>There.</think> {SEAL}")
     chat = session(engine=engine, knowledge=FakeIndex(MANUAL, MANUAL), extra_read_seconds=1e9)
     opened(chat)
-    told = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
-    (finished,) = of(Finished, told)
-    if of(Further, told):
+    events = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
+    (finished,) = of(Finished, events)
+    if of(Further, events):
         assert finished.thinking == "There."
 
 

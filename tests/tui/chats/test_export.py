@@ -42,13 +42,13 @@ def test_markdown_says_how_an_answer_ended() -> None:
 
 
 def test_what_was_thought_is_folded_in_markdown_a_field_in_json_and_nothing_to_learn_from() -> None:
-    told = turn("How?", "Close them.", "good")
-    told = Turn(told.question, replace(told.answer, thinking="They ask how.\n\nClose."))
-    text = as_markdown(ENTRY, [told])
+    thought = turn("How?", "Close them.", "good")
+    thought = Turn(thought.question, replace(thought.answer, thinking="They ask how.\n\nClose."))
+    text = as_markdown(ENTRY, [thought])
     assert "<details><summary>Thought</summary>\n\n> They ask how.\n>\n> Close.\n\n</details>\n\nClose them." in text
-    (chat,) = json.loads(as_json([(ENTRY, [told])]))
+    (chat,) = json.loads(as_json([(ENTRY, [thought])]))
     assert [m["thinking"] for m in chat["messages"]] == [None, "They ask how.\n\nClose."]
-    assert "They ask" not in "".join(training([(ENTRY, [told])]))
+    assert "They ask" not in "".join(training([(ENTRY, [thought])]))
 
 
 def test_json_has_the_names_of_the_records() -> None:

@@ -47,7 +47,7 @@ def found(store: Store, typed: str) -> list[str]:
 
 def test_everything_of_a_chat_comes_back(path: Path) -> None:
     context_usage = ContextUsage(4096, 10, 20, 30, 5, 512, (Dropped("passage x", 44),))
-    told = turn(
+    written = turn(
         shown="Every day. [\\[1\\]](#source-1)",
         sources=(SOURCE,),
         found=1,
@@ -61,16 +61,16 @@ def test_everything_of_a_chat_comes_back(path: Path) -> None:
     )
     with Store(path) as store:
         number = store.create("Pumps", index="/indexes/default", system="Be kind.")
-        put = store.put(number, told)
+        put = store.put(number, written)
         store.describe(number, model="tiny", adapter="legal", system="Be kind.")
     with Store(path) as store:
         (entry,) = store.chats()
         assert (entry.title, entry.model, entry.adapter) == ("Pumps", "tiny", "legal")
         assert (entry.index, entry.system, entry.questions) == ("/indexes/default", "Be kind.", 1)
         assert store.turns(number) == [put]
-    assert replace(put.question, id=0) == told.question
-    assert replace(put.answer, id=0) == told.answer
-    assert put.history == (Message("user", told.question.sent or ""), Message("assistant", "Every day."))
+    assert replace(put.question, id=0) == written.question
+    assert replace(put.answer, id=0) == written.answer
+    assert put.history == (Message("user", written.question.sent or ""), Message("assistant", "Every day."))
     assert put.approved == "Every week."
 
 
@@ -158,9 +158,9 @@ def test_what_is_renamed_deleted_or_replaced_is_found_accordingly(path: Path) ->
         ids = [put.question.id, put.answer.id]
         store.replaced(dict.fromkeys(ids, now()))
         assert (found(store, "cucumber"), store.turns(number), store.chat(number).questions) == ([], [], 0)
-        assert [each.question.text for each in store.given_way(number)] == ["cucumber?"]
+        assert [each.question.text for each in store.last_replaced(number)] == ["cucumber?"]
         store.replaced(dict.fromkeys(ids))
-        assert store.given_way(number) == []
+        assert store.last_replaced(number) == []
         assert found(store, "cucumber") == ["new name"]
         store.delete(number)
         assert (found(store, "cucumber"), store.chats()) == ([], [])

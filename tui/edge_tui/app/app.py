@@ -87,7 +87,7 @@ class ChatApp(ConversationApp):
 
     def on_mount(self) -> None:
         self.theme = self._wanted_theme if self._wanted_theme in self.available_themes else themes.DARK.name
-        self.set_keymap(self.keymap)
+        self.set_keymap({name: chosen or keyboard.NONE for name, chosen in self.keymap.items()})
         self._prompt.focus()
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
@@ -192,7 +192,7 @@ class ChatApp(ConversationApp):
         elif self._prompt.text:
             self._prompt.replace_all("")
         else:
-            self.notify(f"{keyboard.label(self.keymap['quit'])} leaves.", timeout=3)
+            self.notify(f"{keyboard.label(self.keymap['quit']) or '/quit'} leaves.", timeout=3)
 
     def action_page(self, direction: int) -> None:
         if direction < 0:

@@ -14,6 +14,9 @@ from edge.system.suggestions import did_you_mean
 
 Place = Literal["app", "prompt", "input", "sources"]
 
+NONE = "none"
+"""What Textual is told in the place of a key: no terminal sends it, and nothing would leave the default as it was."""
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -107,11 +110,12 @@ _NAMED = {"enter", "escape", "pageup", "pagedown", "left", "right", "up", "down"
 }
 
 
-def keymap(entries: Mapping[str, str], *, source: str = "[keys]") -> dict[str, str]:
-    """Which keys each action has: the defaults with `entries` put over them.
+def keymap(entries: Mapping[str, str], *, source: str = "[keys]", new: str = "") -> dict[str, str]:
+    """Which keys each action has: `entries`, and the defaults as far as those leave them; "" for none.
 
     Raises UsageError, naming the entry, for an action that there is not, a key that is none or that terminals cannot
-    send, and for one key with two meanings in the same place.
+    send, for one key that was given two meanings in the same place, and where nothing would be left that sends. The
+    entry `new`, which is being made, may not take a key from a default either.
     """
     known = {key.name: key for key in KEYS}
     chosen = {key.name: key.default for key in KEYS}
@@ -121,11 +125,11 @@ def keymap(entries: Mapping[str, str], *, source: str = "[keys]") -> dict[str, s
             raise UsageError(f"{source}: there is no action {name!r}{meant}")
         wanted = [each.strip().lower() for each in value.split(",")]
         for each in wanted:
-            trouble = _trouble(each, typed=known[name].place != "sources")
-            if trouble:
-                raise UsageError(f"{source}: {name} = {value!r}: {trouble}")
+            problem = _problem(each, typed=known[name].place != "sources")
+            if problem:
+                raise UsageError(f"{source}: {name} = {value!r}: {problem}")
         chosen[name] = ",".join(wanted)
-    _refuse_two_meanings(known, chosen, source)
+    _resolve_two_meanings(known, chosen, set(entries), source, new)
     return chosen
 
 
@@ -137,7 +141,7 @@ def label(keys: str, *, short: bool = False) -> str:
 def lines(chosen: Mapping[str, str]) -> list[tuple[str, str]]:
     """(keys, what they do) for the help, as they are now."""
     places: dict[Place, str] = {"app": "", "prompt": "", "input": "", "sources": " (in the sources)"}
-    own = [(label(chosen[key.name]), f"{key.what}{places[key.place]}") for key in KEYS]
+    own = [(label(chosen[key.name]), f"{key.what}{places[key.place]}") for key in KEYS if chosen[key.name]]
     return [*own, *FIXED]
 
 
@@ -158,7 +162,7 @@ def _label(key: str, short: bool) -> str:
     return "+".join([*(_LABELS[each] for each in held), name])
 
 
-def _trouble(key: str, *, typed: bool) -> str | None:
+def _problem(key: str, *, typed: bool) -> str | None:
     """Why `key` cannot be taken; `typed`: what people type goes to the input there."""
     if key in _SAME:
         return f"terminals send {_label(key, False)} as {_SAME[key]}; take another key"
@@ -174,12 +178,19 @@ def _trouble(key: str, *, typed: bool) -> str | None:
     return None
 
 
-def _refuse_two_meanings(known: Mapping[str, Key], chosen: Mapping[str, str], source: str) -> None:
+def _resolve_two_meanings(
+    known: Mapping[str, Key], chosen: dict[str, str], entries: set[str], source: str, new: str
+) -> None:
+    """Of two actions in one place that have a key the one keeps it for which a person chose it."""
     taken: dict[tuple[str, str], str] = {}
-    for name, keys in chosen.items():
+    for name in sorted(chosen, key=lambda name: name not in entries):
         places = {"app": ("input", "sources"), "sources": ("sources",)}.get(known[name].place, ("input",))
-        for key in keys.split(","):
-            for place in places:
-                other = taken.setdefault((place, key), name)
-                if other != name:
-                    raise UsageError(f"{source}: {label(key)} would mean both {other} and {name}; change one of them")
+        left = []
+        for key in chosen[name].split(","):
+            others = [taken[place, key] for place in places if taken.get((place, key), name) != name]
+            if others and (name in entries or name == "send" or new in others):
+                raise UsageError(f"{source}: {label(key)} would mean both {others[0]} and {name}; change one of them")
+            if not others:
+                left.append(key)
+                taken |= dict.fromkeys([(place, key) for place in places], name)
+        chosen[name] = ",".join(left)

@@ -32,7 +32,7 @@ UNANSWERABLE = 4
 @answering
 @click.option("--exit-code", is_flag=True, help="End with exit code 4 where the documents do not tell.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole answer as one JSON object.")
-def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> int:
+def ask(question: str | None, exit_code: bool, as_json: bool, **options: Any) -> int:
     """Answer QUESTION, or what stands on standard input, from your documents.
 
     First come the sentences of the documents that answer best, then the words of the model, then what each
@@ -52,9 +52,9 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
     from edge_tui.cli.output import warn
     from edge_tui.session.openers import in_background
 
-    piped = question is not None and not told["docs"] and not told["index"]
-    question = _question(question, told["docs"])
-    request = Request.of(**told)
+    piped = question is not None and not options["docs"] and not options["index"]
+    question = _question(question, options["docs"])
+    request = Request.of(**options)
     load = resources.model_loader(request)
     for note in (*resources.context_notes(request), *request.sampling_notes()):
         warn(note)
@@ -78,10 +78,10 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **told: Any) -> in
             _print_json(question, answer)
         else:
             answer = _print_stream(chat, question, request.sampling())
-    return UNANSWERABLE if exit_code and not _tells(answer) else 0
+    return UNANSWERABLE if exit_code and not _is_answered(answer) else 0
 
 
-def _tells(answer: Answer) -> bool:
+def _is_answered(answer: Answer) -> bool:
     """Whether it was answered from documents: the model read some, and does not say that they are silent."""
     from edge.rag.abstention import abstains
 

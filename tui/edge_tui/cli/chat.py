@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge.model import Model
     from edge_index import Index
     from edge_tui.session.chat_history import ChatHistory
+    from edge_tui.session.session import Session
 
 
 @click.command(epilog="Example: edge chat --docs manuals/")
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--chat", "number", type=click.IntRange(1), metavar="ID", help="Go on with a chat (edge chats list).")
 @click.option("--keep/--no-keep", "keep_chats", default=None, help="Whether what is said is kept (default: yes).")
 @click.option("--plain", is_flag=True, help="Lines of text instead of the app: for screen readers and scripts.")
-def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
+def chat(last: bool, number: int | None, plain: bool, **options: Any) -> int:
     """Talk with your documents in a terminal app.
 
     Sources stand beside every answer, Esc stops it, and documents can be added from inside. Without --docs
@@ -32,12 +33,11 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     With --plain questions and /commands are read line by line, from a pipe too; nothing is drawn or coloured.
     Answers go to standard output, everything else to standard error.
     """
-    from edge import library
     from edge.errors import UsageError
 
     if last and number is not None:
         raise click.UsageError("give either --continue or --chat, not both")
-    request = Request.of(**told)
+    request = Request.of(**options)
     # Textual reads standard input and draws on standard error.
     if not plain and not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(
@@ -46,37 +46,9 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     if not plain and is_dumb():
         status("TERM=dumb: nothing can be drawn here, so this is edge chat --plain.")
         plain = True
-    from edge_tui.cli.inputs import resources
     from edge_tui.session.chat_history import LATEST
-    from edge_tui.session.session import Session
 
-    if request.docs:
-        path = resources.docs_index(request.docs, request.settings)
-    else:
-        path = resources.chosen_index(request.settings) or library.find_index(resources.DEFAULT_INDEX)
-
-    def open_model() -> Model:
-        return resources.model_loader(request)()
-
-    def open_knowledge() -> Index:
-        return resources.open_index(path, request.settings, create=True)
-
-    session = Session(
-        open_model,
-        open_knowledge,
-        documents=request.docs,
-        adapter=resources.adapter_name(request),
-        system=request.settings.system,
-        k=request.settings.k,
-        prompt_passages=request.settings.prompt_passages,
-        extra_read_seconds=request.settings.extra_read_seconds,
-        min_answerable=request.settings.min_answerable,
-        think=request.settings.think,
-        sampling=request.sampling(),
-        openers=resources.openers(request),
-        prewarm_bytes=int(request.settings.kv_budget * 1e9) if request.settings.prewarm else 0,
-        history=_keeping(request.settings.keep_chats, str(path), LATEST if last else number),
-    )
+    session = _session(request, LATEST if last else number)
     if plain:
         from edge_tui.plain.chat import PlainChat
 
@@ -92,7 +64,42 @@ def chat(last: bool, number: int | None, plain: bool, **told: Any) -> int:
     return 0
 
 
-def _keeping(wanted: bool, index: str, reopen: int | None) -> ChatHistory:
+def _session(request: Request, reopen: int | None) -> Session:
+    """A session with the model and the documents of the command line; nothing is opened yet."""
+    from edge import library
+    from edge_tui.cli.inputs import resources
+    from edge_tui.session.session import Session
+
+    if request.docs:
+        path = resources.docs_index(request.docs, request.settings)
+    else:
+        path = resources.chosen_index(request.settings) or library.find_index(resources.DEFAULT_INDEX)
+
+    def open_model() -> Model:
+        return resources.model_loader(request)()
+
+    def open_knowledge() -> Index:
+        return resources.open_index(path, request.settings, create=True)
+
+    return Session(
+        open_model,
+        open_knowledge,
+        documents=request.docs,
+        adapter=resources.adapter_name(request),
+        system=request.settings.system,
+        k=request.settings.k,
+        prompt_passages=request.settings.prompt_passages,
+        extra_read_seconds=request.settings.extra_read_seconds,
+        min_answerable=request.settings.min_answerable,
+        think=request.settings.think,
+        sampling=request.sampling(),
+        openers=resources.openers(request),
+        prewarm_bytes=int(request.settings.kv_budget * 1e9) if request.settings.prewarm else 0,
+        history=_chat_history(request.settings.keep_chats, str(path), reopen),
+    )
+
+
+def _chat_history(wanted: bool, index: str, reopen: int | None) -> ChatHistory:
     """What keeps the chat. Whether there is the one to go on with is known before the app runs."""
     from edge.errors import UsageError
     from edge.system import paths

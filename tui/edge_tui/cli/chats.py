@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edge_tui.cli.options import YES, output_option
+from edge_tui.cli.options import YES, output_option, replace_option
 from edge_tui.click_types import Choice, Group
 from edge_tui.terminal import printable, visible_name
 
@@ -84,8 +84,13 @@ def search(words: tuple[str, ...], as_json: bool) -> None:
 @click.option("--training", is_flag=True, help="Answers marked good or corrected, as chat JSONL for tuning.")
 @click.option("--bare", is_flag=True, help="With --training: questions alone, without passages and system text.")
 @output_option("FILE", "Default: standard output.", required=False)
-def export(wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool, output: Path | None) -> None:
+@replace_option("Write over FILE, if it exists.")
+def export(
+    wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool, output: Path | None, replace: bool
+) -> None:
     """Write chats, all unless told which, to a file."""
+    from edge.errors import UsageError
+    from edge.system.paths import chats_file
     from edge_tui.cli.output import status
     from edge_tui.history import export as exports
 
@@ -93,6 +98,8 @@ def export(wanted: tuple[int, ...], kind: str | None, training: bool, bare: bool
         raise click.UsageError("--training has a format of its own, give no --format")
     if bare and not training:
         raise click.UsageError("--bare belongs to --training")
+    if output is not None and output.exists() and (not replace or output.resolve() == chats_file().resolve()):
+        raise UsageError(f"{output} exists already; give another name, or --replace to write over it")
     with _store() as store:
         found = _chosen(store, wanted)
     if training:

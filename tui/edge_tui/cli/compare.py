@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 @output_option("FILE", "Write the comparison as JSON, for edge advise.", required=False)
 @click.option("--html", type=ANY_PATH, metavar="FILE", help="Write a report with plots and all answers side by side.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole comparison as one JSON object.")
-def compare(questions: Path, output: Path | None, html: Path | None, as_json: bool, **told: Any) -> None:
+def compare(questions: Path, output: Path | None, html: Path | None, as_json: bool, **options: Any) -> None:
     """Ask the QUESTIONS of a JSON Lines file to every variant, and say what the differences are worth.
 
     \b
@@ -57,7 +57,7 @@ def compare(questions: Path, output: Path | None, html: Path | None, as_json: bo
     from edge_tui.cli.reports.compare_table import print_comparison
 
     file = output or _place(questions, ".json")
-    comparison = _compared(questions, told)
+    comparison = _compared(questions, options)
     _write(file, to_json(comparison) + "\n")
     if html is not None:
         from edge_tui.cli.reports.comparison_report import report
@@ -74,19 +74,19 @@ def compare(questions: Path, output: Path | None, html: Path | None, as_json: bo
         click.get_current_context().exit(130)
 
 
-def _compared(questions: Path, told: dict[str, Any]) -> Comparison:
+def _compared(questions: Path, options: dict[str, Any]) -> Comparison:
     """Everything opened, asked and closed again."""
     from edge.evaluation.run import compare as run
     from edge.evaluation.run import read_questions, sample
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import warn
 
-    shots, variants, limit = told.pop("shots"), told.pop("variants"), told.pop("limit")
-    examples, skills, keep = told.pop("examples"), not told.pop("no_skills"), told.pop("keep")
+    shots, variants, limit = options.pop("shots"), options.pop("variants"), options.pop("limit")
+    examples, skills, keep = options.pop("examples"), not options.pop("no_skills"), options.pop("keep")
     asked = read_questions(questions)
     asked = sample(asked, limit) if limit else asked
     shown: list[Question] = read_questions(examples) if examples else []
-    request = Request.of(**told)
+    request = Request.of(**options)
     load = resources.model_loader(request)
     for note in resources.context_notes(request):
         warn(note)
@@ -159,18 +159,18 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
     """Says once how long it will take, as soon as that is known; on a terminal with a bar."""
     from edge_tui.cli.output import progress_bar, status
 
-    told_resumed = told_time = False
+    said_resumed = said_time = False
     with progress_bar(remaining=False) as bar:
         task = bar.add_task("answers", total=None) if bar is not None else None
 
         def show(now: Progress) -> None:
-            nonlocal told_resumed, told_time
+            nonlocal said_resumed, said_time
             say = status if bar is None else (lambda sentence: bar.console.print(sentence, style="dim"))
-            if now.kept and not told_resumed and now.variant:
-                told_resumed = True
+            if now.kept and not said_resumed and now.variant:
+                said_resumed = True
                 say("Answers of an earlier run are kept and not asked for again.")
-            if now.seconds_left and not told_time:
-                told_time = True
+            if now.seconds_left and not said_time:
+                said_time = True
                 left = f"about {duration(now.seconds_left)} for {now.total - now.done:,} more answers"
                 say(f"By the first answers it takes {left}. Ctrl-C stops; what was answered is kept.")
             if bar is not None and task is not None:

@@ -171,7 +171,8 @@ def _checked(name: str, value: str, file: Path) -> Any:
     if not name.startswith(_KEYS):
         return check_setting(name, value, "edge config set")
     written = read_config(file).get("keys", {})
-    keymap({**(written if isinstance(written, dict) else {}), name.removeprefix(_KEYS): value}, source=_KEYS[:-1])
+    action = name.removeprefix(_KEYS)
+    keymap({**(written if isinstance(written, dict) else {}), action: value}, source=_KEYS[:-1], new=action)
     return value
 
 

@@ -202,7 +202,7 @@ def ground(
     base: str | None,
     replace: bool,
     as_json: bool,
-    **told: object,
+    **options: object,
 ) -> None:
     """Write questions with their passages, as the model will read them: to tune one that answers from documents.
 
@@ -221,9 +221,9 @@ def ground(
     from edge_tui.cli.output import print_json
     from edge_tui.rendering.units import short_path
 
-    if bool(docs) == bool(told["index"]):
+    if bool(docs) == bool(options["index"]):
         raise click.UsageError("give --docs or --index, one of them")
-    wanted, opened = settings(**told), _opened(base)
+    wanted, opened = settings(**options), _opened(base)
     asked = read_questions(questions)
     with ExitStack() as stack:
         index = resources.named_index(docs, wanted, stack)

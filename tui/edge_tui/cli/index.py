@@ -99,7 +99,7 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
 
     said: set[str] = set()
 
-    def told(what: AddReport | EdgeError) -> None:
+    def report_change(what: AddReport | EdgeError) -> None:
         if isinstance(what, AddReport):
             for line in changes(what):
                 click.echo(line)
@@ -116,7 +116,7 @@ def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
     with resources.filling(*_chosen(index)) as opened:
         status(f"EventWatcher {', '.join(map(str, path))}; Ctrl-C ends it.")
         try:
-            follow(opened, path, told, **_choice(**choice))
+            follow(opened, path, report_change, **_choice(**choice))
         except KeyboardInterrupt:
             status("No longer watching.")
 

@@ -86,8 +86,8 @@ def cli() -> None:
     """
     from edge.system.relocation import move_old_places
 
-    for trouble in move_old_places():
-        click.echo(f"edge: {trouble}", err=True)
+    for problem in move_old_places():
+        click.echo(f"edge: {problem}", err=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

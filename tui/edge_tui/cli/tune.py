@@ -235,7 +235,7 @@ def _bar() -> Iterator[Callable[[TuneProgress], None]]:
         return
     with progress_bar() as bar:
         tasks: dict[str, Any] = {}
-        told: list[float | None] = [None]
+        latest: list[float | None] = [None]
 
         def show(now: TuneProgress) -> None:
             losses = "" if now.loss is None else f"  loss {now.loss:.3f}"
@@ -245,8 +245,8 @@ def _bar() -> Iterator[Callable[[TuneProgress], None]]:
                 if task is None:
                     task = tasks[now.stage] = bar.add_task(now.stage, total=now.total)
                 bar.update(task, completed=now.done, total=now.total, description=f"{now.stage}{losses}")
-            elif now.held_out != told[0] or now.stage not in tasks:
-                tasks[now.stage], told[0] = True, now.held_out
+            elif now.held_out != latest[0] or now.stage not in tasks:
+                tasks[now.stage], latest[0] = True, now.held_out
                 status(f"{now.stage}: {now.done:,} of {now.total:,}{losses}")
 
         yield show

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--kv-type", type=Choice(["f16", "q8_0", "q4_0"]), help="As the questions will have it.")
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="No more than N passages.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> None:
+def warm(adapter: str | None, limit: int | None, as_json: bool, **options: Any) -> None:
     """Let the model read every passage now, and keep what it has read on the disk.
 
     The first word of an answer then comes as soon as the question is read. Passages that earlier answers stood on come
@@ -40,7 +40,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
     from edge_tui.cli.output import print_json
     from edge_tui.session.prewarm_order import wanted
 
-    request = Request.of(docs=(), adapter=adapter, scale=None, force=False, **told)
+    request = Request.of(docs=(), adapter=adapter, scale=None, force=False, **options)
     settings = request.settings
     path = resources.chosen_index(settings)
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def warm(adapter: str | None, limit: int | None, as_json: bool, **told: Any) -> 
         if as_json:
             print_json(done.figures)
         else:
-            click.echo(done.told())
+            click.echo(done.describe())
     if done.stopped:
         click.get_current_context().exit(130)
 
@@ -113,13 +113,13 @@ class _Warmed:
             "full": self._full,
         }
 
-    def told(self) -> str:
+    def describe(self) -> str:
         from edge_tui.rendering.units import format_size as shown
 
         read, spent = self._budget.read, self._budget.spent
         said = f"{read + self._known:,} of {len(self._passages):,} passages are ready, {read:,} of them read now"
         said += f" ({shown(spent)})" if spent else ""
         if self._full:
-            trouble = self._chat.model.engine.cache_error
-            said += f"; {trouble or 'there is no room for more: raise kv_budget, or this engine keeps none'}"
+            problem = self._chat.model.engine.cache_error
+            said += f"; {problem or 'there is no room for more: raise kv_budget, or this engine keeps none'}"
         return f"{said}."

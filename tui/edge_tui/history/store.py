@@ -21,7 +21,7 @@ from edge_tui.history.records import UNDONE, ChatEntry, ChatMessage, Gone, Hit, 
 UNDO = timedelta(days=1)
 """How long a deleted chat, or an answer that was asked for again, can be brought back."""
 
-_HOLDING = """
+_CONTAINING = """
 SELECT chat FROM {table} JOIN messages ON messages.id = {table}.rowid WHERE {table} MATCH ? AND replaced IS NULL
 UNION SELECT -rowid FROM {table} WHERE {table} MATCH ? AND rowid < 0
 """
@@ -66,7 +66,7 @@ class Store:
         """A chat from its first question on; an answer that was not finished with the words that it has."""
         return self._turns("chat = ? AND replaced IS NULL", chat)
 
-    def given_way(self, chat: int) -> list[Turn]:
+    def last_replaced(self, chat: int) -> list[Turn]:
         """What of a chat was replaced last."""
         last = "(SELECT max(replaced) FROM messages WHERE chat = ? AND replaced NOT LIKE ?)"
         return self._turns(f"chat = ? AND replaced = {last}", chat, chat, f"%{UNDONE}")
@@ -92,7 +92,7 @@ class Store:
         wanted = terms(typed)
         if not wanted:
             return []
-        chats = set.intersection(*(self._holding(term) for term in wanted))
+        chats = set.intersection(*(self._containing(term) for term in wanted))
         best = self._best(wanted, chats)
         return [
             Hit(entry, *best.get(entry.id, ("title", excerpt(entry.title, wanted))))
@@ -261,9 +261,9 @@ class Store:
         if pairs:
             self._db.execute("INSERT INTO pairs (rowid, grams) VALUES (?, ?)", (row, pairs))
 
-    def _holding(self, term: Term) -> set[int]:
+    def _containing(self, term: Term) -> set[int]:
         """Chats in which a word stands somewhere."""
-        queries = [(_HOLDING.format(table=table), match) for table, match in term.matches]
+        queries = [(_CONTAINING.format(table=table), match) for table, match in term.matches]
         found = [row for sql, value in queries or [(_LITERALLY, term.literal)] for row in self._read(sql, value, value)]
         return {number for (number,) in found}
 

@@ -20,7 +20,7 @@ from edge.system import paths
 from edge.system.suggestions import did_you_mean
 from edge_tui.hub.catalogue import CATALOGUE, look_up
 from edge_tui.hub.client import Hub, online
-from edge_tui.hub.selection import Choice, RemoteFile, Repository, choose
+from edge_tui.hub.selection import HubSelection, RemoteFile, Repository, choose
 from edge_tui.hub.starter import CHUNK, PullProgress, Report, nobody, refused
 
 STAGING = ".{}.pulling"
@@ -63,22 +63,22 @@ def pull(
     owner_and_name, files, quantisation = resolve(name, quantisation)
     with online() as hub:
         repository = hub.look(owner_and_name, revision)
-        choice = choose(repository, pattern=pattern or files, quantisation=quantisation, name=save_as)
+        selection = choose(repository, pattern=pattern or files, quantisation=quantisation, name=save_as)
         paths.ensure_dir(models_dir)
         try:
-            with _held(models_dir / STAGING.format(choice.name), report) as staging:
-                _fetch_all(hub, repository, choice, models_dir, staging, report)
+            with _held(models_dir / STAGING.format(selection.name), report) as staging:
+                _fetch_all(hub, repository, selection, models_dir, staging, report)
         except OSError as error:
             raise refused(models_dir, error) from error
     return Pulled(
-        name=choice.name,
-        path=str(models_dir / choice.target),
-        format=choice.format,
-        bytes=choice.bytes,
+        name=selection.name,
+        path=str(models_dir / selection.target),
+        format=selection.format,
+        bytes=selection.bytes,
         repository=repository.name,
         commit=repository.commit,
         licence=repository.licence,
-        files=tuple(file.path for file, _ in choice.files),
+        files=tuple(file.path for file, _ in selection.files),
     )
 
 
@@ -137,9 +137,9 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _fetch_all(
-    hub: Hub, repository: Repository, choice: Choice, models_dir: Path, staging: Path, report: Report
+    hub: Hub, repository: Repository, selection: HubSelection, models_dir: Path, staging: Path, report: Report
 ) -> None:
-    missing = _missing(choice, models_dir, report)
+    missing = _missing(selection, models_dir, report)
     if not missing:
         return
     _prune(staging, missing)
@@ -147,7 +147,7 @@ def _fetch_all(
     free = shutil.disk_usage(models_dir).free
     if free < needed:
         raise StorageError(
-            f"the disk of {models_dir} has {free / 1e6:.0f} MB free and {choice.name} needs {needed / 1e6:.0f} MB "
+            f"the disk of {models_dir} has {free / 1e6:.0f} MB free and {selection.name} needs {needed / 1e6:.0f} MB "
             "more; free some space and run it again"
         )
     # Before gigabytes are fetched it is known whether the configuration names code or files elsewhere.
@@ -155,11 +155,11 @@ def _fetch_all(
         _fetch_one(hub, repository, file, staging / target, report)
         if Path(target).name == FILE:
             _check_config(staging / target, repository)
-    if choice.format == "gguf":
+    if selection.format == "gguf":
         for _, target in missing:
             os.replace(staging / target, models_dir / target)
     else:
-        os.rename(staging / choice.target, models_dir / choice.target)
+        os.rename(staging / selection.target, models_dir / selection.target)
 
 
 def _check_config(path: Path, repository: Repository) -> None:
@@ -171,25 +171,25 @@ def _check_config(path: Path, repository: Repository) -> None:
         raise DownloadError(f"{repository.name} was not fetched: {error}") from error
 
 
-def _missing(choice: Choice, models_dir: Path, report: Report) -> list[tuple[RemoteFile, str]]:
+def _missing(selection: HubSelection, models_dir: Path, report: Report) -> list[tuple[RemoteFile, str]]:
     """What is not there yet. Raises StorageError where something else has the name."""
     missing = []
-    for file, target in choice.files:
+    for file, target in selection.files:
         path = models_dir / target
         if not path.is_file():
             missing.append((file, target))
         elif not _is_right(path, file, report):
-            raise _taken(models_dir / choice.target, choice)
-    whole_folder = choice.format != "gguf" and (models_dir / choice.target).exists()
+            raise _taken(models_dir / selection.target, selection)
+    whole_folder = selection.format != "gguf" and (models_dir / selection.target).exists()
     if missing and whole_folder:
-        raise _taken(models_dir / choice.target, choice)
+        raise _taken(models_dir / selection.target, selection)
     return missing
 
 
-def _taken(path: Path, choice: Choice) -> StorageError:
+def _taken(path: Path, selection: HubSelection) -> StorageError:
     return StorageError(
         f"{path} is there already and is something else; choose another name with --name, or run: "
-        f"edge models remove {choice.name}"
+        f"edge models remove {selection.name}"
     )
 
 

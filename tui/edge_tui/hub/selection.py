@@ -52,7 +52,7 @@ class Repository:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class HubSelection:
     """What to fetch: `files` are pairs of a remote file and its path in the models directory.
 
     `target` is what the library will list: a folder, or a GGUF file, which stands last.
@@ -74,7 +74,7 @@ class Choice:
 
 def choose(
     repository: Repository, *, pattern: str | None = None, quantisation: str | None = None, name: str | None = None
-) -> Choice:
+) -> HubSelection:
     """The model to fetch: a GGUF one if there is any, else ONNX for onnxruntime-genai, an encoder, or a plain one.
 
     `pattern` is a file name, a path or a folder with `*` in it as a shell has it; `quantisation` such as "q8_0" is
@@ -119,7 +119,7 @@ def _choose_gguf(
     every: Sequence[RemoteFile],
     quantisation: str | None,
     name: str | None,
-) -> Choice:
+) -> HubSelection:
     models: dict[str, list[RemoteFile]] = {}
     for file in wanted:
         models.setdefault(_PART.sub("", file.path), []).append(file)
@@ -139,7 +139,7 @@ def _choose_gguf(
     plain = _plain(name or found[0].split("/")[-1].removesuffix(".gguf"))
     placed = [(file, f"{plain}{part[0] if (part := _PART.search(file.path)) else ''}.gguf") for file in files]
     # The library knows a split model by its first part: it comes last.
-    return Choice(plain, "gguf", tuple(reversed(placed)))
+    return HubSelection(plain, "gguf", tuple(reversed(placed)))
 
 
 def _nearest(paths: list[str]) -> list[str]:
@@ -153,7 +153,7 @@ def _nearest(paths: list[str]) -> list[str]:
     return [path for path, found in known if found == rank]
 
 
-def _choose_onnx(repository: Repository, folders: list[str], pattern: str | None, name: str | None) -> Choice:
+def _choose_onnx(repository: Repository, folders: list[str], pattern: str | None, name: str | None) -> HubSelection:
     wanted = [folder for folder in folders if _matches(f"{folder}/genai_config.json", pattern)]
     if len(wanted) > 1:
         wanted = [folder for folder in wanted if "cpu" in folder.lower()] or wanted
@@ -169,7 +169,7 @@ def _choose_onnx(repository: Repository, folders: list[str], pattern: str | None
     return _folder("onnx", name or default, files, inside, "genai_config.json")
 
 
-def _choose_encoder(repository: Repository, name: str | None) -> Choice:
+def _choose_encoder(repository: Repository, name: str | None) -> HubSelection:
     from edge_converters.encoder.export import ARCHITECTURES
 
     paths = {file.path for file in repository.files}
@@ -192,7 +192,7 @@ def _choose_encoder(repository: Repository, name: str | None) -> Choice:
     return _folder("encoder", name or _last(repository.name), files, "", "modules.json")
 
 
-def _choose_checkpoint(repository: Repository, name: str | None) -> Choice:
+def _choose_checkpoint(repository: Repository, name: str | None) -> HubSelection:
     """config.json, tokenizer and safetensors, each weight once."""
     root = [file for file in repository.files if "/" not in file.path and not file.path.startswith(".")]
     weights = [file for file in root if file.path.endswith(".safetensors")]
@@ -209,11 +209,11 @@ def _choose_checkpoint(repository: Repository, name: str | None) -> Choice:
 
 def _folder(
     kind: Literal["onnx", "encoder", "safetensors"], name: str, files: Sequence[RemoteFile], inside: str, marker: str
-) -> Choice:
+) -> HubSelection:
     """A choice of whole folder; the file by which the library knows it stands last."""
     plain = _plain(name)
     ordered = sorted(files, key=lambda file: (file.path == inside + marker, file.path))
-    return Choice(plain, kind, tuple((file, f"{plain}/{file.path.removeprefix(inside)}") for file in ordered))
+    return HubSelection(plain, kind, tuple((file, f"{plain}/{file.path.removeprefix(inside)}") for file in ordered))
 
 
 def _plain(name: str) -> str:

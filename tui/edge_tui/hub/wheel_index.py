@@ -102,10 +102,10 @@ def fetch_wheel(
     else:
         with out.open("ab") as stream:
             _download(opener, link.url, size, stream, report, settings.timeout)
-    trouble = _trouble(out, size, link.sha256)
-    if trouble:
+    problem = _problem(out, size, link.sha256)
+    if problem:
         out.unlink()
-        raise DownloadError(f"what {_host(link.url)} sent is not {filename}: {trouble}; nothing of it was kept")
+        raise DownloadError(f"what {_host(link.url)} sent is not {filename}: {problem}; nothing of it was kept")
 
 
 def _find(opener: OpenerDirector, settings: IndexSettings, project: str, filename: str) -> _Link:
@@ -233,7 +233,7 @@ def _opener(settings: IndexSettings) -> OpenerDirector:
     return build_opener(ProxyHandler(proxies), HTTPSHandler(context=context))
 
 
-def _trouble(file: Path, size: int, sha256: str | None) -> str | None:
+def _problem(file: Path, size: int, sha256: str | None) -> str | None:
     if file.stat().st_size != size:
         return f"{file.stat().st_size:,} bytes instead of {size:,}"
     if sha256 is not None:

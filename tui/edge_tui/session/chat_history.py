@@ -87,7 +87,7 @@ class ChatHistory:
             yield from events
             return
         if instead_of is not None:
-            self._give_way(instead_of)
+            self._replace_from(instead_of)
         yield from AnswerRecorder(self._log, self._chat, self._answerer).record(question, events)
 
     def clear(self) -> Iterator[Event]:
@@ -150,7 +150,7 @@ class ChatHistory:
 
     def undo(self) -> Iterator[Event]:
         """Bring back what was deleted, or what an edit or a retry replaced last."""
-        last = self._undo.pop() if self._undo else self._given_way()
+        last = self._undo.pop() if self._undo else self._last_replaced()
         if isinstance(last, tuple):
             number, at, turns = last
             if number != self.number:
@@ -197,7 +197,7 @@ class ChatHistory:
 
     # Inside -------------------------------------------------------------------------------------------------
 
-    def _give_way(self, at: int) -> None:
+    def _replace_from(self, at: int) -> None:
         assert self._chat is not None
         self._check(at)
         number = self.number
@@ -206,10 +206,10 @@ class ChatHistory:
             self._undo.append((number, at - 1, gone))
         self._restore()
 
-    def _given_way(self) -> tuple[int, int, tuple[Turn, ...]] | None:
+    def _last_replaced(self) -> tuple[int, int, tuple[Turn, ...]] | None:
         """What of this chat was replaced last, by this run of the app or one before it."""
         number = self.number
-        turns = tuple(self._log.attempt(lambda store: store.given_way(number))) if number is not None else ()
+        turns = tuple(self._log.attempt(lambda store: store.last_replaced(number))) if number is not None else ()
         if number is None or not turns:
             return None
         return number, sum(turn.question.id < turns[0].question.id for turn in self.turns), turns

@@ -41,7 +41,7 @@ class ChooseScreen(ModalScreen[str]):
         self._lines = lines
         self._chosen = chosen
         self._mark = mark
-        self._choices: list[PickerItem] = []
+        self._items: list[PickerItem] = []
         self._gathered = False
         self._filter = Input(placeholder="type to filter", compact=True)
         self._options = OptionList(markup=False, compact=True)
@@ -69,7 +69,7 @@ class ChooseScreen(ModalScreen[str]):
             self._hint.update(f"{error} · Esc leads back")
 
     def _take(self, lines: Lines) -> None:
-        self._choices = [line if isinstance(line, PickerItem) else PickerItem(*line) for line in lines]
+        self._items = [line if isinstance(line, PickerItem) else PickerItem(*line) for line in lines]
         self._gathered = True
         self._show()
 
@@ -79,12 +79,12 @@ class ChooseScreen(ModalScreen[str]):
     def _show(self) -> None:
         """The lines that hold every word of the filter, wherever."""
         words = self._filter.value.casefold().split()
-        found = [c for c in self._choices if all(word in f"{c.name} {c.detail}".casefold() for word in words)]
+        found = [c for c in self._items if all(word in f"{c.name} {c.detail}".casefold() for word in words)]
         self._options.clear_options()
         self._options.add_options(
-            Option(_line(choice, self._mark if choice.key == self._chosen else ""), id=choice.key) for choice in found
+            Option(_line(item, self._mark if item.key == self._chosen else ""), id=item.key) for item in found
         )
-        at = next((i for i, choice in enumerate(found) if choice.key == self._chosen), 0)
+        at = next((i for i, item in enumerate(found) if item.key == self._chosen), 0)
         self._options.highlighted = at if found else None
         if self._gathered:
             self._hint.update(_KEYS if found else "Nothing is called that · Esc cancels")
@@ -105,10 +105,10 @@ class ChooseScreen(ModalScreen[str]):
         self.dismiss("")
 
 
-def _line(choice: PickerItem, mark: str) -> Content:
-    rows = [Content.assemble((choice.name, "bold"), (f"  ● {mark}" if mark else "", "$accent"))]
-    if choice.detail:
-        rows.append(Content.styled(f"  {choice.detail}", "dim"))
-    if choice.problem:
-        rows.append(Content.styled(f"  {choice.problem}", "$text-warning"))
+def _line(item: PickerItem, mark: str) -> Content:
+    rows = [Content.assemble((item.name, "bold"), (f"  ● {mark}" if mark else "", "$accent"))]
+    if item.detail:
+        rows.append(Content.styled(f"  {item.detail}", "dim"))
+    if item.problem:
+        rows.append(Content.styled(f"  {item.problem}", "$text-warning"))
     return Content("\n").join(rows)

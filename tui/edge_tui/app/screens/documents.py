@@ -115,8 +115,8 @@ class DocumentsScreen(Screen[None]):
 
     def _show_detail(self) -> None:
         data = self._tree.chosen
-        told = data.path if isinstance(data, Document | Folder) else data.reason if isinstance(data, Failure) else ""
-        self._detail.update(Content(printable(told)))
+        text = data.path if isinstance(data, Document | Folder) else data.reason if isinstance(data, Failure) else ""
+        self._detail.update(Content(printable(text)))
 
     # What the person does -----------------------------------------------------------------------------------
 
@@ -177,8 +177,8 @@ class DocumentsScreen(Screen[None]):
             self._read_again(changed)
             return
         gone = len(self._stale)
-        told = "The file of 1 document is" if gone == 1 else f"The files of {gone:,} documents are"
-        self._say("Nothing has changed." + (f" {told} gone; d removes." if gone else ""))
+        text = "The file of 1 document is" if gone == 1 else f"The files of {gone:,} documents are"
+        self._say("Nothing has changed." + (f" {text} gone; d removes." if gone else ""))
 
     def _read_again(self, paths: Sequence[str]) -> None:
         there = [path for path in paths if self._stale.get(path) != "gone"]

@@ -80,8 +80,8 @@ class WelcomeScreen(Screen[None]):
             self._say(f"Reading {now.done:,} of {now.total:,}  {now.path or ''}")
         elif isinstance(event, events.Added):
             known, failed = len(self._view.session.documents), len(event.report.failed)
-            told = f" {failed:,} could not be read; /documents says why." if failed else ""
-            self._say(f"{known:,} document{'' if known == 1 else 's'} can be asked now.{told} Esc begins.")
+            failures = f" {failed:,} could not be read; /documents says why." if failed else ""
+            self._say(f"{known:,} document{'' if known == 1 else 's'} can be asked now.{failures} Esc begins.")
             self.action_again()
         elif isinstance(event, events.Brought):
             self._use(event.name)

@@ -126,7 +126,7 @@ class KeyLine(Static):
             shown = [(turn, "previous, next"), ("1–9", "choose"), ("↑ ↓", "scroll")]
             shown += [(self._label("stop"), "back"), (self._label("sources"), "close")]
         else:
-            shown = [(self._label(key.name), key.short) for key in keys.KEYS if key.short]
+            shown = [(self._label(key.name), key.short) for key in keys.KEYS if key.short and self._chosen[key.name]]
             shown.append(("/help", ""))
         parts = [Content.assemble((key, "bold"), (f" {what}" if what else "", "$text-muted")) for key, what in shown]
         self.update(Content("  ").join(parts))
