@@ -129,7 +129,7 @@ def keymap(entries: Mapping[str, str], *, source: str = "[keys]", new: str = "")
             if problem:
                 raise UsageError(f"{source}: {name} = {value!r}: {problem}")
         chosen[name] = ",".join(wanted)
-    _resolve_two_meanings(known, chosen, set(entries), source, new)
+    _resolve_two_meanings(chosen, set(entries), source, new)
     return chosen
 
 
@@ -178,13 +178,12 @@ def _problem(key: str, *, typed: bool) -> str | None:
     return None
 
 
-def _resolve_two_meanings(
-    known: Mapping[str, Key], chosen: dict[str, str], entries: set[str], source: str, new: str
-) -> None:
+def _resolve_two_meanings(chosen: dict[str, str], entries: set[str], source: str, new: str) -> None:
     """Of two actions in one place that have a key the one keeps it for which a person chose it."""
+    place_of = {key.name: key.place for key in KEYS}
     taken: dict[tuple[str, str], str] = {}
     for name in sorted(chosen, key=lambda name: name not in entries):
-        places = {"app": ("input", "sources"), "sources": ("sources",)}.get(known[name].place, ("input",))
+        places = {"app": ("input", "sources"), "sources": ("sources",)}.get(place_of[name], ("input",))
         left = []
         for key in chosen[name].split(","):
             others = [taken[place, key] for place in places if taken.get((place, key), name) != name]
