@@ -68,7 +68,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "orders": sanitize.orders,
     "abstains": abstention.abstains,
     "parts of a question": passage_selection.parts,
-    "kind of a question": answer_type.kind_of,
+    "kind of a question": answer_type.answer_type,
     "numbers": lambda text: answer_type.teller("how many pumps")(text),
     "dates": lambda text: answer_type.teller("when was it")(text),
     "normalised": metrics.normalised,

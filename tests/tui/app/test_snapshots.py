@@ -1,6 +1,6 @@
 """The main screens as they were when somebody looked at them and found them good.
 
-`SNAPSHOTS=write pytest tests/tui/chat/test_snapshots.py` writes them anew; look at the difference before it is
+`SNAPSHOTS=write pytest tests/tui/app/test_snapshots.py` writes them anew; look at the difference before it is
 committed. A file holds the characters of the screen and below them, letter by letter, which colours they stand in.
 """
 
@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from edge_tui.app.app import ChatApp
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, send, session
-from tui.chat.looks import inked, rows
-from tui.chat.test_app import answered, drive, ready
+from support.chat.driving import answered, drive, ready
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, send, session
+from support.chat.looks import inked, rows
 
 HERE = Path(__file__).parent / "snapshots"
 REPLY = f"""{SEAL} Keep a spare.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,26 +13,7 @@ from edge.model import Model
 from edge_tui.session.events import Adapted, Added, Error, Event, Finished, Found, Further, Idle, Loaded, Reading, Words
 from edge_tui.session.session import Session
 from edge_tui.session.worker import Worker
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, FakeIndex, Watched, large, session
-
-
-def opened(chat: Session) -> list[Event]:
-    """Load and open as the app does, and wait for both."""
-    events: list[Event] = []
-    loaded = threading.Event()
-
-    def tell(event: Event) -> None:
-        events.append(event)
-        loaded.set()
-
-    events.extend(chat.open())
-    chat.load(tell)
-    assert loaded.wait(20)
-    return events
-
-
-def of(kind: type[Any], events: Iterable[Event]) -> list[Any]:
-    return [event for event in events if isinstance(event, kind)]
+from support.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, FakeIndex, Watched, large, of, opened, session
 
 
 def test_evidence_first_then_words_then_the_whole_answer() -> None:

@@ -14,7 +14,7 @@ from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.app.widgets.side import SidePane, cost
 from edge_tui.rendering.sources import Source
 from edge_tui.session.events import Error, Event, Finished, Found, Reading, SideEvent, Speed, Words
-from tui.chat.fakes import SEAL, click, screen_text, until
+from support.chat.fakes import SEAL, click, screen_text, until
 
 SOURCE = Source(1, SEAL, "/manuals/pump.md", 12, "Maintenance", 80, 80 + len(SEAL))
 SPEED = Speed(0.25, 20.0, 120, 4096, 100, 20)

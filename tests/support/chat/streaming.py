@@ -1,6 +1,6 @@
 """Processes that hold a chat in the real Session and report what they would have drawn, until they are killed.
 
-`python -m tui.chat.streaming FILE` forks one for every line of standard input, the number of its question, so that
+`python -m support.chat.streaming FILE` forks one for every line of standard input, the number of its question, so that
 only the first pays for the imports. Every report is a line of JSON: [kind, what].
 """
 
@@ -18,7 +18,7 @@ from edge.types import Sampling
 from edge_tui.session.chat_history import LATEST, ChatHistory
 from edge_tui.session.events import Finished, Found, Opened, Words
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, FakeIndex
+from support.chat.fakes import MANUAL, FakeIndex
 
 WORDS = 40
 

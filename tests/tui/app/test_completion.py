@@ -19,7 +19,7 @@ from edge_tui.app.input.prompt import Prompt
 from edge_tui.slash_commands.base import SlashCommand
 from edge_tui.slash_commands.registry import all_commands
 from edge_tui.slash_commands.typed_paths import fitting, fitting_last
-from tui.chat.fakes import FakeIndex, click, screen_text, session, until
+from support.chat.fakes import FakeIndex, click, screen_text, session, until
 
 
 def nothing(_app: Any, _argument: str) -> None: ...

@@ -8,9 +8,9 @@ import pytest
 
 from edge_tui.app import themes
 from edge_tui.app.app import ChatApp
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, send, session, until
-from tui.chat.looks import contrast, written
-from tui.chat.test_app import answered, drive, ready
+from support.chat.driving import answered, drive, ready
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, send, session, until
+from support.chat.looks import contrast, written
 
 REPLY = f"""{SEAL} Keep a spare.
 
@@ -78,7 +78,7 @@ def test_everything_can_be_read(theme: str, least: float) -> None:
 
 
 def test_a_theme_that_there_is_not_is_named() -> None:
-    from tui.chat.fakes import screen_text
+    from support.chat.fakes import screen_text
 
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)

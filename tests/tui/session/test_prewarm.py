@@ -19,7 +19,7 @@ from edge_tui.session import worker as working
 from edge_tui.session.prewarm import Progress
 from edge_tui.session.session import Session
 from edge_tui.session.worker import Worker
-from tui.chat.fakes import MANUAL, FakeIndex, screen_text, session, until
+from support.chat.fakes import MANUAL, FakeIndex, screen_text, session, until
 
 MANUALS = {
     "pump.md": "# Pump\n\nThe shaft seal of the pump is replaced every 4,000 hours of operation, by two people who "

@@ -15,7 +15,7 @@ import pytest
 
 _PROGRAM = """
 from edge_tui.app.app import run
-from tui.chat.fakes import MANUAL, FakeIndex, session
+from support.chat.fakes import MANUAL, FakeIndex, session
 
 evil = "\\x1b]0;owned\\x07\\x1b[31m\\x00\\x9b2J"
 run(session(f"**Forty** {evil} two [is it](x)?\\n\\n```\\n{evil}\\n```", knowledge=FakeIndex(MANUAL + evil)))

@@ -18,8 +18,7 @@ from edge_tui.session.comparison_job import ComparisonJob, Side, pairs, sides, s
 from edge_tui.session.events import Error, Event, Finished, Found, SideEvent, Words
 from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, Watched
-from tui.chat.test_session import of, opened
+from support.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, Watched, of, opened
 
 
 class RecordingEngine(ScriptedEngine):

@@ -12,7 +12,7 @@ from textual.app import App
 from edge.errors import StorageError
 from edge_tui.app.screens.choose import ChooseScreen
 from edge_tui.session.picker_items import PickerItem
-from tui.chat.fakes import screen_text, until
+from support.chat.fakes import screen_text, until
 
 LINES = (
     PickerItem("/m/a", "smollm", "98 MB · Q4_1"),

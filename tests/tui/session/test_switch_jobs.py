@@ -16,8 +16,7 @@ from edge.model import Model
 from edge_tui.session.events import Adapted, Error, Event, Finished, Found, Switched
 from edge_tui.session.openers import Openers
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, Watched
-from tui.chat.test_session import of, opened
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, of, opened
 
 Load = Callable[[], Model]
 

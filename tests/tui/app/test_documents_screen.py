@@ -28,7 +28,7 @@ from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering import document_tree
 from edge_tui.session.events import Added, Error, Removed, Surveyed
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
+from support.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
 
 
 class Letters:

@@ -15,7 +15,7 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.input.prompt import Prompt
 from edge_tui.slash_commands.parser import paths
 from edge_tui.slash_commands.typed_paths import dropped, look_up_drop
-from tui.chat.fakes import FakeIndex, screen_text, session, until
+from support.chat.fakes import FakeIndex, screen_text, session, until
 
 
 @pytest.mark.parametrize(

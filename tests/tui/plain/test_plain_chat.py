@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,19 +21,11 @@ from edge.types import Sampling
 from edge_tui.plain.chat import PlainChat
 from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Idle, Loaded
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, large, session
+from support.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, large, session, talk
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """What moves a cursor or colours; the carriage return that a terminal adds to a new line is no such thing."""
-
-
-def talk(*lines: str, invite: bool = False, **more: Any) -> tuple[int, str, str]:
-    """Say these lines; exit status, standard output, standard error."""
-    out, err = io.StringIO(), io.StringIO()
-    typed = io.StringIO("".join(f"{line}\n" for line in lines))
-    status = PlainChat(session(**more), typed, out, err, invite=invite).loop()
-    return status, out.getvalue(), err.getvalue()
 
 
 def test_evidence_answer_checks_and_sources_in_this_order() -> None:
@@ -235,7 +226,7 @@ import sys
 from edge_tui.plain.chat import PlainChat
 from edge.engines.scripted import ScriptedEngine
 from edge.types import Sampling
-from tui.chat.fakes import session
+from support.chat.fakes import session
 engine = ScriptedEngine(["alpha. " * 100_000, "second."], delay=0.002)
 chat = session(engine=engine, sampling=Sampling(max_tokens=1_000_000))
 sys.exit(PlainChat(chat, sys.stdin, sys.stdout, sys.stderr, invite=sys.stdin.isatty()).loop())

@@ -18,8 +18,8 @@ from edge_tui.app.app import ChatApp
 from edge_tui.app.screens.choose import ChooseScreen
 from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.session.openers import Openers
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, screen_text, send, session, until
-from tui.chat.test_app import answered, drive, prompt, ready
+from support.chat.driving import answered, drive, prompt, ready
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, screen_text, send, session, until
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from edge_tui.history.store import Store
 from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory
 from edge_tui.session.events import Event
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, TYPE, FakeIndex, screen_text, send, session, until
-from tui.chat.test_app import answered, drive, prompt, ready
+from support.chat.driving import answered, drive, prompt, ready
+from support.chat.fakes import MANUAL, SEAL, TYPE, FakeIndex, screen_text, send, session, until
 
 
 @pytest.fixture

@@ -18,10 +18,21 @@ from edge_tui.app.widgets.thoughts import Thoughts
 from edge_tui.history.store import Store
 from edge_tui.session.chat_history import ChatHistory
 from edge_tui.session.events import Finished, Further, Thinking, Words
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, click, large, screen_text, send, session, until
-from tui.chat.test_app import answered, drive, ready
-from tui.chat.test_plain import talk
-from tui.chat.test_session import of, opened
+from support.chat.driving import answered, drive, ready
+from support.chat.fakes import (
+    MANUAL,
+    SEAL,
+    FakeIndex,
+    click,
+    large,
+    of,
+    opened,
+    screen_text,
+    send,
+    session,
+    talk,
+    until,
+)
 
 THOUGHT = "Passage 1 names hours.\n\nSo hours it is."
 REPLY = f"<think>\n{THOUGHT}\n</think>\n\n{SEAL}"

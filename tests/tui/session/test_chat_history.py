@@ -21,8 +21,7 @@ from edge_tui.history.store import Store
 from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory, finished
 from edge_tui.session.events import Error, Event, Finished, Found, Notice, Opened, Words
 from edge_tui.session.session import Session
-from tui.chat.fakes import MANUAL, SEAL, FakeIndex, session
-from tui.chat.test_session import of, opened
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, of, opened, session
 
 
 @pytest.fixture

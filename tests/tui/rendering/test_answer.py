@@ -11,7 +11,7 @@ from edge.types import Citation, Claim, ContextUsage, Dropped, Evidence, Finish,
 from edge_tui.rendering.answer import OWN_LEGEND, notes, number_sources, to_markdown, with_context
 from edge_tui.rendering.sources import Source
 from edge_tui.terminal import printable
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, TYPE
+from support.chat.fakes import MANUAL, MOTOR, SEAL, TYPE
 
 
 def cited(text: str, sentence: str, quote: str, document: str = "a.md") -> Citation:

@@ -15,7 +15,7 @@ from edge.errors import StorageError
 from edge_tui.app.screens.chats import ChatsScreen
 from edge_tui.history.records import ChatMessage, Turn, now
 from edge_tui.history.store import Store
-from tui.chat.fakes import screen_text, until
+from support.chat.fakes import screen_text, until
 
 
 class Host(App[None]):

@@ -23,7 +23,7 @@ from edge_tui.session.events import Brought, Error
 from edge_tui.session.session import Session
 from edge_tui.session.welcome import Findings
 from edge_tui.slash_commands.base import SlashCommand
-from tui.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
+from support.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import io
 import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -17,7 +18,9 @@ from edge.errors import KnowledgeError
 from edge.model import Model
 from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
 from edge_tui.app.input.prompt import Prompt
+from edge_tui.plain.chat import PlainChat
 from edge_tui.rendering.sources import Staleness
+from edge_tui.session.events import Event
 from edge_tui.session.session import Session
 
 MANUAL = """# Pump P-7
@@ -139,6 +142,33 @@ def session(
 ) -> Session:
     model = Model(engine or Watched([reply]), name="tiny")
     return Session(open_model or (lambda: model), (lambda: knowledge) if knowledge is not None else None, **more)
+
+
+def opened(chat: Session) -> list[Event]:
+    """Load and open as the app does, and wait for both."""
+    events: list[Event] = []
+    loaded = threading.Event()
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        loaded.set()
+
+    events.extend(chat.open())
+    chat.load(tell)
+    assert loaded.wait(20)
+    return events
+
+
+def of(kind: type[Any], events: Iterable[Event]) -> list[Any]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def talk(*lines: str, invite: bool = False, **more: Any) -> tuple[int, str, str]:
+    """Say these lines; exit status, standard output, standard error."""
+    out, err = io.StringIO(), io.StringIO()
+    typed = io.StringIO("".join(f"{line}\n" for line in lines))
+    status = PlainChat(session(**more), typed, out, err, invite=invite).loop()
+    return status, out.getvalue(), err.getvalue()
 
 
 def screen_text(app: Any) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from edge_tui.history.store import Store
-from tui.chat import streaming
+from support.chat import streaming
 
 KILLS = 100
 
@@ -23,7 +23,7 @@ KILLS = 100
 def streamer(path: Path) -> Iterator[subprocess.Popen[str]]:
     tests = Path(__file__).resolve().parents[2]
     process = subprocess.Popen(
-        [sys.executable, "-m", "tui.chat.streaming", str(path)],
+        [sys.executable, "-m", "support.chat.streaming", str(path)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

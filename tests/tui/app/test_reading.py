@@ -23,9 +23,9 @@ from edge_tui.app.widgets.context_bar import ContextBar
 from edge_tui.app.widgets.status import StatusLine
 from edge_tui.app.widgets.words import Code, Words
 from edge_tui.session.events import Speed
-from tui.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, screen_text, send, session, until
-from tui.chat.looks import rows, widths
-from tui.chat.test_app import answered, drive, marked, ready
+from support.chat.driving import answered, drive, marked, ready
+from support.chat.fakes import MANUAL, MOTOR, SEAL, FakeIndex, screen_text, send, session, until
+from support.chat.looks import rows, widths
 
 CODE = """Two ways:
 
