@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import UsageError
-from edge_index.storage.database import Database, sound
+from edge_index.storage.database import Database
 
 if TYPE_CHECKING:
     import numpy as np
@@ -72,7 +72,7 @@ def passages_where(store: Database, where: Mapping[str, Any]) -> NDArray[np.int6
     import numpy as np
 
     to_json(where)
-    with sound(store.path):
+    with store.sound():
         values = [row[0] for row in store.read("SELECT DISTINCT metadata FROM attributes")]
         fitting = [value for value in values if _has(from_json(value), where)]
     rows = store.read(

@@ -33,7 +33,6 @@ from edge_index.ingest.rebuild import Rebuild, outdated
 from edge_index.ingest.rebuild_tables import count_outdated
 from edge_index.retrieval.answerability import answerable
 from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
-from edge_index.storage.database import sound
 from edge_index.storage.lock import WriterLock
 from edge_index.storage.store import Store, StoredPassage
 from edge_index.vectors.search import VectorSearch
@@ -300,7 +299,7 @@ class Index(Closable):
         """What is wrong, in sentences for people; empty when all is well. A bad graph file is deleted."""
         with self._lock:
             problems = self._store.integrity() + self._store.damaged()
-            with sound(self._store.path):
+            with self._store.sound():
                 for document in self._store.documents():
                     text = self._store.text(document.path) or ""
                     for row in self._store.passages_of(document.path):

@@ -11,7 +11,6 @@ from edge import arguments
 from edge.errors import EdgeError, EncoderError
 from edge_index.ingest.chunking import Chunk, split
 from edge_index.loaders import Extracted
-from edge_index.storage.database import translated
 from edge_index.storage.passage_table import PassageTable, passage_hash, relative, spans_blob
 from edge_index.storage.store import Store
 
@@ -163,7 +162,7 @@ class Embedder:
         """The vectors, by hash, of those passages (text of the document, chunk, hash) that the store lacks."""
         self._claim()
         by_hash = {name: (text, chunk) for text, chunk, name in wanted}
-        with translated(self._store.path):
+        with self._store.translated():
             missing = self._table.missing(by_hash)
         embeddings: dict[bytes, Embedding] = {}
         for at in range(0, len(missing), BATCH):

@@ -19,6 +19,8 @@ from edge_index.storage.schema import FORMAT
 _BUSY = 10.0
 """Seconds to wait for another process that writes."""
 
+_BEING_WRITTEN = "{path} is being written by another process; try again when it is done"
+
 
 class Database:
     """One SQLite file, the only truth of an index. Errors of SQLite and of the disk come out as KnowledgeError or
@@ -31,9 +33,11 @@ class Database:
         writable = os.access(path if path.is_file() else path.parent, os.W_OK) and os.access(path.parent, os.W_OK)
         self.writable = writable
         self._file = SharedFile(path, wait=_BUSY)
-        with translated(path):
+        mode, self._stamp = self._mode(), _stamp(path)
+        self._unlocked = "immutable" in mode
+        with self.translated():
             self._db = sqlite3.connect(
-                f"{path.absolute().as_uri()}?{self._mode()}",
+                f"{path.absolute().as_uri()}?{mode}",
                 uri=True,
                 timeout=_BUSY,
                 check_same_thread=False,
@@ -62,7 +66,7 @@ class Database:
         return "mode=ro&immutable=1"
 
     def _prepare(self) -> None:
-        with translated(self.path):
+        with self.translated():
             self._db.execute("PRAGMA foreign_keys=ON")
             if self.writable:
                 # Of a new file. The whole schema then stands on the first page: of any other one that is damaged,
@@ -112,7 +116,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, also when the process is killed in the middle."""
-        with translated(self.path), self._file.writing(self._db):
+        with self.translated(), self._file.writing(self._db):
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 yield
@@ -125,7 +129,7 @@ class Database:
                 raise
 
     def meta(self, key: str) -> str | None:
-        with translated(self.path):
+        with self.translated():
             row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
 
@@ -142,47 +146,59 @@ class Database:
 
     # For the rooms that keep tables of their own in here.
 
+    @contextmanager
+    def sound(self) -> Iterator[None]:
+        """What was read is of the types that were written; a damaged page may hold others."""
+        try:
+            yield
+        except (AttributeError, TypeError) as error:
+            raise self._damaged(str(error)) from error
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Errors of SQLite as KnowledgeError or StorageError, which name the file and say what to do."""
+        try:
+            yield
+        except (sqlite3.Error, TimeoutError) as error:
+            kind, sentence = explain(self.path, error)
+            if kind == "damaged":
+                raise self._damaged(str(error)) from error
+            if kind == "busy":
+                raise KnowledgeError(_BEING_WRITTEN.format(path=self.path)) from error
+            if kind == "foreign":
+                raise KnowledgeError(f"{self.path} cannot be used: {error}") from error
+            raise StorageError(sentence) from error
+
+    def _damaged(self, reason: str) -> KnowledgeError:
+        # What others write looks like damage where SQLite reads without locks.
+        if self._unlocked and _stamp(self.path) != self._stamp:
+            return KnowledgeError(_BEING_WRITTEN.format(path=self.path))
+        return KnowledgeError(
+            f"{self.path} is damaged or no index ({reason}); save what can be read with `edge index export`, then "
+            "delete that file and add the documents again"
+        )
+
     def run(self, statements: Iterable[str]) -> None:
         """Call it inside a transaction."""
         for statement in statements:
             self._db.execute(statement)
 
     def read(self, sql: str, arguments: Sequence[object] = ()) -> list[Any]:
-        with translated(self.path):
+        with self.translated():
             return self._db.execute(sql, arguments).fetchall()
 
     def write(self, sql: str, arguments: Sequence[object] = ()) -> int:
-        with translated(self.path), self._file.writing(self._db):
+        with self.translated(), self._file.writing(self._db):
             return self._db.execute(sql, arguments).lastrowid or 0
 
 
-@contextmanager
-def sound(path: Path) -> Iterator[None]:
-    """What was read is of the types that were written; a damaged page may hold others."""
-    try:
-        yield
-    except (AttributeError, TypeError) as error:
-        raise KnowledgeError(_damaged(path, str(error))) from error
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Errors of SQLite as KnowledgeError or StorageError, which name the file and say what to do."""
-    try:
-        yield
-    except (sqlite3.Error, TimeoutError) as error:
-        kind, sentence = explain(path, error)
-        if kind == "damaged":
-            raise KnowledgeError(_damaged(path, str(error))) from error
-        if kind == "busy":
-            raise KnowledgeError(f"{path} is being written by another process; try again when it is done") from error
-        if kind == "foreign":
-            raise KnowledgeError(f"{path} cannot be used: {error}") from error
-        raise StorageError(sentence) from error
-
-
-def _damaged(path: Path, reason: str) -> str:
-    return (
-        f"{path} is damaged or no index ({reason}); save what can be read with `edge index export`, then "
-        "delete that file and add the documents again"
-    )
+def _stamp(path: Path) -> tuple[object, ...]:
+    """What changes when a SQLite file, or the log beside it, is written."""
+    found: list[tuple[int, int, int] | None] = []
+    for file in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            state = file.stat()
+            found.append((state.st_ino, state.st_size, state.st_mtime_ns))
+        except OSError:
+            found.append(None)
+    return tuple(found)

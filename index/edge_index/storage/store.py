@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edge.text.terms import is_gram
 from edge.types import Document
 from edge_index import attributes
-from edge_index.storage.database import Database, sound, translated
+from edge_index.storage.database import Database
 from edge_index.storage.passage_table import is_direction, text_crc, vectors_crc
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Store(Database):
         """
         text = extracted.text
         sections = json.dumps([(s.start, s.end, s.heading, s.page) for s in extracted.sections], ensure_ascii=False)
-        with translated(self.path):
+        with self.translated():
             document = self._db.execute(
                 "INSERT INTO documents(path, sha256, bytes, mtime_ns, characters, pages, by_line, cut, crc, "
                 "sections, text) "
@@ -150,7 +150,7 @@ class Store(Database):
             "(SELECT count(*) FROM passages WHERE document = documents.id), pages, metadata, has_file IS NOT 0 "
             "FROM documents LEFT JOIN attributes ON document = id ORDER BY path"
         )
-        with sound(self.path):
+        with self.sound():
             return [Document(*[*row[:6], attributes.from_json(row[6]), bool(row[7])]) for row in rows]
 
     def text(self, path: str) -> str | None:
@@ -170,7 +170,7 @@ class Store(Database):
 
         ids, parts = [], []
         sql = "SELECT passage, vector FROM vectors WHERE passage > ? ORDER BY passage"
-        with translated(self.path), sound(self.path):
+        with self.translated(), self.sound():
             for passage, blob in self._db.execute(sql, (passage_id,)):
                 ids.append(passage)
                 parts.append(blob)
@@ -181,7 +181,7 @@ class Store(Database):
         """Ids [n] of all passages, ascending."""
         import numpy as np
 
-        with translated(self.path), sound(self.path):
+        with self.translated(), self.sound():
             # Out of order: SQLite then reads an index of the passages, which holds nothing else.
             rows = self._db.execute("SELECT id FROM passages")
             return np.sort(np.fromiter((row[0] for row in rows), dtype=np.int64))
@@ -193,7 +193,7 @@ class Store(Database):
         import numpy as np
 
         rows = self._read_many("SELECT passage, vector, spans, sentences FROM vectors WHERE passage IN", ids)
-        with sound(self.path):
+        with self.sound():
             return {
                 passage: (
                     np.frombuffer(vector, dtype=np.float32),
@@ -206,12 +206,12 @@ class Store(Database):
     def passages_of(self, path: str) -> list[StoredPassage]:
         """All passages of a document, in order."""
         rows = self.read(f"{_SELECT_PASSAGES} WHERE d.path = ? ORDER BY p.start", (path,))
-        with sound(self.path):
+        with self.sound():
             return [_passage(row) for row in rows]
 
     def passages(self, ids: Iterable[int]) -> dict[int, StoredPassage]:
         rows = self._read_many(f"{_SELECT_PASSAGES} WHERE p.id IN", ids)
-        with sound(self.path):
+        with self.sound():
             return {row[0]: _passage(row) for row in rows}
 
     def bm25(self, words: Sequence[str], limit: int, among: NDArray[np.int64] | None = None) -> list[tuple[int, float]]:
@@ -258,12 +258,12 @@ class Store(Database):
         """What is no longer what was written, by the sums that stand beside it, in sentences for people."""
         again = "read it again with `edge index add --again`"
         found = []
-        with sound(self.path), closing(self._each("SELECT path, text, crc FROM documents")) as texts:
+        with self.sound(), closing(self._each("SELECT path, text, crc FROM documents")) as texts:
             for path, text, crc in texts:
                 if text_crc(text) != crc:
                     found.append(f"{path}: its text is damaged; {again}")
         vectors = "SELECT vector, spans, sentences, crc FROM vectors"
-        with sound(self.path), closing(self._each(vectors)) as rows:
+        with self.sound(), closing(self._each(vectors)) as rows:
             states = {_state(blobs, crc) for *blobs, crc in rows}
         if "empty" in states:
             found.append(
@@ -293,7 +293,7 @@ class Store(Database):
 
     def _each(self, sql: str) -> Generator[Any]:
         """The rows one by one, for tables that need not fit into memory."""
-        with translated(self.path):
+        with self.translated():
             yield from self._db.execute(sql)
 
     def _read_many(self, sql: str, ids: Iterable[int]) -> list[Any]:

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -338,6 +339,46 @@ def test_read_only_folder_of_a_killed_writer_shows_everything(tmp_path: Path) ->
     assert Child(LEAVE_A_LOG, folder / "index.sqlite").end() == (0, "")
     assert (folder / "index.sqlite-wal").stat().st_size
     assert read_only(folder / "index.sqlite")[1].startswith("False ['/new.txt'] []\n")
+
+
+LOOK_TWICE = """
+from edge.errors import KnowledgeError
+from edge_index.storage.store import Store
+store = Store(Path(sys.argv[1]), create=False)
+known = store.paths()
+assert not store.writable
+assert store.text(known[0])
+say("there")
+wait()
+try:
+    print([store.text(path) for path in known], store.integrity())
+except KnowledgeError as error:
+    print(error)
+"""
+
+
+def test_what_another_account_writes_is_not_called_damage_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """There SQLite reads without locks, and pages of two states meet."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    store = Store(folder / "index.sqlite", create=True)
+    for number in range(60):
+        put(store, f"/{number}.txt", [f"{number} {sentence}" * 20 for sentence in SENTENCES])
+    store.close()
+    folder.chmod(0o555)
+    reader = Child(LOOK_TWICE, store.path, before=bound_by_permissions())
+    reader.expect("there")
+    folder.chmod(0o755)
+    with closing(Store(store.path, create=False)) as writer:
+        writer.forget([f"/{number}.txt" for number in range(58)])
+        writer.run(["VACUUM"])
+    reader.go_on()
+    status, said = reader.end()
+    assert status == 0, said
+    assert "is being written by another process; try again when it is done" in said
+    assert "damaged" not in said
+    assert "delete" not in said
+    assert "'/58.txt', '/59.txt'" in read_only(store.path)[1], "and then it is whole"
 
 
 def test_read_only_folder_with_a_log_alone_is_never_called_damaged(tmp_path: Path) -> None:
