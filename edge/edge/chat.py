@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge import arguments
 from edge.answer import Answer, Delta
+from edge.engines.thinking import opened_by
 from edge.errors import ContextOverflow, UsageError
 from edge.log import logger
 from edge.model import Model
@@ -22,7 +23,6 @@ from edge.scheduler import Scheduler, Stream
 from edge.structured import followable_schema
 from edge.structured_answer import cite_values, parsed
 from edge.system.process_bound import ProcessBound
-from edge.thinking import opened_by
 from edge.types import (
     ContextUsage,
     Dropped,

@@ -54,7 +54,7 @@ class MissingExtra(EdgeError):
     """
 
     def __init__(self, package: str, extra: str, hint: str = "") -> None:
-        from edge.system.installing import install_command, requirements_of
+        from edge.installing import install_command, requirements_of
 
         command = install_command(*(requirements_of(extra) or (package,)))
         super().__init__(f"{package} is not installed; run: {command}{hint}")

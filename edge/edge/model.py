@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from edge import arguments
 from edge.answer import Delta
 from edge.engines.contract import Engine, Interrupted, Token
+from edge.engines.thinking import closing, engine_limit, separate
 from edge.errors import AdapterError, UsageError
 from edge.library import adapter_name, find_adapter, find_model
 from edge.log import logger
@@ -20,7 +21,6 @@ from edge.requests import Prompt, checked_messages, checked_prompt, checked_samp
 from edge.scheduler import Scheduler, Stream
 from edge.structured import ResponseFormat, check, followable_schema
 from edge.system.process_bound import ProcessBound
-from edge.thinking import closing, engine_limit, separate
 from edge.types import Adapter, Finish, Message, Prefill, Reply, Sampling, Usage
 
 KvType = Literal["f16", "q8_0", "q4_0"]

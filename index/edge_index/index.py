@@ -14,7 +14,6 @@ from edge.log import logger
 from edge.system.paths import STARTER_ENCODER, ensure_dir, models_dir
 from edge.text.terms import content_terms, content_words
 from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
-from edge_index.attributes import passages_where
 from edge_index.closable import Closable
 from edge_index.encoders.reranker import Reranker
 from edge_index.ingest.add import Ingest
@@ -33,6 +32,7 @@ from edge_index.ingest.rebuild import Rebuild, outdated
 from edge_index.ingest.rebuild_tables import count_outdated
 from edge_index.retrieval.answerability import answerable
 from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
+from edge_index.storage.attributes import passages_where
 from edge_index.storage.lock import WriterLock
 from edge_index.storage.store import Store, StoredPassage
 from edge_index.vectors.search import VectorSearch

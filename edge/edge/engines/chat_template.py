@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from edge import thinking
+from edge.engines import thinking
 from edge.errors import ModelError
 from edge.types import Message
 

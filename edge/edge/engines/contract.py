@@ -15,7 +15,7 @@ class Token:
     """A piece of generated text, whole characters only; `text` may be empty while a character is incomplete.
 
     `finish` is set on the last one: "stop" at an end-of-generation token, "length" at the limit. An engine puts all
-    that is said into `text`; `thinking` is what `edge.thinking` takes out of it.
+    that is said into `text`; `thinking` is what `edge.engines.thinking` takes out of it.
     """
 
     text: str

@@ -12,8 +12,8 @@ from typing import Any
 
 from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.guidance import GuidedVocabulary
+from edge.engines.thinking import is_mark
 from edge.errors import ModelError
-from edge.thinking import is_mark
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _LOOKS_SPECIAL = re.compile(r"<\|.+\|>")

@@ -6,11 +6,11 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 
 from edge.text.sentences import sentence_spans
 from edge_index.loaders import Extracted, Section
+from edge_index.storage.passage_table import Chunk
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*\n\s*")
 _LINE = re.compile(r"[\r\n]+")
@@ -23,20 +23,6 @@ _LONGEST_SENTENCE = 600
 _STRETCH = 4
 CHUNKING_RULES = "2"
 """By which rules texts are cut. Another number says that a text cut by the old ones may now be cut otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A passage before it has a vector: `text[start:end]` of the extracted text, without blanks around it.
-
-    `sentences` are the (start, end) of its sentences in the same text, in order, at least one.
-    """
-
-    start: int
-    end: int
-    heading: str | None
-    page: int | None
-    sentences: tuple[tuple[int, int], ...]
 
 
 def split(

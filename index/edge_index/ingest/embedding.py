@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeGuard, cast
 
 from edge import arguments
 from edge.errors import EdgeError, EncoderError
-from edge_index.ingest.chunking import Chunk, split
+from edge_index.ingest.chunking import split
 from edge_index.loaders import Extracted
-from edge_index.storage.passage_table import PassageTable, passage_hash, relative, spans_blob
+from edge_index.storage.passage_table import Chunk, PassageTable, passage_hash, relative, spans_blob
 from edge_index.storage.store import Store
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from edge.errors import KnowledgeError
 from edge.types import Failure
-from edge_index.attributes import from_json
+from edge_index.storage.attributes import from_json
 from edge_index.storage.passage_table import passage_hash, text_crc
 
 _DOCUMENT = ("path", "sha256", "bytes", "pages", "text")

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edge.errors import EncoderError
@@ -16,12 +17,24 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_index.ingest.chunking import Chunk
-
     Embedding = tuple[NDArray[np.float32], NDArray[np.float32]]
     """The vector of a passage [dim] and those of its sentences [n, dim]."""
 
 _AT_ONCE = 500  # values that one statement may name
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A passage before it has a vector: `text[start:end]` of the extracted text, without blanks around it.
+
+    `sentences` are the (start, end) of its sentences in the same text, in order, at least one.
+    """
+
+    start: int
+    end: int
+    heading: str | None
+    page: int | None
+    sentences: tuple[tuple[int, int], ...]
 
 
 def relative(chunk: Chunk) -> list[tuple[int, int]]:

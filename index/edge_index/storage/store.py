@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge.text.terms import is_gram
 from edge.types import Document
-from edge_index import attributes
+from edge_index.storage import attributes
 from edge_index.storage.database import Database
 from edge_index.storage.passage_table import is_direction, text_crc, vectors_crc
 
@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_index.ingest.chunking import Chunk
     from edge_index.loaders import Extracted
-    from edge_index.storage.passage_table import Embedding
+    from edge_index.storage.passage_table import Chunk, Embedding
 
 _SELECT_PASSAGES = (
     "SELECT p.id, p.text, d.path, p.page, p.heading, p.start, p.end, d.sha256, a.metadata "

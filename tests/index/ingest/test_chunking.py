@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from edge_index.ingest.chunking import Chunk, split
+from edge_index.ingest.chunking import split
 from edge_index.loaders import Extracted, Section, load
+from edge_index.storage.passage_table import Chunk
 
 Count = Callable[[str], int]
 SENTENCE = "The quick brown fox number {} jumped over the lazy dog near the river. "

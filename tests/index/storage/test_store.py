@@ -18,9 +18,8 @@ import snowballstemmer
 from numpy.typing import NDArray
 
 from edge.errors import KnowledgeError, StorageError
-from edge_index.ingest.chunking import Chunk
 from edge_index.loaders import Extracted
-from edge_index.storage.passage_table import passage_hash, spans_blob
+from edge_index.storage.passage_table import Chunk, passage_hash, spans_blob
 from edge_index.storage.store import FileState, Store
 from index_fakes import Child, bound_by_permissions
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge.errors import EdgeError
-from edge.system.installing import install_command, requirements_of
+from edge.installing import install_command, requirements_of
 from edge_tui.terminal import message, visible_name
 
 EXTRAS = {

@@ -92,7 +92,7 @@ def add(
 def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
     """Add files and folders and follow their changes, until Ctrl-C."""
     from edge.types import AddReport
-    from edge_index.ingest.watch import watch as follow
+    from edge_index.watch import watch as follow
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import status, warn
     from edge_tui.rendering.add_report import changes, format_failures

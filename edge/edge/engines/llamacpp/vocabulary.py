@@ -10,8 +10,8 @@ from typing import Any
 from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.guidance import GuidedVocabulary
 from edge.engines.llamacpp.bindings import bindings
+from edge.engines.thinking import is_mark
 from edge.errors import ModelError
-from edge.thinking import is_mark
 
 
 class GgufVocabulary:

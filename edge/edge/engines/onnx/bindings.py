@@ -12,7 +12,7 @@ import edge.system.offline
 from edge.engines.limits import LONGROPE_ORIGINAL, LONGROPE_TYPES
 from edge.engines.onnx.genai_config import FILE, load_genai_config
 from edge.errors import MissingExtra, ModelError, ModelNotFound
-from edge.system.installing import install_command, uninstall_command
+from edge.installing import install_command, uninstall_command
 
 _FATAL_ONLY = 4
 _PACKAGES = {"cuda": "onnxruntime-genai-cuda", "dml": "onnxruntime-genai-directml"}

@@ -11,7 +11,7 @@ import pytest
 from edge.errors import KnowledgeError
 from edge.types import AddReport
 from edge_index import Index
-from edge_index.ingest.watch import watch
+from edge_index.watch import watch
 from index_fakes import WordEncoder
 
 

@@ -14,8 +14,8 @@ import pytest
 from edge.errors import DocumentError, KnowledgeError, UsageError
 from edge.types import Document
 from edge_index import Index
-from edge_index.ingest.watch import watch
 from edge_index.vectors import search
+from edge_index.watch import watch
 from index_fakes import WordEncoder, bound_by_permissions
 
 SEAL = "The seal of the main pump is made of green silicone rubber."

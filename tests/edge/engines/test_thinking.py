@@ -12,12 +12,12 @@ from edge import Chat, Delta, Message, Model, Passage, Sampling
 from edge.engines.chat_template import ChatTemplate
 from edge.engines.contract import Token
 from edge.engines.scripted import ScriptedEngine
+from edge.engines.thinking import Separator, closing, is_mark, opened_by
 from edge.engines.tokenizer import HuggingFaceTokenizer
-from edge.thinking import Separator, closing, is_mark, opened_by
 from edge.types import Adapter, Prefill
 from gguf_files.seeds import make_seed
 
-FOLDER = Path(__file__).parent / "templates" / "thinking"
+FOLDER = Path(__file__).parents[1] / "templates" / "thinking"
 PUBLISHED = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.jinja")}
 TURNS = [Message("user", "Why is it blue?"), Message("assistant", "Because."), Message("user", "Is it?")]
 SYSTEM = Message("system", "Be brief.")

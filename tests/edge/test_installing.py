@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from edge import installing
 from edge.errors import MissingExtra
-from edge.system import installing
 
 
 @pytest.fixture
