@@ -34,7 +34,8 @@ class ArticleSearch:
         ]
 
     def answerable(self, query: str, passages: Sequence[edge.Passage]) -> float:
-        """The probability that these passages tell what is asked; below `Chat.min_answerable` (0.5) they do not."""
+        """The probability that these passages tell what is asked; below `RagOptions.min_answerable` (0.5) they do
+        not."""
         return max((passage.score for passage in passages), default=0.0)
 
     @staticmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from edge.log import logger
 from edge.model import Model
 from edge.rag.abstention import UNANSWERABLE, abstains, may_abstain
 from edge.rag.citations import cite, find_evidence
-from edge.rag.passage_selection import EXTRA_READ_SECONDS, affordable, find, parts
+from edge.rag.passage_selection import affordable, find, parts
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
 from edge.rag.retriever import answerable, check_retriever
-from edge.requests import checked_messages, checked_sampling
+from edge.requests import checked_messages, checked_rag, checked_sampling
 from edge.scheduler import Scheduler, Stream
 from edge.structured import followable_schema
 from edge.structured_answer import cite_values, parsed
@@ -32,6 +32,7 @@ from edge.types import (
     Message,
     Passage,
     Prefill,
+    RagOptions,
     Retriever,
     Sampling,
     Usage,
@@ -42,18 +43,15 @@ if TYPE_CHECKING:
 
 _log = logger("chat")
 
-MIN_ANSWERABLE = 0.5
-"""The probability, by the retriever or by the model, below which the documents do not tell."""
-
 THINKING_BUDGET = 2048
 """Tokens that thinking may take, unless the sampling says otherwise, so that an answer still comes."""
 
 
 @dataclass(slots=True)
 class _Asked:
-    """A question with what was found for it, and what it took before its answer: `read`, the first reading of a prompt,
-    and the `seconds` of readings that led to no words. `answerable`: how likely the documents tell, as far as it was
-    judged. `evidence` is shown, at `pointed` the model is pointed.
+    """A question with what was found for it: `evidence` is shown, at `pointed` the model is pointed. How likely the
+    documents answer it is known as far as it was judged. What it took before its answer: `read`, the first reading of
+    a prompt, and the `seconds` of readings that led to no words.
     """
 
     question: str
@@ -62,9 +60,16 @@ class _Asked:
     evidence: tuple[Evidence, ...]
     pointed: tuple[Evidence, ...]
     response_format: Any = None
-    answerable: float | None = None
+    likely_by_search: float | None = None
+    likely_by_model: float | None = None
     read: Prefill | None = None
     seconds: float = 0.0
+
+    @property
+    def likely(self) -> float | None:
+        """The more doubtful of both judges is believed."""
+        judged = [each for each in (self.likely_by_search, self.likely_by_model) if each is not None]
+        return min(judged, default=None)
 
     def cost(self, usage: Usage | None = None) -> Usage:
         """`usage` of the answer, with that: what a question has read itself was not cached when it came."""
@@ -78,23 +83,72 @@ class _Asked:
         )
 
 
+@dataclass(slots=True)
+class _Reply:
+    """What the model has said so far. While it is `held` nothing of it is shown: it may become the reply that the
+    passages do not answer, and then it has `abstained`."""
+
+    held: bool
+    text: str = ""
+    thinking: str = ""
+    finish: Finish = "cancelled"
+    usage: Usage = field(default_factory=Usage)
+    abstained: bool = False
+
+    def add(self, delta: Delta) -> str:
+        """The text that may be shown now."""
+        self.thinking += delta.thinking
+        # Many models open with a blank that belongs to the template, not to the answer.
+        piece = delta.text if self.text else delta.text.lstrip()
+        self.text += piece
+        if delta.finish is not None and delta.usage is not None:
+            self.finish, self.usage = delta.finish, delta.usage
+        if not self.held or not (self.text or delta.finish):
+            return piece
+        # Who was cut off while thinking has said nothing about the passages.
+        if abstains(self.text) and not (self.thinking and not self.text and self.finish == "length"):
+            self.text, self.abstained = "", True
+            return ""
+        self.held = not delta.finish and may_abstain(self.text)
+        return "" if self.held else self.text
+
+
+def _concluded(asked: _Asked, reply: _Reply, read: tuple[Passage, ...], spent: ContextUsage) -> Delta:
+    """The last step of a stream: the answer, held against the passages."""
+    usage = asked.cost(reply.usage)
+    structured = asked.response_format is not None or asked.sampling.schema is not None
+    citations, unsupported = (cite_values if structured else cite)(reply.text, asked.passages, asked.question)
+    answer = Answer(
+        reply.text,
+        asked.evidence,
+        citations,
+        unsupported,
+        read,
+        usage,
+        spent,
+        reply.finish,
+        asked.likely,
+        reply.thinking,
+        parsed(reply.text, asked.response_format) if structured else None,
+    )
+    _log.info(
+        "answered from %d of %d passages in %.1f s: %d tokens read, %d of them cached, %d written",
+        *(len(read), len(asked.passages), usage.prompt_seconds + usage.completion_seconds),
+        *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
+    )
+    return Delta(finish=reply.finish, usage=usage, answer=answer)
+
+
 class Chat(ProcessBound):
     """One conversation. Safe to share between threads: one question after the other, in the order of asking, so that
     the history stays in order, too; an answer that nobody goes on reading is completed when the next question comes.
 
     `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
-    Retriever, an Index for instance; it and `model` may be changed between questions. Of the `k` passages that are
-    found the model reads the best `prompt_passages`. None leaves that to the question
-    (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that tells, and, where
-    what was read does not tell, the next, as far as reading them takes no more than about `extra_read_seconds`. Small
-    models always read one: of 40 questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A
-    retriever that judges its passages less likely than `min_answerable` to tell is believed, and the model is not
-    asked; a model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every
-    question answered. With `think` a model that can do without thinking thinks before it answers; it may be changed
-    between questions. What is thought is no part of the answer: it is not checked, no later question reads it, and
-    where it is sure to come it has a `THINKING_BUDGET` beside the sampling's `max_tokens`. `sampling` and
-    `response_format` (a JSON schema or a pydantic class, see `Model.stream`) hold for every question that does not
-    bring its own.
+    Retriever, an Index for instance; it, `model`, `rag` and `think` may be changed between questions. With `think` a
+    model that can do without thinking thinks before it answers. What is thought is no part of the answer: it is not
+    checked, no later question reads it, and where it is sure to come it has a `THINKING_BUDGET` beside the sampling's
+    `max_tokens`. `sampling` and `response_format` (a JSON schema or a pydantic class, see `Model.stream`) hold for
+    every question that does not bring its own.
     """
 
     def __init__(
@@ -104,10 +158,7 @@ class Chat(ProcessBound):
         knowledge: Retriever | None = None,
         system: str | None = None,
         adapter: str | None = None,
-        k: int = 5,
-        prompt_passages: int | None = None,
-        extra_read_seconds: float = EXTRA_READ_SECONDS,
-        min_answerable: float = MIN_ANSWERABLE,
+        rag: RagOptions | None = None,
         think: bool = False,
         sampling: Sampling | None = None,
         response_format: Any = None,
@@ -118,10 +169,7 @@ class Chat(ProcessBound):
         self.knowledge = knowledge
         self.system = system
         self.adapter = adapter
-        self.k = arguments.whole("k", k, 1)
-        self.prompt_passages = prompt_passages
-        self.extra_read_seconds = extra_read_seconds
-        self.min_answerable = min_answerable
+        self.rag = checked_rag(rag)
         self.think = think
         self.sampling = checked_sampling(sampling)
         self.response_format = response_format
@@ -213,19 +261,19 @@ class Chat(ProcessBound):
         return self._questions.stream(lambda: self._stream(question, chosen, form))
 
     def _stream(self, question: str, sampling: Sampling, response_format: Any) -> Iterator[Delta]:
-        passages, worth = find(self.knowledge, question, self.k) if self.knowledge is not None else ([], 0)
+        passages, worth = find(self.knowledge, question, self.rag.k) if self.knowledge is not None else ([], 0)
         evidence = find_evidence(self.knowledge, question, passages)
         asked = _Asked(question, sampling, passages, evidence, evidence, response_format)
         if self.knowledge is not None:
             yield Delta(evidence=asked.evidence)
-            asked.answerable = self._likely(question, passages)
-            if not passages or self._refuses(asked.answerable):
+            asked.likely_by_search = self._likely(question, passages)
+            if not passages or self._refuses(asked.likely):
                 yield from self._unanswerable(asked)
                 return
         counts, read = self._counts(passages, worth), 0
         if counts == (1,) and parts(question) and self.knowledge is not None:
             # The best of the whole question, not of its first part.
-            asked.passages, _ = find(self.knowledge, question, self.k, several=False)
+            asked.passages, _ = find(self.knowledge, question, self.rag.k, several=False)
             asked.pointed = find_evidence(self.knowledge, question, asked.passages)
         for count in counts:
             if read:
@@ -236,46 +284,33 @@ class Chat(ProcessBound):
 
     def _counts(self, passages: Sequence[Passage], worth: int) -> tuple[int, ...]:
         """How many passages are read and, if these do not tell, how many then."""
-        if self.prompt_passages is not None or is_small(self.model.parameters):
-            return (min(self.prompt_passages or 1, len(passages)),)
+        if self.rag.prompt_passages is not None or is_small(self.model.parameters):
+            return (min(self.rag.prompt_passages or 1, len(passages)),)
         model = self.model
         rate = model.engine.prefill_rate
-        most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.extra_read_seconds)
+        most = affordable(passages, lambda passage: model.count(passage.text) / rate, self.rag.extra_read_seconds)
         first = min(worth, most)
         return (first, most) if first < most else (most,)
 
     def _answered(self, asked: _Asked, count: int, *, more: bool) -> Generator[Delta, None, bool]:
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
-        tell."""
-        sampling = asked.sampling
-        prompt, read, context_usage = self._fit(asked.question, asked.passages[:count], asked.pointed, sampling)
-        if sampling.thinking_budget is None and self._will_think(prompt):
-            sampling = replace(sampling, thinking_budget=THINKING_BUDGET)
+        answer."""
+        prompt, read, spent = self._fit(asked.question, asked.passages[:count], asked.pointed, asked.sampling)
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared_prefixes = shared_prefixes_of(read) if len(prompt) <= 2 else ()
-        judged = None
-        if read:
-            # Small models like to go on with a question of their own.
-            sampling = replace(sampling, stop=(*sampling.stop, "\nQuestion:"))
-            judged = yield from self._judged(prompt, shared_prefixes, asked)
-        likely = asked.answerable
-        if judged is not None:
-            likely = judged if likely is None else min(judged, likely)
-        if judged is not None and self._refuses(likely):
+        asked.likely_by_model = (yield from self._judged(prompt, shared_prefixes, asked)) if read else None
+        judged = asked.likely_by_model is not None
+        if judged and self._refuses(asked.likely):
             if not more:
-                asked.answerable = likely
                 yield from self._unanswerable(asked)
             return not more
-        text, thinking = "", ""
-        held = more  # held back is what may become the reply that the passages do not tell
-        finish: Finish = "cancelled"
-        usage = Usage()
+        reply = _Reply(held=more)
         began = perf_counter()
         stream = self.model.stream(
             prompt,
             adapter=self.adapter,
-            sampling=sampling,
+            sampling=self._sampling(asked.sampling, prompt, read),
             response_format=asked.response_format,
             shared_prefixes=shared_prefixes,
             think=self.think,
@@ -284,54 +319,28 @@ class Chat(ProcessBound):
             for delta in stream:
                 if delta.prefill is not None:
                     asked.read = asked.read or delta.prefill
-                    if judged is None:  # else the prompt was read before
+                    if not judged:  # else the prompt was read before
                         yield Delta(prefill=delta.prefill)
                 if delta.thinking:
-                    thinking += delta.thinking
                     yield Delta(thinking=delta.thinking)
-                # Many models open with a blank that belongs to the template, not to the answer.
-                piece = delta.text if text else delta.text.lstrip()
-                text += piece
-                if delta.finish is not None and delta.usage is not None:
-                    finish, usage = delta.finish, delta.usage
-                if held and (text or delta.finish):
-                    # Who was cut off while thinking has said nothing about the passages.
-                    if abstains(text) and not (thinking and not text and finish == "length"):
-                        text = ""
-                        asked.seconds += perf_counter() - began
-                        return False
-                    held = not delta.finish and may_abstain(text)
-                    piece = "" if held else text
-                if piece:
-                    yield Delta(text=piece)
+                shown = reply.add(delta)
+                if reply.abstained:
+                    asked.seconds += perf_counter() - began
+                    return False
+                if shown:
+                    yield Delta(text=shown)
         finally:
             stream.close()
-            if text and not held:
-                self.history += [prompt[-1], Message("assistant", text)]
-        usage = asked.cost(usage)
-        structured = asked.response_format is not None or sampling.schema is not None
-        citations, unsupported = (cite_values if structured else cite)(text, asked.passages, asked.question)
-        value = parsed(text, asked.response_format) if structured else None
-        answer = Answer(
-            text,
-            asked.evidence,
-            citations,
-            unsupported,
-            tuple(read),
-            usage,
-            context_usage,
-            finish,
-            likely,
-            thinking,
-            value,
-        )
-        _log.info(
-            "answered from %d of %d passages in %.1f s: %d tokens read, %d of them cached, %d written",
-            *(len(read), len(asked.passages), usage.prompt_seconds + usage.completion_seconds),
-            *(usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens),
-        )
-        yield Delta(finish=finish, usage=usage, answer=answer)
+            if reply.text and not reply.held:
+                self.history += [prompt[-1], Message("assistant", reply.text)]
+        yield _concluded(asked, reply, tuple(read), spent)
         return True
+
+    def _sampling(self, sampling: Sampling, prompt: Sequence[Message], read: Sequence[Passage]) -> Sampling:
+        if sampling.thinking_budget is None and self._will_think(prompt):
+            sampling = replace(sampling, thinking_budget=THINKING_BUDGET)
+        # Small models like to go on with a question of their own.
+        return replace(sampling, stop=(*sampling.stop, "\nQuestion:")) if read else sampling
 
     def _will_think(self, prompt: Sequence[Message]) -> bool:
         """Because it is to, or because its prompt knows no other way."""
@@ -350,7 +359,7 @@ class Chat(ProcessBound):
 
         None where the model's judgement is not known to be worth anything, or there is no room to ask for it.
         """
-        if self.min_answerable <= 0:
+        if self.rag.min_answerable <= 0:
             return None
         from edge.rag.answerability import calibration_of, log_odds
 
@@ -376,16 +385,16 @@ class Chat(ProcessBound):
         return calibration.probability(odds)
 
     def _refuses(self, likely: float | None) -> bool:
-        return likely is not None and likely < self.min_answerable
+        return likely is not None and likely < self.rag.min_answerable
 
     def _unanswerable(self, asked: _Asked) -> Iterator[Delta]:
-        _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.answerable)
+        _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.likely)
         self.prompt = (*self._system(), Message("user", asked.question))
         self.history += [self.prompt[-1], Message("assistant", UNANSWERABLE)]
-        context_usage = ContextUsage(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
+        spent = ContextUsage(limit=0, system=0, history=0, passages=0, question=0, reserved=0)
         yield Delta(text=UNANSWERABLE)
         usage = asked.cost()
-        answer = Answer(UNANSWERABLE, asked.evidence, (), (), (), usage, context_usage, answerable=asked.answerable)
+        answer = Answer(UNANSWERABLE, asked.evidence, (), (), (), usage, spent, answerable=asked.likely)
         yield Delta(finish="stop", usage=usage, answer=answer)
 
     def _system(self) -> list[Message]:

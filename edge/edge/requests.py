@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, get_args
 
 from edge import arguments
-from edge.types import Message, Role, Sampling
+from edge.types import Message, RagOptions, Role, Sampling
 
 Prompt = str | Sequence[Message | Mapping[str, str]]
 
@@ -19,6 +19,14 @@ def checked_sampling(sampling: Sampling | None) -> Sampling:
     if not isinstance(sampling, Sampling):
         arguments.refuse("sampling", sampling, "an edge.Sampling, as in sampling=edge.Sampling(temperature=0.7)")
     return sampling
+
+
+def checked_rag(rag: RagOptions | None) -> RagOptions:
+    if rag is None:
+        return RagOptions()
+    if not isinstance(rag, RagOptions):
+        arguments.refuse("rag", rag, "an edge.RagOptions, as in rag=edge.RagOptions(k=3)")
+    return rag
 
 
 def checked_prompt(prompt: Prompt) -> str | list[Message]:

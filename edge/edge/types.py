@@ -149,6 +149,28 @@ class Passage:
 
 
 @dataclass(frozen=True, slots=True)
+class RagOptions:
+    """How many passages a question gets, and when the documents are taken not to answer it.
+
+    Of the `k` passages that are found the model reads the best `prompt_passages`. None leaves that to the question
+    (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that answers, and, where
+    what was read does not, the next, as far as reading them takes no more than about `extra_read_seconds`. Small
+    models always read one: of 40 questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A
+    retriever that judges its passages less likely than `min_answerable` to answer is believed, and the model is not
+    asked; a model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every
+    question answered.
+    """
+
+    k: int = 5
+    prompt_passages: int | None = None
+    extra_read_seconds: float = 10.0
+    min_answerable: float = 0.5
+
+    def __post_init__(self) -> None:
+        arguments.whole("k", self.k, 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """A sentence of a document, literally: `quote == text[start:end]` of the document's extracted text."""
 
@@ -220,7 +242,7 @@ class Retriever(Protocol):
 class JudgingRetriever(Retriever, Protocol):
     """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked.
 
-    Below `Chat.min_answerable` the answer says that the documents do not tell, and the model is not asked.
+    Below `RagOptions.min_answerable` the answer says that the documents do not tell, and the model is not asked.
     """
 
     def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...

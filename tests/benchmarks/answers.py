@@ -37,7 +37,7 @@ def main() -> None:
         for count in map(int, options.passages.split(",")):
             rows = []
             for question in questions:
-                chat = edge.Chat(model, knowledge=index, prompt_passages=count)
+                chat = edge.Chat(model, knowledge=index, rag=edge.RagOptions(prompt_passages=count))
                 answer = chat.ask(question["question"], sampling=edge.Sampling(max_tokens=64))
                 golds = [gold["text"] for gold in question["answers"]]
                 supported = len(answer.citations) / max(1, len(answer.citations) + len(answer.unsupported))

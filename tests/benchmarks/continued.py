@@ -42,7 +42,7 @@ def went_on(
     model: Path, index: Index, history: list[Message], question: str, *, budget: float
 ) -> tuple[float, str, edge.Usage]:
     with edge.load(model, context=CONTEXT, kv_budget=budget) as loaded:
-        chat = edge.Chat(loaded, knowledge=index, min_answerable=0.0)
+        chat = edge.Chat(loaded, knowledge=index, rag=edge.RagOptions(min_answerable=0.0))
         chat.restore(history)
         loaded.count("the first use of a vocabulary takes a moment")
         return first_word(chat, question)
@@ -64,7 +64,7 @@ def main() -> None:
         index.add([options.folder / "docs"])
         for _ in range(options.rounds):
             with edge.load(options.model, context=CONTEXT, kv_budget=20) as model:
-                chat = edge.Chat(model, knowledge=index, min_answerable=0.0)
+                chat = edge.Chat(model, knowledge=index, rag=edge.RagOptions(min_answerable=0.0))
                 for _ in range(options.turns):
                     chat.ask(next(asked), sampling=SAMPLING)
                 assert model.save_kv_cache(), "the conversation could not be kept"

@@ -59,7 +59,9 @@ def chat_way(model: Model, index: Index, passages: int | None = None) -> Callabl
     def ask(question: str) -> Answered:
         # All but the fixed words is forgotten: the last question may have been this one, asked in another way.
         model.generate([edge.Message("system", SYSTEM), edge.Message("user", "")], sampling=edge.Sampling(max_tokens=1))
-        chat = edge.Chat(model, knowledge=index, system=SYSTEM, prompt_passages=passages, min_answerable=0.0)
+        chat = edge.Chat(
+            model, knowledge=index, system=SYSTEM, rag=edge.RagOptions(prompt_passages=passages, min_answerable=0.0)
+        )
         began, first, text = perf_counter(), 0.0, ""
         for delta in chat.stream(question, sampling=SAMPLING):
             if delta.text and not first:

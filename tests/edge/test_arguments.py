@@ -108,7 +108,7 @@ def test_contents_in_parts_of_text_are_read_as_openai_has_them() -> None:
         (lambda: Chat(model()).ask(None), "question is None; give a str"),
         (lambda: Chat(model()).ask(" "), "the question is empty"),
         (lambda: Chat("smollm2"), "model is 'smollm2'; give a Model"),
-        (lambda: Chat(model(), k=0), "k is 0; give a whole number of 1 or more"),
+        (lambda: edge.RagOptions(k=0), "k is 0; give a whole number of 1 or more"),
         (lambda: Chat(model(), knowledge=["a"]), r"knowledge is \['a'\]; give an edge_index.Index"),
         (lambda: Chat(model(), knowledge="manuals"), "knowledge is 'manuals'"),
         (lambda: setattr(Chat(model()), "knowledge", 3), "knowledge is 3"),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from edge import Answer, Chat, Evidence, Message, Model, Passage, Sampling
+from edge import Answer, Chat, Evidence, Message, Model, Passage, RagOptions, Sampling
 from edge.chat import UNANSWERABLE
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import ContextOverflow, EdgeError, ModelError, UsageError
@@ -40,7 +40,7 @@ class FakeIndexWithEvidence(FakeIndex):
 
 def make(*replies: str, context: int = 4096, knowledge: FakeIndex | None = None) -> tuple[Chat, ScriptedEngine]:
     engine = ScriptedEngine(replies or ("Rollo led the Normans.",), context=context)
-    return Chat(Model(engine), knowledge=knowledge, prompt_passages=2), engine
+    return Chat(Model(engine), knowledge=knowledge, rag=RagOptions(prompt_passages=2)), engine
 
 
 def test_evidence_stands_before_the_first_token() -> None:
@@ -79,7 +79,9 @@ def test_further_passages_that_follow_one_another_are_read_as_one_in_their_order
     second = replace(second, document=first.document, start=first.end + 2, end=first.end + 9, text="Then he")
     far = replace(first, start=5000, end=5010, text="Elsewhere.")
     _, engine = make()
-    Chat(Model(engine), knowledge=FakeIndex(best, second, other, far, first), prompt_passages=5).ask("Who?")
+    Chat(Model(engine), knowledge=FakeIndex(best, second, other, far, first), rag=RagOptions(prompt_passages=5)).ask(
+        "Who?"
+    )
     blocks = engine.prompts[0].split("\n\n")
     assert [block for block in blocks if block.startswith("[")] == [
         f"[1] {best.text}",
@@ -129,7 +131,7 @@ def test_a_retriever_that_doubts_its_passages_is_believed() -> None:
     assert [e.document for e in answer.evidence] == ["/docs/1.md"], "what comes nearest is still shown"
     knowledge.probability = 0.6
     assert chat.ask("Who led the Normans?").text == "Rollo."
-    chat.min_answerable = 0.7
+    chat.rag = RagOptions(min_answerable=0.7)
     assert chat.ask("Who led the Normans?").text == UNANSWERABLE
 
 
@@ -313,7 +315,7 @@ def test_a_restored_chat_sends_what_the_first_one_would_have_sent() -> None:
     first, engine = make("Rollo.", "In 911.", "Charles.", knowledge=FakeIndex(passage(1)))
     first.ask("Who?")
     first.ask("When?")
-    second = Chat(first.model, knowledge=first.knowledge, prompt_passages=2)
+    second = Chat(first.model, knowledge=first.knowledge, rag=RagOptions(prompt_passages=2))
     second.restore(first.history)
     first.ask("To whom?")
     second.ask("To whom?")
@@ -373,13 +375,13 @@ def test_an_answer_from_the_best_passage_is_streamed_word_by_word() -> None:
     assert [blocks(prompt) for prompt in engine.prompts] == [1]
 
 
-def test_patience_and_a_number_of_passages_hold_what_is_read() -> None:
-    for options, read in (
-        ({"extra_read_seconds": 0.0}, [1]),
-        ({"prompt_passages": 2}, [2]),
-        ({"extra_read_seconds": 1e9}, [1, 3]),
+def test_seconds_and_a_number_of_passages_hold_what_is_read() -> None:
+    for rag, read in (
+        (RagOptions(extra_read_seconds=0.0), [1]),
+        (RagOptions(prompt_passages=2), [2]),
+        (RagOptions(extra_read_seconds=1e9), [1, 3]),
     ):
-        chat, engine = unsure("The passage does not tell.", **options)
+        chat, engine = unsure("The passage does not tell.", rag=rag)
         engine.prefill_rate = 100.0
         chat.ask("Who led the Normans?")
         assert [blocks(prompt) for prompt in engine.prompts] == read

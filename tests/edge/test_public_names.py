@@ -15,7 +15,7 @@ PUBLIC = {
         Adapter AdapterError Answer Chat Citation Claim ContextOverflow ContextUsage ConversionError DataError Delta
         DocumentError DownloadError Dropped EdgeError EncoderError Evidence EvidenceRetriever FileReplaced
         FormatError JudgingRetriever KnowledgeError Message MissingExtra Model ModelBusy ModelError
-        ModelNotFound ModelTooLarge ParityError Passage Prefill Reply Retriever Sampling StorageError
+        ModelNotFound ModelTooLarge ParityError Passage Prefill RagOptions Reply Retriever Sampling StorageError
         TuningError TuningStopped Usage UsageError load models
     """,
     "edge_index": "AddProgress AddReport Document Encoder Failure Index Outdated Reranker TextEncoder",

@@ -105,9 +105,9 @@ class Keys:
         }
         tuned = _adapter(setup)
         asking = {
-            "k": setup.k,
-            "read": setup.prompt_passages or setup.extra_read_seconds,
-            "certainty": setup.min_answerable,
+            "k": setup.rag.k,
+            "read": setup.rag.prompt_passages or setup.rag.extra_read_seconds,
+            "certainty": setup.rag.min_answerable,
         }
         found = None if setup.knowledge is None else [fingerprint_of(setup.knowledge), asking]
         shown = setup.examples

@@ -15,7 +15,7 @@ from edge.evaluation.variants import example_reply, oracle_passages, preceding_t
 from edge.rag.citations import find_evidence
 from edge.rag.passage_selection import find
 from edge.rag.prompts import SYSTEM_WITH_PASSAGES, is_small, turn
-from edge.types import Message, Passage, Retriever
+from edge.types import Message, Passage, RagOptions, Retriever
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +32,24 @@ def ground(
     knowledge: Retriever,
     *,
     system: str | None = None,
-    k: int = 5,
-    prompt_passages: int | None = None,
+    rag: RagOptions | None = None,
     parameters: int | None = None,
 ) -> Iterator[Grounded]:
-    """Each question that has a reply, as it is sent with the best `prompt_passages` of the `k` that search finds (None:
-    as many as `Chat` takes at first, where its time has no end) to a model of so many `parameters` (None: a small
-    one).
+    """Each question that has a reply, as it is sent with the passages that search finds, as many as `Chat` takes at
+    first by the same `rag`, where its time has no end, to a model of so many `parameters` (None: a small one).
 
     Where the question names the passage that tells and search missed it, that one takes the first place: from a
     passage that does not tell, a model would learn to invent. Questions whose documents do not tell get the reply that
     says so. Raises UsageError where no question has a reply.
     """
-    written, several = 0, prompt_passages != 1 and (prompt_passages is not None or not is_small(parameters))
+    k, number = (rag or RagOptions()).k, (rag or RagOptions()).prompt_passages
+    written, several = 0, number != 1 and (number is not None or not is_small(parameters))
     for question in questions:
         reply = example_reply(question)
         if not reply:
             continue
         searched, worth = find(knowledge, question.question, k, several=several)
-        read = prompt_passages or (worth if several else 1)
+        read = number or (worth if several else 1)
         found, given = _telling(knowledge, question, searched, read)
         evidence = find_evidence(knowledge, question.question, found)
         asked = turn(question.question, found[:read], evidence, small=is_small(parameters))

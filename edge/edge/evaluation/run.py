@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from edge.chat import MIN_ANSWERABLE
 from edge.errors import UsageError
 from edge.evaluation.kept_answers import Kept, Keys, fingerprint_of
 from edge.evaluation.questions import read_questions
@@ -20,8 +19,8 @@ from edge.evaluation.variants import Encoder, Examples, Setup, answer, possible
 from edge.evaluation.verdict import verdict
 from edge.library import adapter_name, find_adapter
 from edge.model import Model
-from edge.rag.passage_selection import EXTRA_READ_SECONDS
-from edge.types import Retriever, Sampling
+from edge.requests import checked_rag
+from edge.types import RagOptions, Retriever, Sampling
 
 __all__ = ["Comparison", "Progress", "Question", "compare", "read_comparison", "read_questions", "sample", "to_json"]
 
@@ -52,10 +51,7 @@ def compare(
     encoder: Encoder | None = None,
     system: str | None = None,
     sampling: Sampling | None = None,
-    k: int = 5,
-    prompt_passages: int | None = None,
-    extra_read_seconds: float = EXTRA_READ_SECONDS,
-    min_answerable: float = MIN_ANSWERABLE,
+    rag: RagOptions | None = None,
     think: bool = False,
     skills: bool = True,
     keep: Path | None = None,
@@ -65,10 +61,10 @@ def compare(
 
     `variants` are some of `VARIANTS`; None takes all that are possible. `adapter` is the name of one that the model has
     loaded, or what `Model.add_adapter` takes. `examples` are shown few-shot, the `shots` nearest to each question,
-    by `encoder`, that of the knowledge, or by words. `knowledge`, `k`, `prompt_passages`, `extra_read_seconds`,
-    `min_answerable`, `think` and `system` are those of `Chat`. With `skills` base and tuned model also answer forty
-    general questions. Every answer is kept in the file `keep` as it comes, and is not asked for again.
-    KeyboardInterrupt ends the asking, not the comparison: what there is is returned, and is not `complete`.
+    by `encoder`, that of the knowledge, or by words. `knowledge`, `rag`, `think` and `system` are those of `Chat`. With
+    `skills` base and tuned model also answer forty general questions. Every answer is kept in the file `keep` as it
+    comes, and is not asked for again. KeyboardInterrupt ends the asking, not the comparison: what there is is returned,
+    and is not `complete`.
 
     Raises UsageError for no questions, an unknown variant or one that cannot be tried, and what `Model.stream` raises.
     """
@@ -84,10 +80,7 @@ def compare(
         shots=shots,
         system=system,
         sampling=sampling or Sampling(),
-        k=k,
-        prompt_passages=prompt_passages,
-        extra_read_seconds=extra_read_seconds,
-        min_answerable=min_answerable,
+        rag=checked_rag(rag),
         think=think,
     )
     chosen, notes = _chosen(setup, questions, variants)
@@ -230,10 +223,7 @@ def _concluded(run: _Run, notes: tuple[str, ...]) -> Comparison:
     if failed:
         notes += (f"{len(failed)} questions could not be asked and count as no reply: {failed[0].error}.",)
     settings = {
-        "k": setup.k,
-        "prompt_passages": setup.prompt_passages,
-        "extra_read_seconds": setup.extra_read_seconds,
-        "min_answerable": setup.min_answerable,
+        **asdict(setup.rag),
         "think": setup.think,
         "shots": setup.shots if "few-shot" in run.variants else 0,
         "examples": len(setup.examples.known),

@@ -5,20 +5,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
-from edge.chat import MIN_ANSWERABLE, Chat
+from edge.chat import Chat
 from edge.errors import ContextOverflow, EdgeError
 from edge.evaluation.metrics import measured
 from edge.evaluation.records import VARIANTS, Place, Question, Row
 from edge.model import Model
 from edge.rag.abstention import UNANSWERABLE, abstains
-from edge.rag.passage_selection import EXTRA_READ_SECONDS
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES
 from edge.text.terms import content_words
-from edge.types import Message, Passage, Retriever, Sampling, Usage
+from edge.types import Message, Passage, RagOptions, Retriever, Sampling, Usage
 
 SCORED = 128
 """Tokens of a reference whose probability is asked for."""
@@ -78,10 +77,7 @@ class Setup:
     shots: int = 4
     system: str | None = None
     sampling: Sampling = field(default_factory=Sampling)
-    k: int = 5
-    prompt_passages: int | None = None
-    extra_read_seconds: float = EXTRA_READ_SECONDS
-    min_answerable: float = MIN_ANSWERABLE
+    rag: RagOptions = field(default_factory=RagOptions)
     think: bool = False
 
 
@@ -165,7 +161,7 @@ def _said(setup: Setup, variant: str, question: Question) -> _Said | None:
         return _from_passages(setup, question, None, _Given(passages), len(passages)) if passages else None
     if "rag" in variant:
         assert setup.knowledge is not None, "possible() leaves this variant out"
-        return _from_passages(setup, question, adapter, setup.knowledge, setup.prompt_passages)
+        return _from_passages(setup, question, adapter, setup.knowledge, setup.rag.prompt_passages)
     shots = setup.examples.nearest(question, setup.shots) if variant == "few-shot" else []
     while True:
         prompt = _plain_prompt(setup, question, shots)
@@ -207,10 +203,7 @@ def _from_passages(
         knowledge=knowledge,
         system=system,
         adapter=adapter,
-        k=max(setup.k, prompt_passages or 0),
-        prompt_passages=prompt_passages,
-        extra_read_seconds=setup.extra_read_seconds,
-        min_answerable=setup.min_answerable,
+        rag=replace(setup.rag, k=max(setup.rag.k, prompt_passages or 0), prompt_passages=prompt_passages),
         think=setup.think,
     )
     chat.history = earlier

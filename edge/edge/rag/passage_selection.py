@@ -14,9 +14,6 @@ from edge.types import Passage, Retriever
 MOST = 4
 """Passages that are read for one question."""
 
-EXTRA_READ_SECONDS = 10.0
-"""Seconds of reading, beyond the best passage, that people are asked to wait for."""
-
 _CHANCE = 0.1
 """Of a passage to be the one that tells, from which on it is read along."""
 

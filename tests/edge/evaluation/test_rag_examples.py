@@ -12,7 +12,7 @@ from edge.errors import UsageError
 from edge.evaluation.rag_examples import ground
 from edge.evaluation.run import Question
 from edge.model import Model
-from edge.types import Message, Passage
+from edge.types import Message, Passage, RagOptions
 
 MANUAL = "The pump is oiled every 500 hours. The fan is oiled every week. Nobody oils the door."
 PUMP, FAN = (0, 34), (35, 64)
@@ -47,8 +47,8 @@ def sent(question: str, parameters: int | None = None, **options: object) -> tup
     "options",
     [
         {},
-        {"prompt_passages": 2},
-        {"prompt_passages": 1, "parameters": 4_000_000_000},
+        {"rag": RagOptions(prompt_passages=2)},
+        {"rag": RagOptions(prompt_passages=1), "parameters": 4_000_000_000},
         {"system": "Answer in Latin."},
         {"system": ""},
         {"parameters": 4_000_000_000},
@@ -65,8 +65,12 @@ def test_an_example_is_what_chat_sends_and_the_reply(options: dict[str, object])
 def test_only_a_small_model_is_pointed_at_the_best_sentence() -> None:
     question = "How often is the pump oiled?"
     for parameters, pointed in ((None, True), (135_000_000, True), (1_500_000_000, False)):
-        assert ("Most relevant:" in sent(question, parameters, prompt_passages=1)[-1].content) is pointed
-        assert "Most relevant:" in sent(question, parameters, prompt_passages=2)[-1].content, "and any among several"
+        assert (
+            "Most relevant:" in sent(question, parameters, rag=RagOptions(prompt_passages=1))[-1].content
+        ) is pointed
+        assert "Most relevant:" in sent(question, parameters, rag=RagOptions(prompt_passages=2))[-1].content, (
+            "and any among several"
+        )
 
 
 def test_the_named_passage_comes_where_search_misses_it() -> None:

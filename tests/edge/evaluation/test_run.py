@@ -20,7 +20,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import StorageError, UsageError
 from edge.evaluation.run import Comparison, Progress, Question, compare, read_comparison, sample, to_json
 from edge.model import Model
-from edge.types import Adapter, Message, Passage
+from edge.types import Adapter, Message, Passage, RagOptions
 from skill_answers import RIGHT
 
 PASSAGE = "The coolant pump needs maintenance every 500 hours."
@@ -235,7 +235,7 @@ def test_answers_are_kept_and_asked_again_only_where_something_changed(tmp_path:
     run(model=model, adapter=lora, variants=["base", "tuned"], skills=False, keep=keep)
     assert len(model.engine.prompts) == 12  # type: ignore[attr-defined]
     model = machine()
-    run(model=model, min_answerable=0.1, knowledge=FakeIndex(), variants=["base", "rag"], keep=keep)
+    run(model=model, rag=RagOptions(min_answerable=0.1), knowledge=FakeIndex(), variants=["base", "rag"], keep=keep)
     assert len(model.engine.prompts) == 10  # type: ignore[attr-defined]
     run(model=model, system="Otherwise.", variants=["base"], keep=keep)
     assert len(model.engine.prompts) == 22  # type: ignore[attr-defined]

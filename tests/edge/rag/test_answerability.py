@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 import edge
-from edge import Chat, Delta, Model, Passage, Sampling
+from edge import Chat, Delta, Model, Passage, RagOptions, Sampling
 from edge.chat import UNANSWERABLE
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import UsageError
@@ -137,7 +137,9 @@ def test_the_more_doubtful_of_both_judges_is_believed(model: Model, reader: Read
     save(GOOD, model)
     knowledge = FakeIndex(likely=0.7)
     assert Chat(model, knowledge=knowledge).ask("Who was Rollo?").answerable == 0.7
-    assert Chat(model, knowledge=knowledge, min_answerable=0.8).ask("Who was Rollo?").text == UNANSWERABLE
+    assert (
+        Chat(model, knowledge=knowledge, rag=RagOptions(min_answerable=0.8)).ask("Who was Rollo?").text == UNANSWERABLE
+    )
     asked = len(reader.judged)
     knowledge.likely = 0.4
     assert Chat(model, knowledge=knowledge).ask("Who was Rollo?").answerable == 0.4
@@ -154,10 +156,12 @@ def test_a_model_that_is_not_known_to_judge_well_is_not_asked(
     assert reader.judged == []
 
 
-def test_certainty_nought_answers_everything(model: Model, reader: Reader) -> None:
+def test_a_probability_of_nought_answers_everything(model: Model, reader: Reader) -> None:
     save(GOOD, model)
     assert (
-        Chat(model, knowledge=FakeIndex(), min_answerable=0).ask("Who was the leader of the Danes?").text
+        Chat(model, knowledge=FakeIndex(), rag=RagOptions(min_answerable=0))
+        .ask("Who was the leader of the Danes?")
+        .text
         == "Rollo led the Normans."
     )
     assert reader.judged == []

@@ -88,7 +88,7 @@ def test_what_belongs_to_a_process_is_not_pickled(model: Model, index: Index) ->
 
 
 def test_records_travel(model: Model, index: Index) -> None:
-    answer = edge.Chat(model, knowledge=index, min_answerable=0).ask("What is the seal?")
+    answer = edge.Chat(model, knowledge=index, rag=edge.RagOptions(min_answerable=0)).ask("What is the seal?")
     assert pickle.loads(pickle.dumps(answer)) == answer
     assert answer.passages
 

@@ -11,7 +11,7 @@ from typing import Any
 from edge.engines.contract import Token
 from edge.engines.scripted import ScriptedEngine
 from edge.model import Model
-from edge.types import Adapter, Message, Prefill, Sampling
+from edge.types import Adapter, Message, Prefill, RagOptions, Sampling
 from edge_tui.app.app import ChatApp
 from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.thoughts import Thoughts
@@ -74,7 +74,7 @@ def test_the_session_tells_thoughts_before_words_and_apart() -> None:
 
 def test_what_led_nowhere_is_no_thought_of_the_answer() -> None:
     engine = large("<think>Not here.</think> The passages do not tell.", f"<think>There.</think> {SEAL}")
-    chat = session(engine=engine, knowledge=FakeIndex(MANUAL, MANUAL), extra_read_seconds=1e9)
+    chat = session(engine=engine, knowledge=FakeIndex(MANUAL, MANUAL), rag=RagOptions(extra_read_seconds=1e9))
     opened(chat)
     events = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
     (finished,) = of(Finished, events)

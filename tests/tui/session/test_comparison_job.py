@@ -13,7 +13,7 @@ from edge.engines.scripted import ScriptedEngine
 from edge.errors import ModelTooLarge, UsageError
 from edge.model import Model
 from edge.system import paths
-from edge.types import Sampling
+from edge.types import RagOptions, Sampling
 from edge_tui.session.comparison_job import ComparisonJob, Side, pairs, sides, split
 from edge_tui.session.events import Error, Event, Finished, Found, SideEvent, Words
 from edge_tui.session.openers import Openers
@@ -209,7 +209,7 @@ def test_the_real_model_answers_both_sides(smollm_path: Path) -> None:
         lambda: edge.load(smollm_path, context=1024),
         lambda: knowledge,
         sampling=Sampling(max_tokens=6),
-        min_answerable=0,
+        rag=RagOptions(min_answerable=0),
     )
     opened(chat)
     _, events = compare(chat, "docs|nodocs", "How often must the seal be replaced?")

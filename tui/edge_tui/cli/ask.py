@@ -67,10 +67,7 @@ def ask(question: str | None, exit_code: bool, as_json: bool, **options: Any) ->
             knowledge=index,
             system=request.settings.system,
             adapter=resources.adapter_name(request),
-            k=request.settings.k,
-            prompt_passages=request.settings.prompt_passages,
-            extra_read_seconds=request.settings.extra_read_seconds,
-            min_answerable=request.settings.min_answerable,
+            rag=request.rag_options(),
             think=request.settings.think,
         )
         if as_json:

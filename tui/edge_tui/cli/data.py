@@ -215,6 +215,7 @@ def ground(
 
     from edge.evaluation.rag_examples import ground as grounded
     from edge.evaluation.run import read_questions
+    from edge.types import RagOptions
     from edge_converters.data.write import write_chat
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import settings
@@ -233,8 +234,7 @@ def ground(
                 asked,
                 index,
                 system=wanted.system,
-                k=wanted.k,
-                prompt_passages=wanted.prompt_passages,
+                rag=RagOptions(k=wanted.k, prompt_passages=wanted.prompt_passages),
                 parameters=None if opened is None or opened.shapes is None else opened.shapes.parameters,
             )
         )

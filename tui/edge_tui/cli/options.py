@@ -13,7 +13,7 @@ from edge_tui.click_types import Choice, Option
 
 if TYPE_CHECKING:
     from edge.settings import Settings
-    from edge.types import Sampling
+    from edge.types import RagOptions, Sampling
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -120,6 +120,16 @@ class Request:
             max_tokens=self.settings.max_tokens,
             thinking_budget=self.settings.thinking_budget,
             **self.chosen,
+        )
+
+    def rag_options(self) -> RagOptions:
+        from edge.types import RagOptions
+
+        return RagOptions(
+            k=self.settings.k,
+            prompt_passages=self.settings.prompt_passages,
+            extra_read_seconds=self.settings.extra_read_seconds,
+            min_answerable=self.settings.min_answerable,
         )
 
     def sampling_notes(self) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edge.errors import EdgeError, ModelError
-from edge.types import AddProgress, Sampling
+from edge.types import AddProgress, RagOptions, Sampling
 from edge_tui.session import document_jobs
 from edge_tui.session.answer_job import AnswerJob
 from edge_tui.session.chat_history import ChatHistory
@@ -35,7 +35,7 @@ class Session(SessionState):
 
     `open_model` is called once, in `load`, `open_knowledge` once, in `open`, which also adds `documents`.
     `adapter` is the name of the one that answers, None for the plain base; the first is one that `open_model` loads.
-    `openers` open what is switched to later. `sampling` and `system` count from the next question on. `history` keeps
+    `openers` open what is switched to later. `rag`, `sampling` and `system` are those of `Chat`. `history` keeps
     what is said. `prewarm_bytes` may be kept of what `prewarm_next` reads.
     """
 
@@ -47,10 +47,7 @@ class Session(SessionState):
         documents: Sequence[str | Path] = (),
         adapter: str | None = None,
         system: str | None = None,
-        k: int = 5,
-        prompt_passages: int | None = None,
-        extra_read_seconds: float = 10.0,
-        min_answerable: float = 0.5,
+        rag: RagOptions | None = None,
         think: bool = False,
         sampling: Sampling | None = None,
         openers: Openers | None = None,
@@ -60,10 +57,7 @@ class Session(SessionState):
         super().__init__(adapter, system, open_knowledge, think=think)
         self._open_model = open_model
         self._first_documents = tuple(documents)
-        self._k = k
-        self._prompt_passages = prompt_passages
-        self._extra_read_seconds = extra_read_seconds
-        self._min_answerable = min_answerable
+        self._rag = rag or RagOptions()
         self.sampling = self.first_sampling = sampling or Sampling()
         self._latest = 0
         self._stopped: dict[Activity, int] = dict.fromkeys(get_args(Activity), 0)
@@ -162,10 +156,7 @@ class Session(SessionState):
             self._model,
             system=self._system,
             adapter=self.adapter,
-            k=self._k,
-            prompt_passages=self._prompt_passages,
-            extra_read_seconds=self._extra_read_seconds,
-            min_answerable=self._min_answerable,
+            rag=self._rag,
             think=self.think,
         )
         yield from self.from_history(self.history.attach(self._chat, lambda: (self.model_name, self.adapter)))
@@ -274,10 +265,7 @@ class Session(SessionState):
             lambda: model,
             adapter=adapter,
             system=self._system,
-            k=self._k,
-            prompt_passages=self._prompt_passages,
-            extra_read_seconds=self._extra_read_seconds,
-            min_answerable=self._min_answerable,
+            rag=self._rag,
             think=self.think,
             sampling=sampling,
         )
