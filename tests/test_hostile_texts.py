@@ -23,8 +23,8 @@ from edge_converters.data import pii
 from edge_index.ingest import chunking
 from edge_index.loaders import SUFFIXES, Extracted, parse
 from edge_index.retrieval import answer_type
-from edge_tui import plain
 from edge_tui.history import query
+from edge_tui.plain import answer_printer
 from edge_tui.rendering import answer, markdown, math, sentence_marks
 from edge_tui.slash_commands import typed_paths
 
@@ -80,7 +80,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "LaTeX": lambda text: math.readable(text[:2000]),
     "fences": answer._fences,
     "one row": sentence_marks.one_line,
-    "plain sentences": plain._SENTENCE.split,
+    "plain sentences": answer_printer._SENTENCE.split,
     "dropped files": lambda text: typed_paths.dropped(f"/{text}"),
     "last path": typed_paths.fitting_last,
     "words looked for": query.terms,
