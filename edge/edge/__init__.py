@@ -35,7 +35,8 @@ if TYPE_CHECKING:
         TuningStopped,
         UsageError,
     )
-    from edge.model import Model, load
+    from edge.loading import load
+    from edge.model import Model
     from edge.types import (
         Adapter,
         Citation,
@@ -108,7 +109,7 @@ _MODULES = {
     "Chat": "edge.chat",
     "Delta": "edge.answer",
     "Model": "edge.model",
-    "load": "edge.model",
+    "load": "edge.loading",
 }
 
 

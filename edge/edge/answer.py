@@ -18,12 +18,29 @@ _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 class Answer:
     """What a question came to.
 
-    `evidence` stood there before a token was generated. Every sentence of `text` is either the claim of one
-    of `citations` or listed in `unsupported`: the model's own words, which the passages do not carry.
-    `passages` are the ones the model was given. `answerable` is the probability, as far as it was judged, that the
-    documents tell what was asked. `thinking` is what the model thought before `text`: nothing of it was checked or is
-    read again. Where a `response_format` was given, `text` is JSON, `parsed` its value (an object of the pydantic class
-    that was given), and the claims are the texts in it; None where the documents do not tell.
+    Every sentence of `text` is either the claim of one of `citations` or listed in `unsupported`. `print(answer)` shows
+    the text with the numbers of its sources and these below it; a notebook shows the same as Markdown.
+
+    Attributes:
+        text: The answer; JSON where a `response_format` was given.
+        evidence: Sentences of documents, found before a token was generated.
+        citations: What sentences of the answer stand on.
+        unsupported: The model's own words, which the passages do not carry.
+        passages: What the model was given to read.
+        usage: What it cost.
+        context_usage: Where the context went, and what was left out.
+        finish: Why it ended: "stop", "length", "cancelled".
+        answerable: The probability that the documents answer the question; None where that was not judged.
+        thinking: What the model thought before `text`: nothing of it was checked or is read again.
+        parsed: The value of an answer in a `response_format` (an object of the pydantic class that was given); None
+            where the documents do not tell.
+
+    Example:
+        >>> answer = chat.ask("When is the pump due for maintenance?")
+        >>> answer.evidence[0].quote
+        'The pump is due for maintenance every ninety days.'
+        >>> len(answer.citations) + len(answer.unsupported) > 0
+        True
     """
 
     text: str
@@ -66,10 +83,22 @@ class Answer:
 class Delta:
     """One step of a stream. Every field but `text` and `thinking` is set only on the step where it becomes known.
 
-    First `evidence` (only from `Chat`), then `prefill` while the prompt is read, then `thinking`, where the model
-    thinks first, and `text` piece by piece, last `finish` and `usage`, and from `Chat` the whole `answer`.
-    `further_passages`, before any text, says that the passages that were read do not tell, and that so many more are
-    read now: what was thought until then counts no more.
+    Attributes:
+        text: The next piece of the reply.
+        evidence: First, and only from `Chat`.
+        prefill: While the prompt is read.
+        further_passages: Before any text: what was read does not tell, and so many more passages are read now. What was
+            thought until then counts no more.
+        finish: On the last step: why it ended.
+        usage: On the last step: what it cost.
+        answer: On the last step, and only from `Chat`.
+        thinking: The next piece of what the model thinks first.
+
+    Example:
+        >>> for delta in chat.stream("When is the pump due for maintenance?"):
+        ...     if delta.evidence:
+        ...         print(delta.evidence[0].quote)
+        The pump is due for maintenance every ninety days.
     """
 
     text: str = ""

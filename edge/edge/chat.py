@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from edge.engines.thinking import opened_by
 from edge.errors import ContextOverflow, UsageError
 from edge.log import logger
 from edge.model import Model
-from edge.rag.abstention import UNANSWERABLE, abstains, may_abstain
+from edge.rag.abstention import UNANSWERABLE
+from edge.rag.asked_question import AskedQuestion, PendingReply
 from edge.rag.citations import cite, find_evidence
 from edge.rag.passage_selection import affordable, find, parts
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
@@ -27,15 +28,12 @@ from edge.types import (
     ContextUsage,
     Dropped,
     Evidence,
-    Finish,
     JudgingRetriever,
     Message,
     Passage,
-    Prefill,
     RagOptions,
     Retriever,
     Sampling,
-    Usage,
 )
 
 if TYPE_CHECKING:
@@ -47,73 +45,7 @@ THINKING_BUDGET = 2048
 """Tokens that thinking may take, unless the sampling says otherwise, so that an answer still comes."""
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A question with what was found for it: `evidence` is shown, at `pointed` the model is pointed. How likely the
-    documents answer it is known as far as it was judged. What it took before its answer: `read`, the first reading of
-    a prompt, and the `seconds` of readings that led to no words.
-    """
-
-    question: str
-    sampling: Sampling
-    passages: list[Passage]
-    evidence: tuple[Evidence, ...]
-    pointed: tuple[Evidence, ...]
-    response_format: Any = None
-    likely_by_search: float | None = None
-    likely_by_model: float | None = None
-    read: Prefill | None = None
-    seconds: float = 0.0
-
-    @property
-    def likely(self) -> float | None:
-        """The more doubtful of both judges is believed."""
-        judged = [each for each in (self.likely_by_search, self.likely_by_model) if each is not None]
-        return min(judged, default=None)
-
-    def cost(self, usage: Usage | None = None) -> Usage:
-        """`usage` of the answer, with that: what a question has read itself was not cached when it came."""
-        usage, first = usage or Usage(), self.read or Prefill(0, 0, 0)
-        return replace(
-            usage,
-            prompt_tokens=usage.prompt_tokens or first.total,
-            cached_tokens=first.cached,
-            restored_tokens=first.restored,
-            prompt_seconds=usage.prompt_seconds + self.seconds,
-        )
-
-
-@dataclass(slots=True)
-class _Reply:
-    """What the model has said so far. While it is `held` nothing of it is shown: it may become the reply that the
-    passages do not answer, and then it has `abstained`."""
-
-    held: bool
-    text: str = ""
-    thinking: str = ""
-    finish: Finish = "cancelled"
-    usage: Usage = field(default_factory=Usage)
-    abstained: bool = False
-
-    def add(self, delta: Delta) -> str:
-        """The text that may be shown now."""
-        self.thinking += delta.thinking
-        # Many models open with a blank that belongs to the template, not to the answer.
-        piece = delta.text if self.text else delta.text.lstrip()
-        self.text += piece
-        if delta.finish is not None and delta.usage is not None:
-            self.finish, self.usage = delta.finish, delta.usage
-        if not self.held or not (self.text or delta.finish):
-            return piece
-        # Who was cut off while thinking has said nothing about the passages.
-        if abstains(self.text) and not (self.thinking and not self.text and self.finish == "length"):
-            self.text, self.abstained = "", True
-            return ""
-        self.held = not delta.finish and may_abstain(self.text)
-        return "" if self.held else self.text
-
-
-def _concluded(asked: _Asked, reply: _Reply, read: tuple[Passage, ...], spent: ContextUsage) -> Delta:
+def _concluded(asked: AskedQuestion, reply: PendingReply, read: tuple[Passage, ...], spent: ContextUsage) -> Delta:
     """The last step of a stream: the answer, held against the passages."""
     usage = asked.cost(reply.usage)
     structured = asked.response_format is not None or asked.sampling.schema is not None
@@ -143,12 +75,32 @@ class Chat(ProcessBound):
     """One conversation. Safe to share between threads: one question after the other, in the order of asking, so that
     the history stays in order, too; an answer that nobody goes on reading is completed when the next question comes.
 
-    `model` may be a Future of one: evidence is then shown while the weights still load. `knowledge` is any
-    Retriever, an Index for instance; it, `model`, `rag` and `think` may be changed between questions. With `think` a
-    model that can do without thinking thinks before it answers. What is thought is no part of the answer: it is not
-    checked, no later question reads it, and where it is sure to come it has a `THINKING_BUDGET` beside the sampling's
-    `max_tokens`. `sampling` and `response_format` (a JSON schema or a pydantic class, see `Model.stream`) hold for
-    every question that does not bring its own.
+    Args:
+        model: A model, or a Future of one: evidence is then shown while the weights still load. May be changed between
+            questions.
+        knowledge: Any `Retriever`, an Index for instance, or None. May be changed between questions.
+        system: What the model is told first; None takes a text of edge's own.
+        adapter: The name of a LoRA that the model has loaded.
+        rag: How many passages a question gets, and when the documents are taken not to answer it. May be changed
+            between questions.
+        think: Let a model think first that can do without. What is thought is no part of the answer: it is not checked,
+            no later question reads it, and where it is sure to come it has a budget beside `max_tokens`.
+        sampling: For every question that does not bring its own.
+        response_format: A JSON schema or a pydantic class, see `Model.stream`; likewise.
+
+    Raises:
+        UsageError: For an argument that makes no sense.
+        KnowledgeError: For knowledge that cannot search.
+
+    Attributes:
+        history: Every turn as it was sent, passages included, so that the KV cache of earlier turns stays valid;
+            answers without what was thought before them, as chat templates want it.
+        prompt: What the last question was sent as, system text first; known before its answer's first word.
+
+    Example:
+        >>> talk = edge.Chat(model, knowledge=index, sampling=edge.Sampling(max_tokens=30))
+        >>> talk.ask("When is the pump due for maintenance?").evidence[0].quote
+        'The pump is due for maintenance every ninety days.'
     """
 
     def __init__(
@@ -199,6 +151,7 @@ class Chat(ProcessBound):
 
     @property
     def knowledge(self) -> Retriever | None:
+        """Where passages come from; None answers without."""
         return self._knowledge
 
     @knowledge.setter
@@ -213,31 +166,62 @@ class Chat(ProcessBound):
         self._sent_from = 0
 
     def restore(self, history: Sequence[Message]) -> None:
-        """Go on where another Chat stood: `history` is a copy of the one it had, or the beginning of that."""
+        """Go on where another Chat stood.
+
+        Args:
+            history: A copy of the one it had, or the beginning of that.
+        """
         kept = checked_messages("history", history) if history else []
         self._questions.end_all("this conversation was set back before the answer was complete")
         self.history[:] = kept
         self._sent_from = 0
 
     def prefill_cache(self, passage: Passage, stopped: Callable[[], bool] | None = None) -> int | None:
-        """Compute beforehand what a first question reads of a passage, and keep it: its bytes; 0 where it was kept,
-        None where the engine keeps nothing, has no room or, asked many times, was `stopped`. What stands in the model's
-        KV cache now gives way to it."""
+        """Compute beforehand what a first question reads of a passage, and keep it.
+
+        What stands in the model's KV cache now gives way to it.
+
+        Args:
+            passage: The passage.
+            stopped: Asked many times a second; True ends it.
+
+        Returns:
+            Its bytes; 0 where it was kept already, None where the engine keeps nothing, has no room or was stopped.
+        """
         prompt = [*self._system(), Message("user", turn("?", [passage], (), small=False))]
         return self.model.prefill_cache(
             prompt, shared_prefixes_of([passage]), adapter=self.adapter, stopped=stopped, think=self.think
         )
 
     def save_kv_cache(self) -> bool:
-        """Keep the KV cache of this conversation, as far as its next question will be read from it; whether it is kept.
+        """Keep the KV cache of this conversation, as far as its next question will be read from it.
 
         Templates leave out of earlier turns what was thought, and often the place where it stood.
+
+        Returns:
+            Whether it is kept.
         """
         turns = [*self._system(), *self.history[self._sent_from :], Message("user", "?")]
         return self.model.save_kv_cache(self.model.render(turns, think=self.think))
 
     def ask(self, question: str, *, sampling: Sampling | None = None, response_format: Any = None) -> Answer:
-        """The whole answer: the end of `stream`."""
+        """The whole answer: the end of `stream`.
+
+        Args:
+            question: What is asked.
+            sampling: In the place of the conversation's own.
+            response_format: Likewise.
+
+        Returns:
+            The answer.
+
+        Raises:
+            EdgeError: What `stream` raises.
+
+        Example:
+            >>> chat.ask("Who won the cup in 1966?").text
+            'The documents do not tell.'
+        """
         answer = None
         for delta in self.stream(question, sampling=sampling, response_format=response_format):
             answer = delta.answer
@@ -247,9 +231,20 @@ class Chat(ProcessBound):
     def stream(self, question: str, *, sampling: Sampling | None = None, response_format: Any = None) -> Stream[Delta]:
         """Yield evidence, progress, text and at the end the answer; close the iterator, or drop it, to cancel.
 
-        `sampling` and `response_format` take the place of the conversation's own, for this question. What was said
-        before a cancel stays in `history`. Raises UsageError for an empty question and ContextOverflow, with the
-        numbers, for one that cannot fit.
+        What was said before a cancel stays in `history`.
+
+        Args:
+            question: What is asked.
+            sampling: In the place of the conversation's own, for this question.
+            response_format: Likewise.
+
+        Yields:
+            Deltas; the last one has the `answer`.
+
+        Raises:
+            UsageError: For an empty question, or a format that no reply can be held to.
+            ContextOverflow: For a question that cannot fit, with the numbers.
+            FormatError: At the end, for a reply that does not keep to its format.
         """
         question = arguments.text("question", question).strip()
         if not question:
@@ -263,7 +258,7 @@ class Chat(ProcessBound):
     def _stream(self, question: str, sampling: Sampling, response_format: Any) -> Iterator[Delta]:
         passages, worth = find(self.knowledge, question, self.rag.k) if self.knowledge is not None else ([], 0)
         evidence = find_evidence(self.knowledge, question, passages)
-        asked = _Asked(question, sampling, passages, evidence, evidence, response_format)
+        asked = AskedQuestion(question, sampling, passages, evidence, evidence, response_format)
         if self.knowledge is not None:
             yield Delta(evidence=asked.evidence)
             asked.likely_by_search = self._likely(question, passages)
@@ -292,7 +287,7 @@ class Chat(ProcessBound):
         first = min(worth, most)
         return (first, most) if first < most else (most,)
 
-    def _answered(self, asked: _Asked, count: int, *, more: bool) -> Generator[Delta, None, bool]:
+    def _answered(self, asked: AskedQuestion, count: int, *, more: bool) -> Generator[Delta, None, bool]:
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
         answer."""
         prompt, read, spent = self._fit(asked.question, asked.passages[:count], asked.pointed, asked.sampling)
@@ -305,7 +300,7 @@ class Chat(ProcessBound):
             if not more:
                 yield from self._unanswerable(asked)
             return not more
-        reply = _Reply(held=more)
+        reply = PendingReply(held=more)
         began = perf_counter()
         stream = self.model.stream(
             prompt,
@@ -353,7 +348,7 @@ class Chat(ProcessBound):
         return answerable(self.knowledge, question, passages) if isinstance(self.knowledge, JudgingRetriever) else None
 
     def _judged(
-        self, prompt: Sequence[Message], shared_prefixes: Sequence[str], asked: _Asked
+        self, prompt: Sequence[Message], shared_prefixes: Sequence[str], asked: AskedQuestion
     ) -> Generator[Delta, None, float | None]:
         """Read the prompt as the answer will; then, by the model, how likely its passages tell.
 
@@ -387,7 +382,7 @@ class Chat(ProcessBound):
     def _refuses(self, likely: float | None) -> bool:
         return likely is not None and likely < self.rag.min_answerable
 
-    def _unanswerable(self, asked: _Asked) -> Iterator[Delta]:
+    def _unanswerable(self, asked: AskedQuestion) -> Iterator[Delta]:
         _log.info("the documents do not tell: %d passages, probability %s", len(asked.passages), asked.likely)
         self.prompt = (*self._system(), Message("user", asked.question))
         self.history += [self.prompt[-1], Message("assistant", UNANSWERABLE)]

@@ -8,116 +8,43 @@ from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
-from typing import Literal, get_args
 
 from edge import arguments
 from edge.answer import Delta
 from edge.engines.contract import Engine, Interrupted, Token
 from edge.engines.thinking import closing, engine_limit, separate
 from edge.errors import AdapterError, UsageError
-from edge.library import adapter_name, find_adapter, find_model
-from edge.log import logger
+from edge.library import adapter_name, find_adapter
 from edge.requests import Prompt, checked_messages, checked_prompt, checked_sampling
 from edge.scheduler import Scheduler, Stream
 from edge.structured import ResponseFormat, check, followable_schema
 from edge.system.process_bound import ProcessBound
 from edge.types import Adapter, Finish, Message, Prefill, Reply, Sampling, Usage
 
-KvType = Literal["f16", "q8_0", "q4_0"]
-
-
-def load(
-    model: str | Path,
-    *,
-    engine: Literal["auto", "gguf", "onnx"] = "auto",
-    context: int | None = None,
-    threads: int | None = None,
-    gpu_layers: int | Literal["all", "auto"] | None = None,
-    kv_type: KvType = "f16",
-    provider: str | None = None,
-    kv_budget: float = 2.0,
-    force: bool = False,
-    queue_timeout: float | None = None,
-    progress: Callable[[float], object] | None = None,
-) -> Model:
-    """Load a model by path or by its name in the library; nothing is downloaded.
-
-    A GGUF file runs on llama.cpp, a folder with a genai_config.json on onnxruntime-genai; where a name stands for
-    both, `engine` chooses. `context` in tokens and `threads` default to what suits the machine. For GGUF: `gpu_layers`
-    (None and "auto" take as many as fit into free GPU memory), `kv_type` (the type of the KV cache) and `kv_budget`
-    (gigabytes in the cache directory for KV caches of passages and chats; 0 keeps none). For ONNX: `provider` ("cpu",
-    "cuda", "dml").
-    A model that does not fit into free memory is refused unless `force`. `queue_timeout`: see `Model`. `progress` is
-    told how much is done, 0 to 1, the last time 1; what it raises ends the loading and comes out here.
-
-    Raises UsageError, ModelNotFound, ModelTooLarge, ModelError or MissingExtra.
-    """
-    wanted = arguments.path("model", model)
-    arguments.choice("engine", engine, ("auto", "gguf", "onnx"))
-    arguments.choice("kv_type", kv_type, get_args(KvType))
-    for name, value in (("context", context), ("threads", threads)):
-        if value is not None:
-            arguments.whole(name, value, 1)
-    if gpu_layers not in (None, "all", "auto"):
-        arguments.whole("gpu_layers", gpu_layers, 0)
-    arguments.number("kv_budget", kv_budget, 0)
-    path = find_model(wanted, engine=None if engine == "auto" else engine)
-    report = _rising(progress)
-    report(0.0)
-    began = perf_counter()
-    if not path.is_dir():
-        from edge.engines.llamacpp.engine import LlamaCppEngine
-
-        made: Engine = LlamaCppEngine(
-            path,
-            context=context,
-            threads=threads,
-            gpu_layers=gpu_layers,
-            kv_type=kv_type,
-            kv_budget=int(kv_budget * 1e9),
-            force=force,
-            progress=report,
-        )
-    else:
-        from edge.engines.onnx.engine import OnnxEngine
-
-        made = OnnxEngine(path, context=context, threads=threads, provider=provider, force=force)
-    loaded = Model(made, name=path.name if path.is_dir() else path.stem, path=path, queue_timeout=queue_timeout)
-    try:
-        report(1.0)
-    except BaseException:
-        loaded.close()
-        raise
-    logger("model").info(
-        "%s loaded in %.1f s: %s, context %d", loaded.name, perf_counter() - began, made.device, made.context
-    )
-    return loaded
-
-
-def _rising(progress: Callable[[float], object] | None) -> Callable[[float], None]:
-    """Tells `progress` only what is more than before."""
-    reported = -1.0
-
-    def report(share: float) -> None:
-        nonlocal reported
-        if progress is not None and share > reported:
-            reported = share
-            progress(share)
-
-    return report
-
 
 class Model(ProcessBound):
     """A model that speaks. Safe to share between threads: one reply after the other, in the order of asking.
 
     A reply begins when its stream is first asked for something. One that nobody goes on reading holds nobody up: who is
-    next in the queue computes the rest of it, which waits for its reader. `queue_timeout` is in seconds: who waits
-    longer for a turn gets a ModelBusy; None waits for ever. After `close` everything here is a ModelError.
+    next in the queue computes the rest of it, which waits for its reader. After `close` everything here is a
+    ModelError. Made by `edge.load`.
+
+    Attributes:
+        name: What it is called in messages.
+        path: The file or folder; None for one that lies in none.
     """
 
     def __init__(
         self, engine: Engine, *, name: str = "model", path: Path | None = None, queue_timeout: float | None = None
     ) -> None:
+        """Put a queue and names in front of an engine; `edge.load` does this.
+
+        Args:
+            engine: What computes.
+            name: What the model is called in messages.
+            path: Its file or folder.
+            queue_timeout: Seconds; who waits longer for a turn gets a ModelBusy. None waits for ever.
+        """
         if queue_timeout is not None:
             queue_timeout = arguments.number("queue_timeout", queue_timeout, 0)
         self.name = name
@@ -142,6 +69,7 @@ class Model(ProcessBound):
 
     @property
     def engine(self) -> Engine:
+        """What computes. Raises ModelError after `close`."""
         self._scheduler.check_open()
         return self._engine
 
@@ -157,6 +85,7 @@ class Model(ProcessBound):
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:
+        """The LoRAs that are loaded."""
         self._scheduler.check_open()
         return tuple(self._adapters.values())
 
@@ -172,16 +101,34 @@ class Model(ProcessBound):
         think: bool = False,
     ) -> Stream[Delta]:
         """Yield the reply as it comes into being; close the iterator, from any thread, or drop it to cancel.
+
         `async for` works, too: every step is then computed in a thread.
 
-        Messages go through the model's chat template; a plain string is sent as it is. `adapter` is the name of one
-        that was added, `scale` another factor on its effect for this reply. `response_format` is a JSON schema, or what
-        stands for one (`edge.structured.schema_of`), that the reply keeps to. `shared_prefixes` are beginnings of the
-        last message, shorter ones first, with which other prompts begin, too: the KV cache of the longest is kept
-        beyond this prompt. `think` lets a model think first that can do without; what it, or one that cannot, thinks
-        comes as `Delta.thinking`. A reply in a `response_format` comes without. Raises ContextOverflow for a prompt
-        that cannot fit, AdapterError for a name that is not loaded, UsageError for a format that no reply can be held
-        to, FormatError, at the end, for a reply that was cut before its JSON was complete.
+        Args:
+            prompt: Messages, which go through the model's chat template, or a plain string, which is sent as it is.
+            adapter: The name of a LoRA that was added; None is the plain base.
+            scale: Another factor on its effect, for this reply.
+            sampling: How tokens are chosen; None is greedy.
+            response_format: A JSON schema, a pydantic model class or TypeAdapter, or OpenAI's form of one, that the
+                reply keeps to.
+            shared_prefixes: Beginnings of the last message, shorter ones first, with which other prompts begin, too:
+                the KV cache of the longest is kept beyond this prompt.
+            think: Let a model think first that can do without.
+
+        Yields:
+            Deltas: progress of reading, what is thought, text, at the end why it ended and what it cost.
+
+        Raises:
+            ContextOverflow: For a prompt that cannot fit, with the numbers.
+            AdapterError: For a name that is not loaded.
+            UsageError: For a format that no reply can be held to.
+            FormatError: At the end, for a reply that was cut before its JSON was complete.
+            ModelBusy: Where no turn came within the `queue_timeout`.
+
+        Example:
+            >>> deltas = list(model.stream("One, two, three,", sampling=edge.Sampling(max_tokens=3)))
+            >>> deltas[-1].usage.completion_tokens
+            3
         """
         sampling = checked_sampling(sampling)
         if response_format is not None:
@@ -200,7 +147,26 @@ class Model(ProcessBound):
         response_format: ResponseFormat | None = None,
         think: bool = False,
     ) -> Reply:
-        """The whole reply: a join over `stream`."""
+        """The whole reply: a join over `stream`.
+
+        Args:
+            prompt: As in `stream`, like everything else here.
+            adapter: The name of a LoRA that was added.
+            scale: Another factor on its effect.
+            sampling: How tokens are chosen.
+            response_format: What the reply keeps to.
+            think: Let a model think first.
+
+        Returns:
+            The reply with what it cost.
+
+        Raises:
+            EdgeError: What `stream` raises.
+
+        Example:
+            >>> model.generate("One, two, three,", sampling=edge.Sampling(max_tokens=3)).finish
+            'length'
+        """
         parts: list[str] = []
         thinking: list[str] = []
         last = Delta()
@@ -219,10 +185,25 @@ class Model(ProcessBound):
         adapter: str | None = None,
         scale: float | None = None,
     ) -> list[float]:
-        """How likely the reply is to begin with each of `continuations`: natural logarithms of probabilities. What a
-        model would think before that is left out.
+        """How likely the reply is to begin with each of some texts. What a model would think before that is left out.
 
-        Raises what `stream` raises, and UsageError for an empty continuation.
+        Args:
+            prompt: As in `stream`.
+            continuations: The texts.
+            adapter: The name of a LoRA that was added.
+            scale: Another factor on its effect.
+
+        Returns:
+            Natural logarithms of probabilities, one a text.
+
+        Raises:
+            UsageError: For an empty continuation.
+            EdgeError: What `stream` raises.
+
+        Example:
+            >>> blue, loud = model.score("The sky is", [" blue", " loud"])
+            >>> blue > loud
+            True
         """
         prompt, continuations = checked_prompt(prompt), arguments.texts("continuations", continuations)
         if not all(continuations):
@@ -243,8 +224,19 @@ class Model(ProcessBound):
         """Compute the KV cache of the longest of `shared_prefixes`, as `stream` has it, and keep it for prompts to
         come.
 
-        Its bytes; 0 where it was kept already, None where this engine keeps none, it could not be kept or `stopped`,
-        which is asked many times a second, said so.
+        Args:
+            prompt: A prompt that begins so.
+            shared_prefixes: Beginnings of its last message, shorter ones first.
+            adapter: The name of a LoRA that was added.
+            stopped: Asked many times a second; True ends it.
+            think: As in `stream`.
+
+        Returns:
+            Its bytes; 0 where it was kept already, None where this engine keeps none, it could not be kept or `stopped`
+            said so.
+
+        Raises:
+            EdgeError: What `stream` raises.
         """
         prompt, shared_prefixes = checked_prompt(prompt), arguments.texts("shared_prefixes", shared_prefixes)
         with self._scheduler.exclusive():
@@ -256,9 +248,13 @@ class Model(ProcessBound):
                 return None
 
     def save_kv_cache(self, beginning: str | None = None) -> bool:
-        """Keep the KV cache of what was read and said last, for a prompt that begins with it; whether it is kept.
+        """Keep the KV cache of what was read and said last, for a prompt that begins with it.
 
-        `beginning` is a prompt to come, as far as it is known: only what it has in common with the last is kept.
+        Args:
+            beginning: A prompt to come, as far as it is known: only what it has in common with the last is kept.
+
+        Returns:
+            Whether it is kept.
         """
         if beginning is not None:
             beginning = arguments.text("beginning", beginning)
@@ -266,22 +262,58 @@ class Model(ProcessBound):
             return self.engine.save_kv_cache(beginning)
 
     def count(self, text: str) -> int:
-        """Tokens of `text`; a running reply is not waited for."""
+        """Tokens of a text; a running reply is not waited for.
+
+        Args:
+            text: The text, as it is.
+
+        Returns:
+            How many.
+
+        Example:
+            >>> model.count("The pump") < model.count("The pump is due for maintenance.")
+            True
+        """
         with self._scheduler.reading():
             return self.engine.count(arguments.text("text", text))
 
     def render(self, messages: Sequence[Message | Mapping[str, str]], *, think: bool = False) -> str:
-        """The prompt that `stream` sends for these messages; a running reply is not waited for."""
+        """The prompt that `stream` sends for messages; a running reply is not waited for.
+
+        Args:
+            messages: Messages, or mappings with role and content.
+            think: As in `stream`.
+
+        Returns:
+            Text with the marks of the model's chat template.
+
+        Example:
+            >>> "Why?" in model.render([edge.Message("user", "Why?")])
+            True
+        """
         with self._scheduler.reading():
             return self.engine.render(checked_messages("messages", messages), think=think)
 
     def add_adapter(self, path: str | Path, *, name: str | None = None, scale: float = 1.0) -> Adapter:
         """Load a LoRA beside the base; `stream(adapter=name)` uses it.
 
-        `path` is a PEFT directory, a GGUF LoRA, an `.onnx_adapter`, or the name of an adapter in the library. A PEFT
-        directory is converted once and kept, in a program that has imported `edge_converters`. Raises AdapterError for
-        an adapter that does not fit this model or a name that is taken, MissingExtra where a PEFT directory cannot be
-        converted here.
+        Args:
+            path: A PEFT folder, a GGUF LoRA, an `.onnx_adapter`, or the name of an adapter in the library. A PEFT
+                folder is converted once and kept, in a program that has imported `edge_converters`.
+            name: What to call it; None takes that of the file.
+            scale: The factor on its effect.
+
+        Returns:
+            The adapter as it is loaded.
+
+        Raises:
+            AdapterError: For one that does not fit this model, or a name that is taken.
+            MissingExtra: Where a PEFT folder cannot be converted here.
+
+        Example:
+            >>> with edge.load("base.gguf", context=256) as base:
+            ...     base.add_adapter("my-lora", name="legal").name
+            'legal'
         """
         self._scheduler.check_open()
         source = find_adapter(arguments.path("path", path))
@@ -300,7 +332,14 @@ class Model(ProcessBound):
         return adapter
 
     def remove_adapter(self, name: str) -> None:
-        """Free a LoRA; waits for a running reply. Raises AdapterError for a name that is not loaded."""
+        """Free a LoRA; waits for a running reply.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            AdapterError: For a name that is not loaded.
+        """
         with self._scheduler.exclusive():
             self._adapter(name, None)
             self.engine.remove_adapter(name)

@@ -20,7 +20,15 @@ _PULL = "edge_tui.hub.pull_process:pull"
 
 
 def list() -> builtins.list[ModelEntry]:
-    """The models and text encoders of the data directory, by name."""
+    """The models and text encoders of the data directory, by name.
+
+    Returns:
+        Entries with name, path, format and bytes.
+
+    Example:
+        >>> "all-MiniLM-L6-v2" in [entry.name for entry in edge.models.list()]
+        True
+    """
     return library.entries()
 
 
@@ -33,15 +41,32 @@ def pull(
     save_as: str | None = None,
     progress: Callable[[str, str, int, int], object] | None = None,
 ) -> Path:
-    """Fetch a model into the data directory, unless it is there already, and return its path, which `edge.load` takes.
+    """Fetch a model into the data directory, unless it is there already.
 
-    `name` is "starter" (a small model and a text encoder; the path is the model's), a short name of
-    `edge models pull --list`, or OWNER/NAME of the Hugging Face hub, where `quantisation` ("q8_0") or `file` (a
-    pattern) choose among files and `revision` is a branch, tag or commit. `progress` is called as (stage, name, bytes
-    done, bytes in all); what it raises ends the download, and the next one goes on where it stopped. Sizes and hashes
-    are checked, and a model appears whole or not at all. It is fetched by a process of its own; nothing is printed.
+    Sizes and hashes are checked, and a model appears whole or not at all. It is fetched by a process of its own;
+    nothing is printed.
 
-    Raises UsageError for a name that is none, DownloadError, StorageError or MissingExtra.
+    Args:
+        name: "starter" (a small model and a text encoder; the path is the model's), a short name of `edge models pull
+            --list`, or OWNER/NAME of the Hugging Face hub.
+        quantisation: Which GGUF file of it ("q8_0").
+        file: Which file or folder of it, as a pattern.
+        revision: A branch, tag or commit.
+        save_as: What to call it here.
+        progress: Called as (stage, name, bytes done, bytes in all); what it raises ends the download, and the next one
+            goes on where it stopped.
+
+    Returns:
+        Its path, which `edge.load` takes.
+
+    Raises:
+        UsageError: For a name that is none.
+        DownloadError: Where it could not be fetched.
+        StorageError: Where it cannot be written.
+        MissingExtra: Without the extra `hub`.
+
+    Example:
+        >>> edge.models.pull("phi3")  # doctest: +SKIP
     """
     return Path(
         call_by_name(

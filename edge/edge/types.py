@@ -24,6 +24,17 @@ def shortened(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who speaks: "system", "user" or "assistant".
+        content: What is said.
+
+    Example:
+        >>> edge.Message("user", "When is the pump due?")
+        Message(role='user', content='When is the pump due?')
+    """
+
     role: Role
     content: str
 
@@ -32,11 +43,25 @@ class Message:
 class Sampling:
     """How the next token is chosen.
 
-    temperature 0 is greedy and ignores top_k, top_p, min_p and seed. `repeat_penalty` 1.0 is off; it looks
-    at the last `repeat_last` tokens. `seed` None takes a fresh one for every reply. `stop` strings end the
-    reply and are not part of it; a single str is one of them. `schema` is a JSON schema as text: only tokens that keep
-    to it are chosen. `max_tokens` counts what a model thinks before its answer, too, unless that has a
-    `thinking_budget` of its own. Raises UsageError for a value that makes no sense.
+    Attributes:
+        temperature: 0 is greedy and ignores `top_k`, `top_p`, `min_p` and `seed`.
+        top_p: Only the likeliest tokens, up to this share of the probability, 0 to 1.
+        top_k: Only so many of the likeliest; 0 is off.
+        min_p: Only tokens from this share of the best one's probability on, 0 to 1.
+        repeat_penalty: Against saying it again; 1.0 is off.
+        repeat_last: How many of the last tokens the penalty looks at.
+        seed: The same seed, the same reply; None takes a fresh one for every reply.
+        max_tokens: The longest reply in tokens, what is thought before it included, unless that has a budget.
+        stop: Texts that end the reply and are not part of it; a single str is one of them.
+        schema: A JSON schema as text: only tokens that keep to it are chosen.
+        thinking_budget: Tokens that thinking may take beside `max_tokens`.
+
+    Raises:
+        UsageError: For a value that makes no sense, with what is allowed.
+
+    Example:
+        >>> edge.Sampling(temperature=0.7, seed=7).max_tokens
+        512
     """
 
     temperature: float = 0.0
@@ -74,8 +99,17 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a reply cost, thinking included. Of `prompt_tokens`, `cached_tokens` were taken from the KV cache and not
-    computed; `restored_tokens` of these from a state that was kept earlier, on disk or in memory, bit for bit."""
+    """What a reply cost, thinking included.
+
+    Attributes:
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: Of these, those that were taken from the KV cache and not computed.
+        completion_tokens: Tokens of the reply.
+        prompt_seconds: Seconds of reading the prompt.
+        completion_seconds: Seconds of writing the reply.
+        restored_tokens: Of the cached ones, those from a state that was kept earlier, on disk or in memory, bit for
+            bit.
+    """
 
     prompt_tokens: int = 0
     cached_tokens: int = 0
@@ -87,8 +121,14 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Prefill:
-    """Progress of reading the prompt: `done` of `total` tokens, `cached` of them without computing, of which `restored`
-    came from a kept state."""
+    """Progress of reading the prompt.
+
+    Attributes:
+        total: Tokens of the prompt.
+        cached: Of these, those that need no computing.
+        done: Tokens that are read.
+        restored: Of the cached ones, those from a kept state.
+    """
 
     total: int
     cached: int
@@ -98,7 +138,14 @@ class Prefill:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """`thinking` is what the model thought before `text`."""
+    """What a model said.
+
+    Attributes:
+        text: The reply.
+        finish: Why it ended: "stop", "length" at its limit, "cancelled".
+        usage: What it cost.
+        thinking: What the model thought before `text`.
+    """
 
     text: str
     finish: Finish
@@ -108,9 +155,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """A LoRA: its name in this process, the file that the engine reads and the factor on its effect.
+    """A LoRA that is loaded.
 
-    `modules` of the base are changed by it, in the `ranks` that occur; None and () where the engine cannot tell.
+    Attributes:
+        name: Its name in this process.
+        path: The file that the engine reads.
+        scale: The factor on its effect.
+        modules: How many modules of the base it changes; None where the engine cannot tell.
+        ranks: The ranks that occur; () where the engine cannot tell.
     """
 
     name: str
@@ -122,12 +174,23 @@ class Adapter:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Passage:
-    """A piece of a document. `start:end` are positions in the document's extracted text.
+    """A piece of a document.
 
-    `document` is the path under which the file was added, `page` counts from 1 and is None where the format
-    has none, `heading` is the nearest heading path ("Results > Yield") or None. `score` is 0 to 1, higher is
-    better. `sha256` is the hash of the file as it was read, so that anyone can see whether it changed since.
-    `metadata` is what was given with the document.
+    Attributes:
+        text: The piece itself.
+        document: The path under which the file was added, or the name of a text without one.
+        page: From 1; None where the format has none.
+        heading: The nearest heading path ("Results > Yield"), or None.
+        start: Where it begins in the document's extracted text, in characters.
+        end: Where it ends there, exclusive.
+        score: 0 to 1, higher is better.
+        sha256: Hash of the file as it was read, so that anyone can see whether it changed since.
+        metadata: What was given with the document.
+
+    Example:
+        >>> passage = index.search("When is the pump due?", k=1)[0]
+        >>> index.text(passage.document)[passage.start : passage.end] == passage.text
+        True
     """
 
     text: str
@@ -152,13 +215,22 @@ class Passage:
 class RagOptions:
     """How many passages a question gets, and when the documents are taken not to answer it.
 
-    Of the `k` passages that are found the model reads the best `prompt_passages`. None leaves that to the question
-    (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that answers, and, where
-    what was read does not, the next, as far as reading them takes no more than about `extra_read_seconds`. Small
-    models always read one: of 40 questions SmolLM2-135M answers 22 from the best passage and 22 from the best two. A
-    retriever that judges its passages less likely than `min_answerable` to answer is believed, and the model is not
-    asked; a model that was calibrated (`edge.rag.answerability`) and judges so itself is believed, too. 0 has every
-    question answered.
+    Attributes:
+        k: Passages that are looked for.
+        prompt_passages: How many of them the model reads. None leaves that to the question
+            (`edge.rag.passage_selection`): the best one, those beside it that may as well be the one that answers and,
+            where what was read does not, the next. Small models always read one: of 40 questions SmolLM2-135M answers
+            22 from the best passage and 22 from the best two.
+        extra_read_seconds: About how long reading more than the best passage may take.
+        min_answerable: The probability below which a retriever that judges its passages, or a calibrated model
+            (`edge.rag.answerability`), is believed and the question not answered. 0 has every question answered.
+
+    Raises:
+        UsageError: For a `k` below 1.
+
+    Example:
+        >>> edge.Chat(model, knowledge=index, rag=edge.RagOptions(min_answerable=0)).rag.k
+        5
     """
 
     k: int = 5
@@ -172,7 +244,17 @@ class RagOptions:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A sentence of a document, literally: `quote == text[start:end]` of the document's extracted text."""
+    """A sentence of a document, literally: `quote == text[start:end]` of the document's extracted text.
+
+    Attributes:
+        quote: The sentence.
+        document: As in `Passage`, like `page` and `heading`.
+        page: From 1; None where the format has none.
+        heading: The nearest heading path, or None.
+        start: In the document's extracted text, in characters.
+        end: Exclusive.
+        score: 0 to 1, higher is better.
+    """
 
     quote: str
     document: str
@@ -185,7 +267,13 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A sentence of the answer; `start:end` are positions in the answer's text."""
+    """A sentence of the answer.
+
+    Attributes:
+        text: The sentence.
+        start: Where it begins in the answer's text, in characters.
+        end: Exclusive.
+    """
 
     text: str
     start: int
@@ -196,8 +284,15 @@ class Claim:
 class Citation:
     """The quote of a document on which a sentence of the answer stands.
 
-    `quote == text[start:end]` of the document's extracted text. `score`, 0 to 1, is the share of the
-    sentence's content that the quote carries.
+    Attributes:
+        claim: That sentence.
+        quote: `text[start:end]` of the document's extracted text.
+        document: As in `Passage`, like `page` and `heading`.
+        page: From 1; None where the format has none.
+        heading: The nearest heading path, or None.
+        start: In the document's extracted text, in characters.
+        end: Exclusive.
+        score: 0 to 1: the share of the sentence's content that the quote carries.
     """
 
     claim: Claim
@@ -212,7 +307,12 @@ class Citation:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Something that had no room in the prompt, and how many tokens it would have taken."""
+    """Something that had no room in the prompt.
+
+    Attributes:
+        what: What it was, in words.
+        tokens: How many it would have taken.
+    """
 
     what: str
     tokens: int
@@ -220,7 +320,17 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class ContextUsage:
-    """Where the context went, in tokens, and what was left out."""
+    """Where the context went, in tokens, and what was left out.
+
+    Attributes:
+        limit: What the context holds.
+        system: The system text.
+        history: Earlier turns.
+        passages: What was read of documents.
+        question: The question.
+        reserved: Kept free for the reply.
+        dropped: What had no room.
+    """
 
     limit: int
     system: int
@@ -233,100 +343,59 @@ class ContextUsage:
 
 @runtime_checkable
 class Retriever(Protocol):
-    """Anything that finds passages, best first; an empty list says that the documents do not tell."""
+    """Anything that finds passages.
 
-    def search(self, query: str, k: int = 5) -> list[Passage]: ...
+    Example:
+        >>> isinstance(index, edge.Retriever)
+        True
+    """
+
+    def search(self, query: str, k: int = 5) -> list[Passage]:
+        """Find passages.
+
+        Args:
+            query: The question, or a part of it.
+            k: How many at most.
+
+        Returns:
+            Best first; an empty list says that the documents do not answer the question.
+        """
+        ...
 
 
 @runtime_checkable
 class JudgingRetriever(Retriever, Protocol):
-    """A retriever that also says how likely it is, 0 to 1, that the passages it found tell what is asked.
+    """A retriever that also says how likely the passages that it found answer the question.
 
-    Below `RagOptions.min_answerable` the answer says that the documents do not tell, and the model is not asked.
+    Below `Chat.min_answerable` the answer says that the documents do not tell, and the model is not asked.
     """
 
-    def answerable(self, query: str, passages: Sequence[Passage]) -> float: ...
+    def answerable(self, query: str, passages: Sequence[Passage]) -> float:
+        """Judge passages.
+
+        Args:
+            query: The question.
+            passages: What `search` found for it.
+
+        Returns:
+            A probability, 0 to 1.
+        """
+        ...
 
 
 @runtime_checkable
 class EvidenceRetriever(Retriever, Protocol):
     """A retriever that also finds the sentences that answer best, inside passages it returned."""
 
-    def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]: ...
+    def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
+        """Find sentences.
 
+        Args:
+            query: The question.
+            passages: What `search` found for it.
+            limit: How many at most.
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A file in an index, or with `has_file` False a text that was given without one, whose name is its `path`.
-
-    `pages` is None where the format has none; `metadata` is what was given with it.
-    """
-
-    path: str
-    sha256: str
-    bytes: int
-    characters: int
-    passages: int
-    pages: int | None
-    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
-    has_file: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A file that could not be read, and why, in a sentence for people."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class AddReport:
-    """What `Index.add` did: paths of files that were added, changed, left as they were or removed.
-
-    `moved` are new names of files that were known under another one. `skipped` files of a folder have a format
-    that is not read; `left` are links, pipes and their like that were left alone, with the reason; `ignored`
-    counts what a pattern or a .gitignore left out. `notes` say what of a file is not in its text.
-    The documents that were written in this run have `passages`: `embedded` of them were encoded, the vectors of
-    `reused` ones were known.
-    """
-
-    added: tuple[str, ...] = ()
-    updated: tuple[str, ...] = ()
-    unchanged: tuple[str, ...] = ()
-    removed: tuple[str, ...] = ()
-    failed: tuple[Failure, ...] = ()
-    skipped: tuple[str, ...] = ()
-    passages: int = 0
-    embedded: int = 0
-    reused: int = 0
-    moved: tuple[str, ...] = ()
-    left: tuple[Failure, ...] = ()
-    ignored: int = 0
-    notes: tuple[Failure, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Outdated:
-    """What of an index was made by other rules, or with another encoder, than would be used today.
-
-    To do it again takes about `seconds`: `documents` with `passages` to cut, of which `done` documents are ready
-    from an earlier try. With `searchable` False the index's own encoder is needed to search until then.
-    """
-
-    reason: str
-    documents: int
-    passages: int
-    done: int
-    seconds: float
-    searchable: bool
-
-
-@dataclass(frozen=True, slots=True)
-class AddProgress:
-    """Where `Index.add` is: `done` of `total` files; `path` is the one in hand, None at the very end."""
-
-    done: int
-    total: int
-    path: str | None
-    passages: int
+        Returns:
+            Literal sentences of the passages, best first.
+        """
+        ...

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from edge.types import AddProgress, AddReport, Document, Failure, Outdated
     from edge_index.encoders.encoder import Encoder
     from edge_index.encoders.reranker import Reranker
     from edge_index.index import Index
     from edge_index.ingest.embedding import TextEncoder
+    from edge_index.records import AddProgress, AddReport, Document, Failure, Outdated
 
 __all__ = [
     "AddProgress",
@@ -36,7 +36,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'edge_index' has no attribute {name!r}")
     from importlib import import_module
 
-    value: object = getattr(import_module(_MODULES.get(name, "edge.types")), name)
+    value: object = getattr(import_module(_MODULES.get(name, "edge_index.records")), name)
     globals()[name] = value
     return value
 

@@ -6,14 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from edge import arguments
 from edge.errors import EncoderError, KnowledgeError, UsageError
 from edge.log import logger
 from edge.system.paths import STARTER_ENCODER, ensure_dir, models_dir
-from edge.text.terms import content_terms, content_words
-from edge.types import AddProgress, AddReport, Document, Evidence, Outdated, Passage
+from edge.types import Evidence, Passage
 from edge_index.closable import Closable
 from edge_index.encoders.reranker import Reranker
 from edge_index.ingest.add import Ingest
@@ -23,33 +22,20 @@ from edge_index.ingest.embedding import (
     AnyEncoder,
     TextEncoder,
     check_encoder,
-    encoded,
     fingerprint,
     load_encoder,
 )
 from edge_index.ingest.file_state import stale
 from edge_index.ingest.rebuild import Rebuild, outdated
 from edge_index.ingest.rebuild_tables import count_outdated
+from edge_index.records import AddProgress, AddReport, Document, Outdated
 from edge_index.retrieval.answerability import answerable
-from edge_index.retrieval.ranking import Candidate, Question, asks, rank_passages
-from edge_index.storage.attributes import passages_where
+from edge_index.searcher import Searcher, as_passage
 from edge_index.storage.lock import WriterLock
-from edge_index.storage.store import Store, StoredPassage
+from edge_index.storage.store import Store
 from edge_index.vectors.search import VectorSearch
 
-T = TypeVar("T")
-
 _log = logger("index")
-
-_CANDIDATES = 30
-"""Passages that the vectors, and as many that the words bring up for ranking."""
-
-_LONGEST_QUERY = 4000
-"""Characters of a question that are looked for."""
-
-_EVIDENCE_SPREAD = 0.5
-"""A sentence below this share of the best one's score is no evidence."""
-
 
 WAIT = 10.0
 """Seconds that a writer waits for another one."""
@@ -59,17 +45,25 @@ class Index(Closable):
     """A folder with an index in it. Safe to use from several threads. After `close` everything is a KnowledgeError.
 
     Make one with `Index.open`. Searching sees what other processes have added meanwhile.
+
+    Attributes:
+        path: The folder.
+
+    Example:
+        >>> with Index.open("tools.index") as tools:
+        ...     report = tools.add(["manuals/"])
+        ...     len(report.added), tools.search("six bar", k=1)[0].heading
+        (2, 'The boiler > Starting')
     """
 
     def __init__(self, path: Path, store: Store, encoder: AnyEncoder | None, reranker: Reranker | None = None) -> None:
         self.path = path
         self._store = store
         self._given = encoder
-        self._reranker = reranker
         self._encoder: TextEncoder | None = None
         self._vectors = VectorSearch(path, store)
         self._writer = WriterLock(path)
-        self._last_question: tuple[str, int, Question] | None = None
+        self._searcher = Searcher(store, self._vectors, reranker)
         self._lock = threading.RLock()
         self._encoder_lock = threading.Lock()
 
@@ -82,12 +76,21 @@ class Index(Closable):
         reranker: Reranker | None = None,
         create: bool = True,
     ) -> Index:
-        """Open the index in the folder `path`, or make an empty one.
+        """Open the index in a folder, or make an empty one.
 
-        `encoder` may also be a function that loads one, called when one is first needed; None loads the starter
-        encoder from the models directory. A `reranker` reads question and passage together: slower and better.
-        Raises KnowledgeError for a damaged index or, without `create`, for none; StorageError for a folder
-        that cannot be written.
+        Args:
+            path: The folder.
+            encoder: Anything with `encode(texts) -> array [n, dim]`, or a function that loads one, called when one is
+                first needed; None takes the starter encoder.
+            reranker: Reads question and passage together: slower and better.
+            create: Make an index where there is none.
+
+        Returns:
+            The index; use it in a `with` block, or `close` it.
+
+        Raises:
+            KnowledgeError: For a damaged index or, without `create`, for none.
+            StorageError: For a folder that cannot be written.
         """
         folder = arguments.path("path", path).expanduser()
         check_encoder(encoder)
@@ -111,11 +114,30 @@ class Index(Closable):
             return self._store.count()
 
     def documents(self) -> list[Document]:
+        """What is in the index.
+
+        Returns:
+            Documents by path.
+
+        Example:
+            >>> sorted(Path(document.path).name for document in index.documents())
+            ['boiler.md', 'pump.md']
+        """
         with self._lock:
             return self._store.documents()
 
     def text(self, document: str) -> str:
-        """The extracted text that all positions of a document refer to. Raises KnowledgeError for an unknown one."""
+        """The extracted text that all positions of a document refer to; the file is not needed.
+
+        Args:
+            document: Its path, as `Passage.document` has it.
+
+        Returns:
+            The text.
+
+        Raises:
+            KnowledgeError: For an unknown document.
+        """
         with self._lock:
             text = self._store.text(document)
         if text is None:
@@ -123,9 +145,20 @@ class Index(Closable):
         return text
 
     def find_document(self, name: Path | str) -> str:
-        """The path of a document in the index by that path, however written, or by the end of it.
+        """The path of a document by that path, however written, or by the end of it.
 
-        Raises KnowledgeError for none and for several.
+        Args:
+            name: The path, or as much of its end as only one document has.
+
+        Returns:
+            The path as the index has it.
+
+        Raises:
+            KnowledgeError: For none and for several.
+
+        Example:
+            >>> index.find_document("pump.md").endswith("manuals/pump.md")
+            True
         """
         with self._lock:
             known = self._store.paths()
@@ -141,10 +174,19 @@ class Index(Closable):
         raise KnowledgeError(f"{name} is not in the index at {self.path}; `edge index list` shows what is")
 
     def passages(self, document: str, start: int = 0, end: int | None = None) -> list[Passage]:
-        """The passages of a document that reach into `text[start:end]`, in order; the file is not needed."""
+        """The passages of a document that reach into `text[start:end]`, in order; the file is not needed.
+
+        Args:
+            document: Its path.
+            start: In characters of its extracted text.
+            end: Exclusive; None is the end of the text.
+
+        Returns:
+            Passages, each with the score 1.
+        """
         with self._lock:
             rows = self._store.passages_of(document)
-        return [_passage(row, 1.0) for row in rows if row.end > start and (end is None or row.start < end)]
+        return [as_passage(row, 1.0) for row in rows if row.end > start and (end is None or row.start < end)]
 
     def add(
         self,
@@ -160,13 +202,30 @@ class Index(Closable):
     ) -> AddReport:
         """Read files and folders, or one, into the index; what did not change is not read again, nor encoded again.
 
-        Of folders the files are taken that fit one of `include`, if there are any, and none of `exclude`
-        (patterns as .gitignore has them); with `ignore` the .gitignore files count. `again` reads every file.
-        Files that left a given folder leave the index. A file that cannot be read is reported and keeps what
-        was known of it; the others go on. What was written before an interruption stays. `metadata`, of what JSON
-        knows, is kept with each of these documents and comes back with its passages; None leaves what they have.
-        Raises KnowledgeError when there is nothing to read at all, or when another process writes into the
-        index for longer than `wait` seconds, and EncoderError when the index was made with another encoder.
+        Files that left a given folder leave the index. A file that cannot be read is reported and keeps what was known
+        of it; the others go on. What was written before an interruption stays.
+
+        Args:
+            paths: One path or several.
+            progress: Called before every file and at the end.
+            include: Patterns as .gitignore has them: of folders only files that fit one.
+            exclude: Patterns of files to leave out.
+            ignore: Whether .gitignore files count.
+            again: Read every file, also those that did not change.
+            metadata: Of what JSON knows; kept with each of these documents and handed back with its passages. None
+                leaves what they have.
+            wait: Seconds to wait for another process that writes.
+
+        Returns:
+            What was done, by path.
+
+        Raises:
+            KnowledgeError: Where there is nothing to read at all, or another process writes for longer than `wait`.
+            EncoderError: For an index that was made with another encoder.
+
+        Example:
+            >>> len(index.add("manuals/").unchanged)
+            2
         """
         wanted = arguments.paths("paths", paths)
         include, exclude = arguments.text_or_texts("include", include), arguments.text_or_texts("exclude", exclude)
@@ -187,10 +246,28 @@ class Index(Closable):
     ) -> AddReport:
         """Put a text into the index that is in no file: a row of a database, a message, a page of a wiki.
 
-        `name` is what citations call it (`Passage.document`), and by which it is found, removed and, given again,
-        replaced. It is kept as it is: every position counts its characters. Under a name like "notes.md" its headings
-        are known. No file is looked for: it is never changed, gone or read again. Raises as `add` does, UsageError for
-        no name and DocumentError for a text without words.
+        It is kept as it is: every position counts its characters. Under a name like "notes.md" its headings are known.
+        No file is looked for: it is never changed, gone or read again.
+
+        Args:
+            text: The text.
+            name: What citations call it (`Passage.document`), and by which it is found, removed and, given again,
+                replaced.
+            metadata: As in `add`.
+            wait: As in `add`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            UsageError: For no name, or a text that is none.
+            DocumentError: For a text without words.
+            KnowledgeError: As `add` does.
+
+        Example:
+            >>> with Index.open("tickets.index") as tickets:
+            ...     tickets.add_text("The pump loses oil.", name="ticket 17", metadata={"open": True}).added
+            ('ticket 17',)
         """
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise UsageError(f"a text needs a name of printable characters, not {name!r}")
@@ -203,7 +280,18 @@ class Index(Closable):
             return report
 
     def remove(self, path: Path | str, *, wait: float = WAIT) -> int:
-        """Forget a file, or all files of a folder; the number of documents that left."""
+        """Forget a file, or all files of a folder; the files themselves stay.
+
+        Args:
+            path: A document's path, a text's name, or a folder.
+            wait: As in `add`.
+
+        Returns:
+            How many documents left.
+
+        Raises:
+            KnowledgeError: Where another process writes for longer than `wait`.
+        """
         wanted = absolute(arguments.path("path", path))
         with self._lock, self._writer.held(wait):
             leaving = [p for p in self._store.paths() if p == str(path) or Path(p).is_relative_to(wanted)]
@@ -211,13 +299,23 @@ class Index(Closable):
         return len(leaving)
 
     def outdated_chunks(self) -> int:
-        """Documents that `rebuild` would cut into other passages; looking needs no encoder."""
+        """Documents that `rebuild` would cut into other passages; looking needs no encoder.
+
+        Returns:
+            How many.
+        """
         with self._lock:
             return count_outdated(self._store, CHUNKING_RULES)
 
     def outdated(self, *, force: bool = False) -> Outdated | None:
-        """What was made by older rules or with another encoder than the one this was opened with, and how long it
-        takes to make it afresh; None where nothing was. With `force` as if all of it was."""
+        """What was made by older rules or with another encoder than the one this was opened with.
+
+        Args:
+            force: As if all of it was.
+
+        Returns:
+            What, and how long it takes to make it afresh; None where nothing is outdated.
+        """
         with self._lock:
             return outdated(self._store, self._any_encoder(), force=force)
 
@@ -226,9 +324,19 @@ class Index(Closable):
     ) -> AddReport:
         """Make the whole index afresh from the texts it keeps, by today's rules and with this encoder.
 
-        The files are not read. Until it is done the index stays as it is, for others, too; then all of it changes
-        at once. After an interruption it goes on where it was. Nothing is done where nothing is outdated, unless
-        `force`, which also encodes what is known. Raises KnowledgeError as `add` does.
+        The files are not read. Until it is done the index stays as it is, for others, too; then all of it changes at
+        once. After an interruption it goes on where it was. Nothing is done where nothing is outdated.
+
+        Args:
+            progress: Called before every document and at the end.
+            force: Also where nothing is outdated; what is known is encoded again.
+            wait: As in `add`.
+
+        Returns:
+            What was done.
+
+        Raises:
+            KnowledgeError: As `add` does.
         """
         with self._lock, self._writer.held(wait):
             report = Rebuild(self._store, self._any_encoder(), progress, force=force).run()
@@ -236,67 +344,99 @@ class Index(Closable):
             return report
 
     def stale(self, documents: Iterable[str] | None = None) -> dict[str, Literal["changed", "gone"]]:
-        """Of `documents` (paths; None: all) those whose file is no longer what was read."""
+        """Documents whose file is no longer what was read.
+
+        Args:
+            documents: Paths to look at; None: all.
+
+        Returns:
+            Path -> "changed" or "gone".
+
+        Example:
+            >>> index.stale()
+            {}
+        """
         with self._lock:
             states = self._store.states()
         wanted = states if documents is None else arguments.text_or_texts("documents", documents)
         return stale(states, [path for path in wanted if path in states])
 
     def search(self, query: str, k: int = 5, *, where: Mapping[str, Any] | None = None) -> list[Passage]:
-        """The best `k` passages, best first; none where nothing reaches the floor.
+        """The best passages.
 
-        `where` looks only at documents whose metadata has all of these values: {"department": "sales"}.
+        Args:
+            query: The question.
+            k: How many at most.
+            where: Only documents whose metadata has all of these values: {"department": "sales"}.
+
+        Returns:
+            Best first; none where nothing reaches the floor.
+
+        Raises:
+            UsageError: For arguments that make no sense.
+            EncoderError: For an encoder that is missing or not the index's own.
+
+        Example:
+            >>> index.search("When is the pump due for maintenance?", k=1)[0].heading
+            'The pump > Maintenance'
         """
         arguments.text("query", query), arguments.whole("k", k, 1)
         began = perf_counter()
         with self._lock:
-            found = self._settled(lambda: self._search(_shortened(query), k, where))
+            found = self._searcher.passages(lambda: self.encoder, query, k, where)
         _log.debug("%s: %d passages found in %.3f s", self.path, len(found), perf_counter() - began)
         return found
 
     def evidence(self, query: str, passages: Sequence[Passage], limit: int = 3) -> list[Evidence]:
-        """The sentences of `passages` that answer best, literally, best first."""
-        query = _shortened(query)
+        """The sentences of passages that answer best.
+
+        Args:
+            query: The question.
+            passages: What `search` found for it.
+            limit: How many at most.
+
+        Returns:
+            Literal sentences, best first.
+
+        Example:
+            >>> question = "What does the red lamp mean?"
+            >>> index.evidence(question, index.search(question))[0].quote
+            'The red lamp means that the boiler is out of water.'
+        """
         with self._lock:
-            question = self._question(query)
-            ids = self._store.find_passages((p.document, p.start, p.end) for p in passages)
-            wanted = [i for i in ids if i is not None]
-            candidates = {c.id: c for c in self._settled(lambda: self._candidates(wanted, {}))}
-        found = []
-        for passage, passage_id in zip(passages, ids, strict=True):
-            candidate = candidates.get(passage_id or -1)
-            if candidate is None:
-                continue
-            for (start, end), score in zip(candidate.spans, question.sentence_scores(candidate), strict=True):
-                # The passage's own place counts: a sentence among good neighbours is more likely the right one.
-                found.append((score + passage.score / 7, passage, int(start), int(end)))
-        found.sort(key=lambda row: -row[0])
-        evidence: list[Evidence] = []
-        for score, p, start, end in found:
-            if asks(p.text[start:end], query):
-                continue
-            sentence = Evidence(
-                p.text[start:end], p.document, p.page, p.heading, p.start + start, p.start + end, min(1.0, score)
-            )
-            if evidence and score < _EVIDENCE_SPREAD * found[0][0]:
-                break
-            if not any(_overlap(sentence, other) for other in evidence):
-                evidence.append(sentence)
-            if len(evidence) == limit:
-                break
-        return evidence
+            return self._searcher.sentences(lambda: self.encoder, query, passages, limit)
 
     def answerable(self, query: str, passages: Sequence[Passage]) -> float:
-        """The probability, 0 to 1, that `passages`, as `search` found them, are about what `query` asks.
+        """How likely passages are about what is asked.
 
         It was fitted to the starter encoder; with any other one whatever was found is believed.
+
+        Args:
+            query: The question.
+            passages: What `search` found for it.
+
+        Returns:
+            A probability, 0 to 1.
+
+        Example:
+            >>> question = "Who won the cup in 1966?"
+            >>> index.answerable(question, index.search(question)) < 0.5
+            True
         """
         if passages and getattr(self._any_encoder(), "name", None) != STARTER_ENCODER:
             return 1.0
         return answerable(passages)
 
     def check(self) -> list[str]:
-        """What is wrong, in sentences for people; empty when all is well. A bad graph file is deleted."""
+        """Look whether the index is whole. A bad graph file is deleted.
+
+        Returns:
+            What is wrong, in sentences for people; empty when all is well.
+
+        Example:
+            >>> index.check()
+            []
+        """
         with self._lock:
             problems = self._store.integrity() + self._store.damaged()
             with self._store.sound():
@@ -328,54 +468,6 @@ class Index(Closable):
                 self._encoder = load_encoder(self._given or _starter_encoder)
             return self._encoder
 
-    def _search(self, query: str, k: int, where: Mapping[str, Any] | None = None) -> list[Passage]:
-        question = self._question(query)
-        among = passages_where(self._store, where) if where else None
-        lexical = dict(self._store.bm25(content_terms(query), _CANDIDATES, among))
-        nearest = self._vectors.search(question.vector, max(_CANDIDATES, k), among)
-        candidates = self._candidates([passage for passage, _ in nearest] + list(lexical), lexical)
-        ranked = rank_passages(question, candidates, k, reranker=self._reranker)
-        rows = self._store.passages(candidate.id for candidate, _ in ranked)
-        # Another process may have removed one of them meanwhile.
-        return [_passage(rows[candidate.id], score) for candidate, score in ranked if candidate.id in rows]
-
-    def _settled(self, look: Callable[[], T]) -> T:
-        """What `look` finds; looked for again where another process put other vectors in place meanwhile."""
-        while True:
-            encoder = self._store.meta("encoder")
-            try:
-                found = look()
-            except ValueError:  # vectors of two lengths met
-                if self._store.meta("encoder") == encoder:
-                    raise
-                continue
-            if self._store.meta("encoder") == encoder:
-                return found
-
-    def _question(self, query: str) -> Question:
-        generation = self._store.generation()
-        if self._last_question is None or self._last_question[:2] != (query, generation):
-            words = content_words(query)
-            vector = encoded(self.encoder, [query])[0]
-            question = Question(vector, words, self._store.frequencies(words), self._store.count(), query)
-            self._last_question = (query, generation, question)
-        return self._last_question[2]
-
-    def _candidates(self, ids: Sequence[int], bm25: dict[int, float]) -> list[Candidate]:
-        wanted = list(dict.fromkeys(ids))
-        rows = self._store.passages(wanted)
-        vectors = self._store.vectors_of(wanted, self._store.dim())
-        return [
-            Candidate(i, rows[i].text, *vectors[i], bm25=bm25.get(i, 0.0)) for i in wanted if i in rows and i in vectors
-        ]
-
-
-def _shortened(query: str) -> str:
-    """A question that is no page: of a longer one its beginning and its end, where what is asked stands. No encoder
-    reads more, and full-text search takes a time that grows with the square of the words."""
-    half = _LONGEST_QUERY // 2
-    return query if len(query) <= _LONGEST_QUERY else f"{query[:half]}\n{query[-half:]}"
-
 
 def _starter_encoder() -> TextEncoder:
     from edge_index.encoders.encoder import Encoder
@@ -384,12 +476,3 @@ def _starter_encoder() -> TextEncoder:
     if not directory.is_dir():
         raise EncoderError(f"there is no text encoder at {directory}; run `edge models pull starter`")
     return Encoder.open(directory)
-
-
-def _passage(row: StoredPassage, score: float) -> Passage:
-    place = (row.page, row.heading, row.start, row.end)
-    return Passage(row.text, row.path, *place, score, row.sha256, row.metadata)
-
-
-def _overlap(a: Evidence, b: Evidence) -> bool:
-    return a.document == b.document and a.start < b.end and b.start < a.end

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from edge.errors import KnowledgeError
-from edge.types import AddReport
 from edge_index.index import Index
 from edge_index.ingest.discovery import absolute
+from edge_index.records import AddReport
 
 _QUIET = 500
 """Milliseconds without a change after which what has changed is read, at the latest after ten times as many."""

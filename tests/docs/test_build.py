@@ -113,3 +113,9 @@ def test_files_of_the_repository_that_a_page_names_are_there(page: str) -> None:
         re.findall(r"(?<![\w/.-])(?:tests|edge|index|converters|tui|examples|packaging)/[\w/.-]+\.\w+\b(?!…)", text)
     )
     assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
+def test_the_changelog_is_short_lines() -> None:
+    """What changed, in a line; how it works stands in the guide, why it is so in the design notes."""
+    lines = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if line.startswith("- ") and len(line) > 260] == []

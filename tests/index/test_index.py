@@ -17,8 +17,8 @@ import pytest
 from reportlab.pdfgen.canvas import Canvas
 
 from edge.errors import EdgeError, EncoderError, KnowledgeError, StorageError
-from edge.types import AddProgress, AddReport
 from edge_index import Index
+from edge_index.records import AddProgress, AddReport
 from index_fakes import Child, OtherEncoder, WordEncoder, bound_by_permissions
 
 PUMP = "The seal of the pump is made of green rubber. It is changed every spring."

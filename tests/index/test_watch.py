@@ -9,8 +9,8 @@ from queue import Empty, Queue
 import pytest
 
 from edge.errors import KnowledgeError
-from edge.types import AddReport
 from edge_index import Index
+from edge_index.records import AddReport
 from edge_index.watch import watch
 from index_fakes import WordEncoder
 

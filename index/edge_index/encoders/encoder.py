@@ -38,7 +38,22 @@ _WINDOW = 1024
 
 
 class Encoder(Closable):
-    """A text encoder that stays loaded. Safe to use from several threads; after `close` all is an EncoderError."""
+    """A text encoder that stays loaded. Safe to use from several threads; after `close` all is an EncoderError.
+
+    Make one with `Encoder.open`.
+
+    Attributes:
+        name: The name of its folder.
+        dim: Numbers of a vector.
+        max_tokens: The longest text that is not cut, in tokens.
+        fingerprint: Tells vectors of one encoder from those of another.
+
+    Example:
+        >>> from edge_index import Encoder
+        >>> with Encoder.open("all-MiniLM-L6-v2") as encoder:
+        ...     encoder.encode(["The pump", "The boiler"]).shape
+        (2, 384)
+    """
 
     closed_error = EncoderError
     name: str
@@ -55,13 +70,23 @@ class Encoder(Closable):
         threads: int | None = None,
         cache: Path | None = None,
     ) -> Encoder:
-        """Load the sentence-transformers model in `directory`.
+        """Load a sentence-transformers model.
 
-        Its weights are converted once into `cache` (the data directory's cache/encoders unless given). A model
-        that cannot be converted so, or comes without safetensors, runs from an ONNX file of its own, of `variant`
-        if there is one; `edge convert encoder` makes such directories. `threads` None takes the physical cores.
+        Its weights are converted once. A model that cannot be converted so, or comes without safetensors, runs from an
+        ONNX file of its own, of `variant` if there is one; `edge convert encoder` makes such folders.
 
-        Raises EncoderError for a broken or unsupported model, MissingExtra when the conversion needs a package.
+        Args:
+            directory: Its folder.
+            variant: "int8" or "fp32".
+            threads: None takes the physical cores.
+            cache: Where the converted file is kept; None is edge's cache directory.
+
+        Returns:
+            The encoder; use it in a `with` block, or `close` it.
+
+        Raises:
+            EncoderError: For a broken or unsupported model.
+            MissingExtra: When the conversion needs a package.
         """
         folder = Path(directory)
         layout = _Layout.read(folder)
@@ -84,24 +109,48 @@ class Encoder(Closable):
         self.fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of `texts`, [n, dim], of unit length and in their order; cut after `max_tokens` tokens."""
+        """The vectors of texts.
+
+        Args:
+            texts: Each is cut after `max_tokens` tokens.
+
+        Returns:
+            float32 [n, dim], of unit length and in their order.
+        """
         return self._encode(texts, None)[0]
 
     def encode_with_spans(
         self, texts: Sequence[str], spans: Sequence[Sequence[Span]]
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
-        """The vectors of `texts` as `encode` gives them and those of every text's `spans` (character offsets).
+        """The vectors of texts and those of spans in them, from one pass.
 
-        Both come from one pass: a span's vector [len(spans[i]), dim] is the mean of the states of the tokens
-        that lie in it, so that it knows its surroundings ("late chunking", https://arxiv.org/abs/2409.04701).
-        It has unit length, or is zero where no token of the span is left after `max_tokens`.
+        A span's vector is the mean of the states of the tokens that lie in it, so that it knows its surroundings ("late
+        chunking", https://arxiv.org/abs/2409.04701).
+
+        Args:
+            texts: As in `encode`.
+            spans: For each text its spans, in characters, end exclusive.
+
+        Returns:
+            The vectors as `encode` gives them, and for each text float32 [spans, dim], of unit length, or zero where no
+            token of a span is left after `max_tokens`.
+
+        Raises:
+            EncoderError: Where there are not as many lists of spans as texts.
         """
         if len(spans) != len(texts):
             raise EncoderError(f"{len(texts)} texts came with the spans of {len(spans)}; give one list for each")
         return self._encode(texts, spans)
 
     def count(self, text: str) -> int:
-        """How many tokens `text` has, the special ones included and nothing cut off."""
+        """Tokens of a text, the special ones included and nothing cut off.
+
+        Args:
+            text: The text.
+
+        Returns:
+            How many.
+        """
         encoding = self._tokenize([arguments.text("text", text)], offsets=False)[0]
         special: int = self._tokenizer.num_special_tokens_to_add(False)
         return len(encoding.ids) + sum(len(rest.ids) - special for rest in encoding.overflowing)

@@ -26,6 +26,13 @@ class Reranker(Closable):
     """Any cross-encoder that was exported to a folder with model.onnx, with one logit, and tokenizer.json.
 
     Make one with `Reranker.open`. Safe to use from several threads. After `close` everything is an EncoderError.
+
+    Attributes:
+        path: The folder.
+
+    Example:
+        >>> from edge_index import Reranker
+        >>> index = Index.open("pumps", reranker=Reranker.open("ms-marco-minilm"))  # doctest: +SKIP
     """
 
     closed_error = EncoderError
@@ -39,8 +46,18 @@ class Reranker(Closable):
 
     @classmethod
     def open(cls, path: Path | str, *, threads: int | None = None) -> Reranker:
-        """Load the folder `path`; `onnx/model.onnx` is found, too. Raises EncoderError for what is missing or damaged,
-        and for a model that gives more than one logit."""
+        """Load a cross-encoder.
+
+        Args:
+            path: Its folder; `onnx/model.onnx` is found, too.
+            threads: None leaves it to onnxruntime.
+
+        Returns:
+            The reranker.
+
+        Raises:
+            EncoderError: For what is missing or damaged, and for a model that gives more than one logit.
+        """
         from edge.system.offline import silence_native
 
         silence_native()
@@ -68,7 +85,18 @@ class Reranker(Closable):
         return cls(folder, session, tokenizer, padding if isinstance(padding, int) else 0)
 
     def scores(self, query: str, texts: Sequence[str], /) -> NDArray[np.float32]:
-        """The logit of every pair, float32 [n]; higher is better. A long text is cut at its end."""
+        """Read a question together with each of some texts.
+
+        Args:
+            query: The question.
+            texts: Each is cut at its end where the pair is too long.
+
+        Returns:
+            The logit of every pair, float32 [n]; higher is better.
+
+        Raises:
+            EncoderError: For a question that is too long by itself.
+        """
         import numpy as np
 
         query, texts = arguments.text("query", query), arguments.texts("texts", texts)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge.errors import DocumentError, KnowledgeError
-from edge.types import AddProgress, AddReport, Failure
 from edge_index import loaders
 from edge_index.ingest import chunking, embedding, file_state
 from edge_index.ingest.discovery import FileFilter, Found, find_files
 from edge_index.ingest.embedding import Embedder, TextEncoder, chunk
 from edge_index.ingest.prefetch import prefetch
 from edge_index.loaders import FORMATS_FOR_PEOPLE, Extracted, load
+from edge_index.records import AddProgress, AddReport, Failure
 from edge_index.storage import attributes
 from edge_index.storage.store import FileState, Store
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from edge.types import Failure
 from edge_index.ingest.ignore_patterns import Patterns
 from edge_index.loaders import supported
+from edge_index.records import Failure
 
 _Rules: TypeAlias = list[tuple[str, Patterns]]
 """Folders and their .gitignore, the outermost first."""

@@ -28,11 +28,20 @@ BATCH = 256
 class TextEncoder(Protocol):
     """Anything that turns texts into vectors [n, dim]: an `Encoder`, a SentenceTransformer.
 
-    Optional, used where present: `fingerprint`, `max_tokens`, `count(text)`, `encode_with_spans(texts, spans)`.
-    `count` may be called from another thread than `encode`.
+    Optional, used where present: `fingerprint`, `max_tokens`, `count(text)`, `encode_with_spans(texts, spans)`. `count`
+    may be called from another thread than `encode`.
     """
 
-    def encode(self, texts: list[str], /) -> NDArray[np.float32]: ...
+    def encode(self, texts: list[str], /) -> NDArray[np.float32]:
+        """The vectors of texts.
+
+        Args:
+            texts: Some texts.
+
+        Returns:
+            float32 [n, dim], in their order; of any length but zero.
+        """
+        ...
 
 
 AnyEncoder: TypeAlias = TextEncoder | Callable[[], TextEncoder]

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 
-from edge.types import AddProgress, AddReport, Outdated
 from edge_index.ingest import embedding
 from edge_index.ingest.chunking import CHUNKING_RULES
 from edge_index.ingest.embedding import Embedder, TextEncoder, chunk, encode, fingerprint
 from edge_index.ingest.prefetch import prefetch
 from edge_index.ingest.rebuild_tables import RebuildTables, count_outdated, some_texts
 from edge_index.loaders import Extracted, Section
+from edge_index.records import AddProgress, AddReport, Outdated
 from edge_index.storage.passage_table import Chunk
 from edge_index.storage.store import Store
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from edge.errors import KnowledgeError
-from edge.types import Failure
+from edge_index.records import Failure
 from edge_index.storage.attributes import from_json
 from edge_index.storage.passage_table import passage_hash, text_crc
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge.text.terms import is_gram
-from edge.types import Document
+from edge_index.records import Document
 from edge_index.storage import attributes
 from edge_index.storage.database import Database
 from edge_index.storage.passage_table import is_direction, text_crc, vectors_crc

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edge.errors import EncoderError
-from edge.types import AddProgress
 from edge_index import Index
 from edge_index.ingest import chunking, embedding
+from edge_index.records import AddProgress
 from index_fakes import Child, CountingEncoder, NewEncoder, WordEncoder
 
 

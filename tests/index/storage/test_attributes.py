@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from edge.errors import DocumentError, KnowledgeError, UsageError
-from edge.types import Document
 from edge_index import Index
+from edge_index.records import Document
 from edge_index.vectors import search
 from edge_index.watch import watch
 from index_fakes import WordEncoder, bound_by_permissions

@@ -16,7 +16,8 @@ from typing import Any
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError
 from edge.model import Model
-from edge.types import AddProgress, AddReport, Document, Evidence, Failure, Passage
+from edge.types import Evidence, Passage
+from edge_index.records import AddProgress, AddReport, Document, Failure
 from edge_tui.app.input.prompt import Prompt
 from edge_tui.plain.chat import PlainChat
 from edge_tui.rendering.sources import Staleness

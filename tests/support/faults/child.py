@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from edge.errors import EdgeError
-from edge.types import AddProgress
 from edge_index import Index
 from edge_index.ingest import embedding
+from edge_index.records import AddProgress
 from edge_index.vectors import graphs, search, vector_cache, vector_file
 from faults.guards import remove_guards
 from faults.story import QUERIES, Deed, State, Step, lay

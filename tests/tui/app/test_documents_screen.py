@@ -21,8 +21,8 @@ from textual.app import App, ComposeResult
 from textual.widgets import Input
 
 from edge.errors import EncoderError
-from edge.types import Document, Failure
 from edge_index import Index
+from edge_index.records import Document, Failure
 from edge_tui.app.app import ChatApp
 from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering import document_tree

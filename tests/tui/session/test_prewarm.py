@@ -11,9 +11,10 @@ import pytest
 
 import edge
 from edge.engines.scripted import ScriptedEngine
-from edge.types import Adapter, Document, Passage, Sampling
+from edge.types import Adapter, Passage, Sampling
 from edge_index import Index
 from edge_index.encoders.encoder import Encoder
+from edge_index.records import Document
 from edge_tui.app.app import ChatApp
 from edge_tui.session import worker as working
 from edge_tui.session.prewarm import Progress

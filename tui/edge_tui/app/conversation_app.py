@@ -14,7 +14,8 @@ from textual.filter import LineFilter
 from textual.timer import Timer
 
 from edge.system.machine import on_battery
-from edge.types import AddProgress, Prefill
+from edge.types import Prefill
+from edge_index.records import AddProgress
 from edge_tui.app.control_filter import ControlFilter
 from edge_tui.app.redrawing import redraw
 from edge_tui.app.widgets.answer import AnswerView

@@ -91,7 +91,7 @@ def add(
 @_choosing
 def watch(path: tuple[Path, ...], index: str | None, **choice: Any) -> None:
     """Add files and folders and follow their changes, until Ctrl-C."""
-    from edge.types import AddReport
+    from edge_index.records import AddReport
     from edge_index.watch import watch as follow
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.output import status, warn

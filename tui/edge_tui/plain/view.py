@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from edge.types import AddProgress
+from edge_index.records import AddProgress
 from edge_tui.plain.answer_printer import AnswerPrinter
 from edge_tui.plain.lines import Lines
 from edge_tui.rendering.add_report import format_failures, format_files, summary

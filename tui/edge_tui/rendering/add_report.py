@@ -11,7 +11,7 @@ from edge_tui.rendering.units import short_path
 from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
-    from edge.types import AddReport, Failure, Outdated
+    from edge_index.records import AddReport, Failure, Outdated
 
 _SHOWN = 5
 """Files that are named of those that share a reason."""

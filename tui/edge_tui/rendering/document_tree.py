@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from edge.types import Document
+from edge_index.records import Document
 from edge_tui.rendering.sources import Staleness
 from edge_tui.terminal import printable, visible_name
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import EdgeError
-from edge.types import AddProgress, AddReport
+from edge_index.records import AddProgress, AddReport
 from edge_tui.session.events import Added, Error, Event, Removed, Surveyed
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
-from edge.types import AddProgress, AddReport, ContextUsage, Prefill
+from edge.types import ContextUsage, Prefill
+from edge_index.records import AddProgress, AddReport
 from edge_tui.history.records import Notice as Notice
 from edge_tui.history.records import Turn
 from edge_tui.rendering.sources import Checked, Source, Staleness

@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 
 from edge.errors import StorageError
 from edge.system import paths
-from edge.types import Document, Passage
+from edge.types import Passage
+from edge_index.records import Document
 
 
 @runtime_checkable

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from edge.errors import EdgeError, ModelError
-from edge.types import AddProgress, RagOptions, Sampling
+from edge.types import RagOptions, Sampling
+from edge_index.records import AddProgress
 from edge_tui.session import document_jobs
 from edge_tui.session.answer_job import AnswerJob
 from edge_tui.session.chat_history import ChatHistory

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from edge.errors import KnowledgeError, ModelError
-from edge.types import AddProgress, AddReport, Document, Passage
+from edge.types import Passage
+from edge_index.records import AddProgress, AddReport, Document
 from edge_tui.rendering.sources import Source, Staleness
 from edge_tui.session.events import Activity, Speed, State
 from edge_tui.session.source_context import in_context

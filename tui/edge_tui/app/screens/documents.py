@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
-from edge.types import AddProgress, Document, Failure
+from edge_index.records import AddProgress, Document, Failure
 from edge_tui.app.screens.add import PathSuggester
 from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering.document_tree import Folder, counts

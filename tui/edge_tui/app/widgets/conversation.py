@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
-from edge.types import AddProgress
+from edge_index.records import AddProgress
 from edge_tui.session.events import Added
 from edge_tui.terminal import printable, visible, visible_name
 

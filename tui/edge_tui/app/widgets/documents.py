@@ -10,7 +10,7 @@ from rich.text import Text
 from textual.widgets import Tree
 from textual.widgets.tree import TreeNode
 
-from edge.types import Document, Failure
+from edge_index.records import Document, Failure
 from edge_tui.rendering.document_tree import Folder, counts, line, tree
 from edge_tui.rendering.sources import Staleness
 from edge_tui.terminal import visible_name

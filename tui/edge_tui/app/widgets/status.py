@@ -9,7 +9,8 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.widgets import Static
 
-from edge.types import AddProgress, Prefill
+from edge.types import Prefill
+from edge_index.records import AddProgress
 from edge_tui.app import keys
 from edge_tui.rendering.context_usage import meter
 from edge_tui.session.events import Speed, State

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from edge.model import Model
     from edge.rag.answerability import Case
     from edge.settings import Settings
-    from edge.types import AddProgress, AddReport
     from edge_index import Index
     from edge_index.encoders.encoder import Encoder
+    from edge_index.records import AddProgress, AddReport
     from edge_tui.cli.options import Request
     from edge_tui.session.openers import Openers
 
