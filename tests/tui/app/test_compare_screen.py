@@ -13,7 +13,7 @@ from edge.types import Prefill
 from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.app.widgets.side import SidePane, cost
 from edge_tui.rendering.sources import Source
-from edge_tui.session.events import Error, Event, Finished, Found, Reading, SideEvent, Speed, Words
+from edge_tui.session.events import Error, Event, Finished, Found, Prefilling, SideEvent, Speed, Words
 from support.chat.fakes import SEAL, click, screen_text, until
 
 SOURCE = Source(1, SEAL, "/manuals/pump.md", 12, "Maintenance", 80, 80 + len(SEAL))
@@ -75,7 +75,7 @@ def test_the_sides_stand_beside_each_other_where_there_is_room(size: tuple[int, 
 
 def test_answers_grow_and_their_costs_stand_below_in_the_same_words() -> None:
     async def play(app: Host, pilot: Any) -> None:
-        await tell(app, pilot, 0, Found((SOURCE,)), Reading(Prefill(100, 40, 60)))
+        await tell(app, pilot, 0, Found((SOURCE,)), Prefilling(Prefill(100, 40, 60)))
         assert "reading 60 of 100 tokens" in screen_text(app)
         assert "[1] Replace the shaft seal" in screen_text(app)
         await tell(app, pilot, 0, Words("Every"), Words(" moon"))

@@ -289,7 +289,7 @@ def test_reread_by_name(folder: Path) -> None:
     drive(on(folder), play)
 
 
-def test_a_name_that_no_file_can_have_is_told(folder: Path) -> None:
+def test_a_name_that_no_file_can_have_is_said(folder: Path) -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, f"/add /{'x' * 300}")
         await until(pilot, lambda: "cannot be reached: File name too long" in " ".join(screen_text(app).split()))

@@ -44,7 +44,7 @@ def test_what_is_a_drop(text: str, found: tuple[str, ...]) -> None:
     assert dropped(text) == found
 
 
-def test_ten_thousand_paths_and_a_megabyte_of_text_are_quickly_told_apart() -> None:
+def test_ten_thousand_paths_and_a_megabyte_of_text_are_quickly_distinguished() -> None:
     many = " ".join(f"'/docs/file {n}.pdf'" for n in range(10_000))
     assert len(dropped(many)) == 10_000
     assert dropped("/" + "a b " * 250_000) == ()
@@ -115,7 +115,7 @@ def test_the_offer_can_be_refused_or_the_text_taken(tmp_path: Path) -> None:
     assert knowledge.texts == {}
 
 
-def test_what_does_not_exist_is_told_and_the_rest_offered(tmp_path: Path) -> None:
+def test_what_does_not_exist_is_said_and_the_rest_offered(tmp_path: Path) -> None:
     there = tmp_path / "a.md"
     there.touch()
 

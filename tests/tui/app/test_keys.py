@@ -71,7 +71,7 @@ def test_the_table_is_read_from_config_toml(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"), [("keys = 3", "must be a table"), ("[keys]\ncopy = 3", "copy must be a text")]
 )
-def test_a_table_that_is_none_is_told(tmp_path: Path, text: str, words: str) -> None:
+def test_a_table_that_is_none_is_said(tmp_path: Path, text: str, words: str) -> None:
     config = tmp_path / "config.toml"
     config.write_text(text)
     with pytest.raises(UsageError, match=words) as raised:

@@ -17,7 +17,7 @@ from edge_tui.app.widgets.answer import AnswerView
 from edge_tui.app.widgets.thoughts import Thoughts
 from edge_tui.history.store import Store
 from edge_tui.session.chat_history import ChatHistory
-from edge_tui.session.events import Finished, Further, Thinking, Words
+from edge_tui.session.events import Finished, FurtherPassages, Thinking, Words
 from support.chat.driving import answered, drive, ready
 from support.chat.fakes import (
     MANUAL,
@@ -78,7 +78,7 @@ def test_what_led_nowhere_is_no_thought_of_the_answer() -> None:
     opened(chat)
     events = list(chat.ask("Does the P-7 or the P-8 take 45 W?"))
     (finished,) = of(Finished, events)
-    if of(Further, events):
+    if of(FurtherPassages, events):
         assert finished.thinking == "There."
 
 
@@ -125,7 +125,7 @@ def test_esc_ends_thinking() -> None:
     drive(session(engine=engine, knowledge=FakeIndex(MANUAL)), play)
 
 
-def test_the_model_thinks_from_the_next_question_on_when_it_is_told() -> None:
+def test_the_model_thinks_from_the_next_question_on_when_that_is_asked_for() -> None:
     engine = Waits("Yes.")
     engine.go.set()
 

@@ -19,7 +19,7 @@ from edge_tui.app.input.prompt import Prompt
 from edge_tui.app.screens.welcome import WelcomeScreen, options
 from edge_tui.hub import importing
 from edge_tui.session import welcome
-from edge_tui.session.events import Brought, Error
+from edge_tui.session.events import Error, ModelImported
 from edge_tui.session.session import Session
 from edge_tui.session.welcome import Findings
 from edge_tui.slash_commands.base import SlashCommand
@@ -79,9 +79,9 @@ def test_what_is_found_without_reading(home: Path, edge_home: Path, monkeypatch:
     assert welcome.shown(Path("/srv")) == "/srv"
 
 
-def test_a_model_that_cannot_be_brought_is_told(home: Path) -> None:
+def test_a_model_that_cannot_be_brought_is_said(home: Path) -> None:
     in_ollama(home, "phi3")
-    (event,) = welcome.bring("ollama:phi3:latest")
+    (event,) = welcome.import_model("ollama:phi3:latest")
     assert isinstance(event, Error)
     assert "names 0 files of weights" in event.message
 
@@ -178,7 +178,7 @@ def test_r_looks_again_and_enter_takes_a_model(edge_home: Path) -> None:
 def test_a_model_of_another_program_is_linked_and_taken(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     asked: list[str] = []
     in_lm_studio(home, "TheBloke/phi/phi-2.gguf")
-    monkeypatch.setattr(welcome, "bring", lambda where: iter([Brought(where.rsplit("/")[-1])]))
+    monkeypatch.setattr(welcome, "import_model", lambda where: iter([ModelImported(where.rsplit("/")[-1])]))
 
     async def play(app: ChatApp, pilot: Any) -> None:
         app.commands = {

@@ -71,7 +71,7 @@ def test_what_cannot_be_kept_is_said(run: Run, trained_lora: Path, tmp_path: Pat
     assert [path.name for path in (tmp_path / "home" / "adapters").iterdir()] == ["a"]
 
 
-def test_whether_it_fits_a_model_is_told(run: Run, trained_lora: Path, starter_home: Path) -> None:
+def test_whether_it_fits_a_model_is_said(run: Run, trained_lora: Path, starter_home: Path) -> None:
     model = next((starter_home / "models").glob("*.gguf"))
     status, shown, _ = run("show", str(trained_lora), "-m", str(model), "--json")
     assert status == 0

@@ -117,7 +117,7 @@ def test_nothing_heavy_is_opened_before_the_app_runs(
 @pytest.mark.parametrize(
     ("arguments", "said"), [(("--docs", "no-such"), "does not exist"), (("--index", "none"), "edge index add")]
 )
-def test_documents_that_are_not_there_are_told_before_the_app_runs(
+def test_documents_that_are_not_there_are_said_before_the_app_runs(
     home: Path, handed_over: dict[str, Any], at_terminal: Run, arguments: tuple[str, ...], said: str
 ) -> None:
     status, error = at_terminal("chat", *arguments)
@@ -187,7 +187,7 @@ def test_the_chat_to_go_on_with_reaches_the_app(
     assert (history.on, history.reopens) == (True, reopen)
 
 
-def test_a_chat_that_cannot_be_gone_on_with_is_told_before_the_app_runs(
+def test_a_chat_that_cannot_be_gone_on_with_is_said_before_the_app_runs(
     home: Path, handed_over: dict[str, Any], at_terminal: Run
 ) -> None:
     status, said = at_terminal("chat", "--chat", "9")

@@ -52,7 +52,7 @@ def test_list_show_and_search() -> None:
     assert "No chat holds" in edge("search", "nothing").stderr
 
 
-def test_a_chat_that_is_not_there_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_chat_that_is_not_there_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     assert _run(["chats", "show", "7"]) == 1
     assert "there is no chat 7; `edge chats list`" in capsys.readouterr().err
 
@@ -125,7 +125,7 @@ def test_what_a_kill_cut_off_is_found_even_while_another_program_writes() -> Non
     assert "Because of rust." in edge("search", "rust").stdout
 
 
-def test_a_damaged_file_is_told_and_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_file_is_said_and_left_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     paths.chats_file().parent.mkdir(parents=True)
     paths.chats_file().write_bytes(b"no database at all" * 100)
     assert _run(["chats", "list"]) == 1

@@ -116,7 +116,7 @@ def test_every_choice_says_what_was_meant() -> None:
         (("ask", "why?", "-q"), "--quiet"),
     ],
 )
-def test_a_typing_error_is_told_what_was_meant(
+def test_a_typing_error_gets_what_was_meant(
     arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert _run(arguments) == 2

@@ -146,7 +146,7 @@ def test_merge_without_an_adapter_is_wrong_usage(base: Path, tmp_path: Path) -> 
     assert "--adapter" in done.stderr
 
 
-def test_a_precision_that_does_not_exist_is_told_with_those_that_do(base: Path, tmp_path: Path) -> None:
+def test_a_precision_that_does_not_exist_is_said_with_those_that_do(base: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="q4_k_m"):
         run("convert", "gguf", base, "-q", "q9", "-o", tmp_path / "out.gguf")
     assert list(tmp_path.iterdir()) == []

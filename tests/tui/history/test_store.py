@@ -244,7 +244,7 @@ def test_a_locked_file_can_be_read_and_says_who_is_in_the_way(path: Path, monkey
         store.rename(number, "b")
 
 
-def test_a_full_disk_is_told_and_room_is_enough_to_go_on(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_room_is_enough_to_go_on(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
@@ -314,7 +314,7 @@ def test_a_newer_file_is_left_alone(path: Path) -> None:
     assert not isinstance(caught.value, Damaged)
 
 
-def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_home_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match="EDGE_HOME"):
         Store(tmp_path / "file" / "chats.sqlite")

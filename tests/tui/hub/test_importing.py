@@ -74,7 +74,7 @@ def edge(*arguments: str) -> Result:
 def test_a_copy_leaves_the_original_and_is_listed(elsewhere: Path, models: Path) -> None:
     source = write_gguf(elsewhere / "Some Model.gguf")
     with pytest.raises(UsageError, match="--name"):
-        importing.bring(str(source), models)
+        importing.import_model(str(source), models)
     done = edge("import", str(source), "--as", "some-model")
     assert done.stdout == f"{models / 'some-model.gguf'}\n"
     assert tree(models) == {"some-model.gguf": source.read_bytes()}
@@ -121,13 +121,13 @@ def test_a_move_moves(elsewhere: Path, models: Path, one_disk: bool, monkeypatch
 def test_parts_stay_together(elsewhere: Path, models: Path) -> None:
     write_gguf(elsewhere / "big.gguf", split=1)
     first = elsewhere / "big-00001-of-00003.gguf"
-    assert importing.bring(str(first), models, save_as="mine").name == "mine-00001-of-00003.gguf"
+    assert importing.import_model(str(first), models, save_as="mine").name == "mine-00001-of-00003.gguf"
     assert tree(models) == {name.replace("big", "mine"): data for name, data in tree(elsewhere).items()}
     (entry,) = library.models()
     assert entry.bytes == sum(path.stat().st_size for path in elsewhere.iterdir())
     (elsewhere / "big-00002-of-00003.gguf").unlink()
     with pytest.raises(EdgeError, match="00002-of-00003"):
-        importing.bring(str(first), models)
+        importing.import_model(str(first), models)
 
 
 def test_a_taken_name_is_refused_unless_it_is_to_be_replaced(elsewhere: Path, models: Path) -> None:
@@ -135,7 +135,7 @@ def test_a_taken_name_is_refused_unless_it_is_to_be_replaced(elsewhere: Path, mo
     edge("import", str(old))
     (models / "a.parity.json").write_text('{"checks": []}')
     with pytest.raises(StorageError, match="--replace"):
-        importing.bring(str(new), models)
+        importing.import_model(str(new), models)
     assert (models / "a.gguf").read_bytes() == old.read_bytes()
     edge("import", str(new), "--replace")
     assert tree(models) == {"a.gguf": new.read_bytes()}
@@ -145,7 +145,7 @@ def test_a_taken_name_is_refused_unless_it_is_to_be_replaced(elsewhere: Path, mo
     edge("import", str(other), "--as", "phi", "--replace")
     assert tree(models / "phi") == tree(other)
     with pytest.raises(UsageError, match="the same"):
-        importing.bring(str(models / "phi"), models, replace=True)
+        importing.import_model(str(models / "phi"), models, replace=True)
     assert sorted(path.name for path in models.iterdir()) == ["a.gguf", "phi"]
 
 
@@ -165,9 +165,9 @@ def test_what_is_no_model_is_refused(elsewhere: Path, models: Path) -> None:
     said = {cut: "truncated", elsewhere / "text.gguf": "not a GGUF", empty: "neither", broken: "damaged"}
     for path, words in (said | {half: "names model.onnx", bare: "no weights"}).items():
         with pytest.raises(ModelError, match=words):
-            importing.bring(str(path), models)
+            importing.import_model(str(path), models)
     with pytest.raises(ModelNotFound, match="does not exist"):
-        importing.bring(str(elsewhere / "none.gguf"), models)
+        importing.import_model(str(elsewhere / "none.gguf"), models)
     assert not models.exists()
 
 
@@ -179,13 +179,13 @@ def test_a_folder_of_links_is_copied_and_not_moved(elsewhere: Path, models: Path
     for file in real.iterdir():
         (snapshot / file.name).symlink_to(Path("../../blobs") / file.name)
     with pytest.raises(UsageError, match="links"):
-        importing.bring(str(snapshot), models, how="move")
-    importing.bring(str(snapshot), models, save_as="phi")
+        importing.import_model(str(snapshot), models, how="move")
+    importing.import_model(str(snapshot), models, save_as="phi")
     assert tree(models / "phi") == tree(real)
     assert not any(file.is_symlink() for file in (models / "phi").iterdir())
     (snapshot / "notes.txt").symlink_to(elsewhere)
     with pytest.raises(ModelError, match="leads out of the model's folder"):
-        importing.bring(str(snapshot), models, save_as="other")
+        importing.import_model(str(snapshot), models, save_as="other")
 
 
 def ollama(store: Path, name: str, data: bytes, **more: Any) -> Path:
@@ -211,18 +211,18 @@ def test_models_of_ollama_come_by_name(elsewhere: Path, models: Path, monkeypatc
     ollama(store, "hf.co/owner/Tiny-GGUF/Q4_K_M", weights[2])
     edge("import", "ollama:phi3", "--link")
     assert (models / "phi3.gguf").resolve() == blob
-    importing.bring("ollama:phi3:medium", models)
-    importing.bring("ollama:hf.co/owner/Tiny-GGUF:Q4_K_M", models)
+    importing.import_model("ollama:phi3:medium", models)
+    importing.import_model("ollama:hf.co/owner/Tiny-GGUF:Q4_K_M", models)
     assert tree(models) == {
         "phi3.gguf": weights[0], "phi3-medium.gguf": weights[1], "Tiny-GGUF-Q4_K_M.gguf": weights[2],
     }  # fmt: skip
     with pytest.raises(UsageError, match="ollama rm"):
-        importing.bring("ollama:phi3", models, how="move")
+        importing.import_model("ollama:phi3", models, how="move")
     with pytest.raises(ModelNotFound, match=r"phi3:latest, phi3:medium"):
-        importing.bring("ollama:gemma", models)
+        importing.import_model("ollama:gemma", models)
     ollama(store, "registry.ollama.ai/library/odd/latest", weights[0], layers=[])
     with pytest.raises(ModelError, match="odd"):
-        importing.bring("ollama:odd", models)
+        importing.import_model("ollama:odd", models)
     monkeypatch.setenv("OLLAMA_MODELS", str(elsewhere / "other"))
     ollama(elsewhere / "other", "registry.ollama.ai/library/far/latest", weights[0])
     assert importing.find("ollama:far").path.parent == elsewhere / "other/blobs"
@@ -233,22 +233,22 @@ def test_models_of_lm_studio_come_by_name(elsewhere: Path, models: Path) -> None
     source = write_gguf(store / "Phi-3-Q4_K_M.gguf")
     write_gguf(store / "Phi-3-Q8_0.gguf", seed=1)
     with pytest.raises(ModelNotFound, match=r"several.*Q4_K_M.*Q8_0"):
-        importing.bring("lmstudio:phi-3", models)
+        importing.import_model("lmstudio:phi-3", models)
     edge("import", "lmstudio:phi-3-q4")
     assert tree(models) == {"Phi-3-Q4_K_M.gguf": source.read_bytes()}
     with pytest.raises(ModelNotFound, match="none"):
-        importing.bring("lmstudio:llama", models)
+        importing.import_model("lmstudio:llama", models)
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from edge_tui.hub.importing import bring
+from edge_tui.hub.importing import import_model
 
 def progress(now):
     os.kill(os.getpid(), signal.SIGKILL)
 
-bring(sys.argv[1], Path(sys.argv[2]), progress=progress)
+import_model(sys.argv[1], Path(sys.argv[2]), progress=progress)
 """
 
 
@@ -258,5 +258,5 @@ def test_a_killed_import_shows_nothing(elsewhere: Path, models: Path) -> None:
     assert done.returncode == -signal.SIGKILL
     assert library.entries() == []
     assert len(list(models.iterdir())) == 1
-    importing.bring(str(source), models)
+    importing.import_model(str(source), models)
     assert [path.name for path in models.iterdir()] == ["a.gguf"]

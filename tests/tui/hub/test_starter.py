@@ -83,7 +83,7 @@ def test_the_files_and_nothing_else_arrive(source: Path, models: Path) -> None:
     assert sorted(path.name for path in models.iterdir()) == ["enc", "m.gguf"]
 
 
-def test_every_byte_of_progress_is_told(source: Path, models: Path) -> None:
+def test_every_byte_of_progress_is_said(source: Path, models: Path) -> None:
     reports: list[starter.PullProgress] = []
     starter.pull(models, source, reports.append)
     ends = {(p.name, p.done, p.total) for p in reports if p.stage == "unpacking" and p.done == p.total}

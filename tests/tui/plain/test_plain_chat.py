@@ -119,7 +119,7 @@ def test_commands(tmp_path: Path) -> None:
     assert status == 1
 
 
-def test_a_model_that_is_not_there_is_told_and_documents_answer() -> None:
+def test_a_model_that_is_not_there_is_said_and_documents_answer() -> None:
     def broken() -> Model:
         raise ModelError("there is no model yet; run: edge models pull starter")
 
@@ -185,7 +185,7 @@ def test_chats_and_turns_in_lines(tmp_path: Path) -> None:
     assert "Error: /continue takes the number of a chat" in err
 
 
-def test_steering_in_lines() -> None:
+def test_settings_in_lines() -> None:
     status, out, err = talk(
         "/system Speak like a pirate.",
         "/system",
@@ -368,13 +368,13 @@ def test_documents_that_cannot_be_opened_are_not_called_none(tmp_path: Path) -> 
     assert err.getvalue().count("no text encoder") == 3
 
 
-def test_the_first_steps_are_told_in_lines(edge_home: Path) -> None:
+def test_the_first_steps_are_said_in_lines(edge_home: Path) -> None:
     _, out, _ = talk("/welcome")
     assert "No model is here yet; run: edge models pull starter" in out
     assert "edge opens no network connection" in out
 
 
-def test_going_on_to_further_passages_is_told() -> None:
+def test_going_on_to_further_passages_is_said() -> None:
     engine = large("The passage does not tell.", SEAL)
     status, out, err = talk("how often?", knowledge=FakeIndex(MANUAL, MANUAL), engine=engine)
     assert status == 0

@@ -123,7 +123,7 @@ def test_a_quote_that_moved_stands_without_context() -> None:
     assert with_context(source, MANUAL) == source
 
 
-def test_what_was_left_out_and_an_early_end_are_told() -> None:
+def test_what_was_left_out_and_an_early_end_are_said() -> None:
     text = " ".join(notes(answer("x", dropped=(Dropped("2 earlier turns", 312),), finish="length")))
     assert "2 earlier turns" in text
     assert "312" in text

@@ -18,7 +18,7 @@ def test_the_parts_are_the_whole_context() -> None:
     ("tokens", "width"),
     [([20, 0, 500, 40, 512, 3024], 60), ([1, 1, 1, 1, 1, 100_000], 20), ([1, 1, 1], 2), ([5], 7), ([3, 3, 3], 10)],
 )
-def test_a_bar_is_as_wide_as_it_is_told(tokens: list[int], width: int) -> None:
+def test_a_bar_is_as_wide_as_it_is_to_be(tokens: list[int], width: int) -> None:
     cells = shares(tokens, width)
     assert sum(cells) == width
     assert all(cell == 0 for cell, count in zip(cells, tokens, strict=True) if count == 0)

@@ -300,7 +300,7 @@ def test_the_systems_words_of_a_chat_count_again(path: Path) -> None:
     assert "Be kind." in engine.prompts[-1]
 
 
-def test_without_keeping_edit_and_file_still_work(tmp_path: Path) -> None:
+def test_without_a_history_edit_and_file_still_work(tmp_path: Path) -> None:
     chat, _ = begun(None)
     asked(chat, "a", "b")
     asked(chat, "b!", instead_of=2)
@@ -313,7 +313,7 @@ def test_without_keeping_edit_and_file_still_work(tmp_path: Path) -> None:
         chat.history.visit()
 
 
-def test_a_locked_file_is_told_once_and_everything_is_kept_when_it_is_free(
+def test_a_locked_file_is_said_once_and_everything_is_kept_when_it_is_free(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database, "_BUSY", 0.01)
@@ -334,7 +334,7 @@ def test_a_locked_file_is_told_once_and_everything_is_kept_when_it_is_free(
     assert stored(path) == [("a", "one two three"), ("b", "four five"), ("c", "six"), ("d", "one two three")]
 
 
-def test_what_could_not_be_kept_when_the_chat_was_left_is_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_kept_when_the_chat_was_left_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY", 0.01)
     chat, _ = begun(path)
     asked(chat, "a")

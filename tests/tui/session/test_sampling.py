@@ -37,7 +37,7 @@ def test_words_change_what_they_name_and_nothing_else() -> None:
         ("temperature=0.5 top_p=2", "top_p must be"),
     ],
 )
-def test_a_wrong_value_is_told_with_what_is_allowed(line: str, said: str) -> None:
+def test_a_wrong_value_is_said_with_what_is_allowed(line: str, said: str) -> None:
     with pytest.raises(UsageError) as error:
         changed(Sampling(), line, FIRST)
     assert said in str(error.value)

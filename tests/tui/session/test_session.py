@@ -10,7 +10,19 @@ import pytest
 from edge.engines.scripted import ScriptedEngine
 from edge.errors import KnowledgeError, ModelError
 from edge.model import Model
-from edge_tui.session.events import Adapted, Added, Error, Event, Finished, Found, Further, Idle, Loaded, Reading, Words
+from edge_tui.session.events import (
+    Adapted,
+    Added,
+    Error,
+    Event,
+    Finished,
+    Found,
+    FurtherPassages,
+    Idle,
+    Loaded,
+    Prefilling,
+    Words,
+)
 from edge_tui.session.session import Session
 from edge_tui.session.worker import Worker
 from support.chat.fakes import MANUAL, MOTOR, SEAL, TYPE, FakeIndex, Watched, large, of, opened, session
@@ -21,7 +33,7 @@ def test_evidence_first_then_words_then_the_whole_answer() -> None:
     assert opened(chat) == [Loaded()]
     events = list(chat.ask("how often?"))
     kinds = [type(event) for event in events]
-    assert kinds.index(Found) < kinds.index(Reading) < kinds.index(Words)
+    assert kinds.index(Found) < kinds.index(Prefilling) < kinds.index(Words)
     assert kinds[-1] is Finished
     assert "".join(event.text for event in of(Words, events)) == f"{SEAL} Keep a spare one at home."
     done = events[-1]
@@ -30,11 +42,13 @@ def test_evidence_first_then_words_then_the_whole_answer() -> None:
     assert chat.answer == f"{SEAL} Keep a spare one at home."
 
 
-def test_going_on_to_further_passages_is_told_before_the_words() -> None:
+def test_going_on_to_further_passages_is_said_before_the_words() -> None:
     chat = session(knowledge=FakeIndex(MANUAL, MANUAL, MANUAL), engine=large("The passage does not tell.", SEAL))
     opened(chat)
     events = list(chat.ask("how often?"))
-    assert [str(event) for event in of(Further, events)] == ["What was read does not tell; reading 2 more passages."]
+    assert [str(event) for event in of(FurtherPassages, events)] == [
+        "What was read does not tell; reading 2 more passages."
+    ]
     assert "".join(event.text for event in of(Words, events)) == SEAL
     assert chat.answer == SEAL
 
@@ -113,7 +127,7 @@ def test_without_model_and_documents_the_question_gets_the_reason() -> None:
     assert "out of luck" in of(Error, chat.ask("hello?"))[0].message
 
 
-def test_a_question_that_cannot_fit_is_told_and_the_chat_goes_on() -> None:
+def test_a_question_that_cannot_fit_is_said_and_the_chat_goes_on() -> None:
     chat = session(engine=ScriptedEngine(["fine"], context=60))
     opened(chat)
     failure = of(Error, chat.ask("word " * 200))
@@ -151,7 +165,7 @@ def test_adding_can_be_stopped_and_can_fail() -> None:
     assert chat.state == "ready"
 
 
-def test_an_index_that_cannot_be_opened_is_told_and_the_model_still_talks() -> None:
+def test_an_index_that_cannot_be_opened_is_said_and_the_model_still_talks() -> None:
     def broken() -> FakeIndex:
         raise KnowledgeError("index.sqlite is damaged")
 

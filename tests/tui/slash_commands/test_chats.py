@@ -335,7 +335,7 @@ def test_leaving_while_a_long_chat_is_drawn(path: Path) -> None:
     drive(kept_session(path, reopen=LATEST), play)
 
 
-def test_a_locked_file_is_told_in_the_app_and_the_chat_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_file_is_said_in_the_app_and_the_chat_goes_on(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "_BUSY", 0.01)
 
     async def play(app: ChatApp, pilot: Any) -> None:

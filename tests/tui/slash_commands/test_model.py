@@ -15,8 +15,8 @@ from edge.model import Model
 from edge.system import paths
 from edge.types import Sampling
 from edge_tui.app.app import ChatApp
-from edge_tui.app.screens.choose import ChooseScreen
 from edge_tui.app.screens.compare import CompareScreen
+from edge_tui.app.screens.picker import PickerScreen
 from edge_tui.session.openers import Openers
 from support.chat.driving import answered, drive, prompt, ready
 from support.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, screen_text, send, session, until
@@ -39,7 +39,7 @@ def other_model(name: str = "huge", *replies: str) -> tuple[Watched, Openers]:
 
 
 def picking(app: ChatApp) -> Callable[[], bool]:
-    return lambda: isinstance(app.screen, ChooseScreen) and "↑ ↓ choose" in screen_text(app)
+    return lambda: isinstance(app.screen, PickerScreen) and "↑ ↓ choose" in screen_text(app)
 
 
 def comparing(app: ChatApp) -> CompareScreen:
@@ -84,7 +84,7 @@ def test_a_model_is_named_or_chosen_and_the_conversation_goes_on(kept: Path) -> 
     drive(session(engine=first, openers=openers), play)
 
 
-def test_a_model_that_does_not_fit_is_told_and_the_chat_is_intact() -> None:
+def test_a_model_that_does_not_fit_is_said_and_the_chat_is_intact() -> None:
     def refuse() -> Model:
         raise ModelTooLarge("huge.gguf needs 90 GB and 2 GB are free; close other programs")
 
@@ -166,7 +166,7 @@ def test_documents_are_exchanged_by_name_by_choice_and_for_none(kept: Path) -> N
     drive(session(knowledge=FakeIndex(MANUAL), openers=Openers(index=index)), play)
 
 
-def test_what_the_model_is_told_first_is_shown_and_changed() -> None:
+def test_the_system_text_is_shown_and_changed() -> None:
     engine = ScriptedEngine(["yes"])
 
     async def play(app: ChatApp, pilot: Any) -> None:
@@ -319,7 +319,7 @@ def test_leaving_the_app_in_the_middle_of_a_comparison_ends_it() -> None:
     assert engine.closed
 
 
-def test_what_cannot_be_compared_is_told(kept: Path) -> None:
+def test_what_cannot_be_compared_is_said(kept: Path) -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         await send(pilot, "/compare docs|nodocs how often?")
@@ -331,7 +331,7 @@ def test_what_cannot_be_compared_is_told(kept: Path) -> None:
     drive(session(), play)
 
 
-def test_with_nothing_to_compare_the_way_to_something_is_told() -> None:
+def test_with_nothing_to_compare_the_way_to_something_is_said() -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         await send(pilot, "/compare how often?")

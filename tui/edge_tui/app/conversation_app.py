@@ -189,9 +189,9 @@ class ConversationApp(App[None]):
             view.found(event.sources)
             self.sources.show(event.sources)
             self.call_after_refresh(self.worker.drawn.set)
-        elif isinstance(event, events.Reading):
+        elif isinstance(event, events.Prefilling):
             self._prefill = event.prefill
-        elif isinstance(event, events.Further):
+        elif isinstance(event, events.FurtherPassages):
             view.note(str(event))
             view.forget_thinking()
             self._thinking = False

@@ -153,10 +153,10 @@ class AppView:
         mark: str = "",
     ) -> None:
         """Let the person choose a line by its key; nothing when that is declined."""
-        from edge_tui.app.screens.choose import ChooseScreen
+        from edge_tui.app.screens.picker import PickerScreen
 
         if self._is_free():
-            self._app.push_screen(ChooseScreen(title, lines, now, mark), lambda key: then(key) if key else None)
+            self._app.push_screen(PickerScreen(title, lines, now, mark), lambda key: then(key) if key else None)
 
     async def greet(self) -> None:
         """Show what is on this machine and how to begin."""

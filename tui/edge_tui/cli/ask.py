@@ -159,7 +159,7 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
     """Evidence, words, sources: each as soon as it is known."""
     from edge_tui.cli.output import passing, status
     from edge_tui.rendering.answer import notes, number_sources
-    from edge_tui.session.events import Further
+    from edge_tui.session.events import FurtherPassages
 
     sources: tuple[Source, ...] = ()
     spoken = False
@@ -173,7 +173,7 @@ def _print_stream(chat: Chat, question: str, sampling: Sampling) -> Answer:
             if delta.further_passages is not None:
                 show(None)
                 thoughts.end()
-                status(str(Further(delta.further_passages)))
+                status(str(FurtherPassages(delta.further_passages)))
             if delta.thinking and chat.think:
                 show(None)
                 thoughts.write(delta.thinking)

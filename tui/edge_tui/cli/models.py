@@ -142,7 +142,9 @@ def import_(where: str, save_as: str | None, how: How, replace: bool) -> None:
     from edge_tui.hub import importing
 
     with _progress() as report:
-        path = importing.bring(where, places.models_dir(), save_as=save_as, how=how, replace=replace, progress=report)
+        path = importing.import_model(
+            where, places.models_dir(), save_as=save_as, how=how, replace=replace, progress=report
+        )
     click.echo(str(path))
     status("Ready.")
 

@@ -34,7 +34,7 @@ class Source:
     name: str
 
 
-def bring(
+def import_model(
     where: str,
     models_dir: Path,
     *,

@@ -32,10 +32,10 @@ class AnswerPrinter:
         if isinstance(event, events.Found):
             if event.sources and not self._known:
                 lines.say("Nearest in your documents:", *self._sources(event.sources), "")
-        elif isinstance(event, events.Reading) and not self._reading:
+        elif isinstance(event, events.Prefilling) and not self._reading:
             self._reading = True
             lines.status(f"The model reads {event.prefill.total:,} tokens.")
-        elif isinstance(event, events.Further):
+        elif isinstance(event, events.FurtherPassages):
             self._thinking = False
             lines.status(str(event))
         elif isinstance(event, events.Thinking):

@@ -12,7 +12,7 @@ from edge.types import Sampling, Usage
 from edge_tui.rendering.answer import notes, number_sources, to_markdown
 from edge_tui.rendering.sentence_marks import checked
 from edge_tui.rendering.sources import Source
-from edge_tui.session.events import Event, Finished, Found, Further, Reading, Speed, Thinking, Words
+from edge_tui.session.events import Event, Finished, Found, FurtherPassages, Prefilling, Speed, Thinking, Words
 from edge_tui.terminal import printable
 
 if TYPE_CHECKING:
@@ -62,10 +62,10 @@ class AnswerJob:
                 self.sources = self._state.in_context(self.sources)
                 yield Found(self.sources)
         if delta.prefill is not None:
-            yield Reading(delta.prefill)
+            yield Prefilling(delta.prefill)
         if delta.further_passages is not None:
             self._thinking.clear()
-            yield Further(delta.further_passages)
+            yield FurtherPassages(delta.further_passages)
         if delta.thinking:
             now = perf_counter()
             self._thought = (self._thought or (now, now))[0], now

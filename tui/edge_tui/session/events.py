@@ -50,12 +50,12 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Prefilling:
     prefill: Prefill
 
 
 @dataclass(frozen=True, slots=True)
-class Further:
+class FurtherPassages:
     """What was read does not tell: so many more passages are read before anything is said."""
 
     passages: int
@@ -138,7 +138,7 @@ class Surveyed:
 
 
 @dataclass(frozen=True, slots=True)
-class Brought:
+class ModelImported:
     """A model of another program is one of the library now, by this name."""
 
     name: str
@@ -182,8 +182,8 @@ class Idle:
 
 
 Event = (
-    Loaded | Found | Reading | Further | Thinking | Words | Finished | Error | Adding | Added | Removed | Surveyed
-    | Brought | Adapted | Switched | SideEvent | Opened | Notice | Idle
+    Loaded | Found | Prefilling | FurtherPassages | Thinking | Words | Finished | Error | Adding | Added | Removed
+    | Surveyed | ModelImported | Adapted | Switched | SideEvent | Opened | Notice | Idle
 )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from edge import library
 from edge.errors import EdgeError
 from edge.system import paths
 from edge_tui.hub import importing
-from edge_tui.session.events import Brought, Error, Event
+from edge_tui.session.events import Error, Event, ModelImported
 
 OFFLINE = (
     "Your documents, questions and answers stay on this machine: edge opens no network connection.",
@@ -43,14 +43,14 @@ def look_around() -> Findings:
     return Findings(tuple(library.models()), encoder, tuple(importing.elsewhere()), tuple(_folders()))
 
 
-def bring(where: str) -> Iterator[Event]:
-    """Make a model of another program one of the library, by a link: `Brought`, or `Error`."""
+def import_model(where: str) -> Iterator[Event]:
+    """Make a model of another program one of the library, by a link: `ModelImported`, or `Error`."""
     try:
-        path = importing.bring(where, paths.models_dir(), how="link")
+        path = importing.import_model(where, paths.models_dir(), how="link")
     except EdgeError as error:
         yield Error(str(error))
         return
-    yield Brought(path.stem if path.suffix == ".gguf" else path.name)
+    yield ModelImported(path.stem if path.suffix == ".gguf" else path.name)
 
 
 def shown(path: Path) -> str:

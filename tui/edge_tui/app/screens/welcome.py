@@ -83,7 +83,7 @@ class WelcomeScreen(Screen[None]):
             failures = f" {failed:,} could not be read; /documents says why." if failed else ""
             self._say(f"{known:,} document{'' if known == 1 else 's'} can be asked now.{failures} Esc begins.")
             self.action_again()
-        elif isinstance(event, events.Brought):
+        elif isinstance(event, events.ModelImported):
             self._use(event.name)
         elif isinstance(event, events.Error):
             self._say(event.message, error=True)
@@ -102,7 +102,7 @@ class WelcomeScreen(Screen[None]):
             self._use(name)
         elif what == "import":
             self._say(f"Looking at {name} …")
-            self._view.submit(welcome.bring(name))
+            self._view.submit(welcome.import_model(name))
         elif what == "pull":
             self.app.copy_to_clipboard(welcome.PULL)
             self._say(f"Copied: {welcome.PULL}. Run it in another terminal, then press r here.")

@@ -57,9 +57,9 @@ class SidePane(Vertical):
             self.evidence = event.sources
             self._answer.found(event.sources)
             self._cost.update("reading")
-        elif isinstance(event, events.Reading):
+        elif isinstance(event, events.Prefilling):
             self._cost.update(f"reading {event.prefill.done:,} of {event.prefill.total:,} tokens")
-        elif isinstance(event, events.Further):
+        elif isinstance(event, events.FurtherPassages):
             self._cost.update(str(event))
             self._answer.forget_thinking()
         elif isinstance(event, events.Thinking):

@@ -300,7 +300,7 @@ def test_a_pasted_book_is_a_few_words_on_the_screen_and_whole_for_the_model() ->
     drive(session(engine=engine), play)
 
 
-def test_a_question_that_is_too_long_is_told_with_the_numbers() -> None:
+def test_a_question_that_is_too_long_is_said_with_the_numbers() -> None:
     async def play(app: ChatApp, pilot: Any) -> None:
         await ready(app, pilot)
         paste(app, "word " * 20_000)

@@ -22,7 +22,7 @@ _KEYS = "↑ ↓ choose · Enter takes it · Esc cancels"
 Lines = Sequence[PickerItem | tuple[str, str]]
 
 
-class ChooseScreen(ModalScreen[str]):
+class PickerScreen(ModalScreen[str]):
     """Dismisses with the key of the chosen line, empty when it was left with Esc.
 
     `lines` are choices or (key, text); a function that gathers them is called on another thread, and the screen stands

@@ -10,7 +10,7 @@ from typing import Any
 from textual.app import App
 
 from edge.errors import StorageError
-from edge_tui.app.screens.choose import ChooseScreen
+from edge_tui.app.screens.picker import PickerScreen
 from edge_tui.session.picker_items import PickerItem
 from support.chat.fakes import screen_text, until
 
@@ -29,7 +29,7 @@ class Host(App[None]):
         self._lines_to_choose, self._now = lines, now
 
     def on_mount(self) -> None:
-        self.push_screen(ChooseScreen("Which?", self._lines_to_choose, self._now, "answers now"), self._took)
+        self.push_screen(PickerScreen("Which?", self._lines_to_choose, self._now, "answers now"), self._took)
 
     def _took(self, key: str | None) -> None:
         self.chosen = key
@@ -109,7 +109,7 @@ def test_facts_are_gathered_on_another_thread_while_keys_are_heard() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_what_cannot_be_gathered_is_told() -> None:
+def test_what_cannot_be_gathered_is_said() -> None:
     def gather() -> Sequence[PickerItem]:
         raise StorageError("the folder [models] cannot be read; make it readable")
 
