@@ -85,7 +85,7 @@ READERS: dict[str, Callable[[str], object]] = {
     "last path": typed_paths.fitting_last,
     "words looked for": query.terms,
     "excerpt": lambda text: query.excerpt(text, query.terms(f"pump {text[:1000]}")),
-    "private strings": lambda text: list(pii.private_strings(text)),
+    "private strings": lambda text: list(pii.find_pii(text)),
     **{name: _loader(name) for name in ("text", "tables", "json", "js", "yaml", "toml", "c", "sh", "sql", "xml")},
 }
 

@@ -13,8 +13,8 @@ from edge.adapters import ConvertedAdapter, register_converter
 if TYPE_CHECKING:
     from edge_converters.convert import to_adapter, to_gguf, to_onnx
     from edge_converters.data.check import check_examples
-    from edge_converters.data.examples import read_examples
-    from edge_converters.data.write import convert_examples, split_examples
+    from edge_converters.data.reader import read_examples
+    from edge_converters.data.writer import convert_examples, split_examples
     from edge_converters.encoder.directory import convert_encoder
     from edge_converters.encoder.export import to_encoder
     from edge_converters.lora.merge import merge
@@ -49,10 +49,10 @@ _MODULES = {
     "check_examples": "data.check",
     "check_parity": "parity",
     "convert_encoder": "encoder.directory",
-    "convert_examples": "data.write",
+    "convert_examples": "data.writer",
     "merge": "lora.merge",
-    "read_examples": "data.examples",
-    "split_examples": "data.write",
+    "read_examples": "data.reader",
+    "split_examples": "data.writer",
     "to_adapter": "convert",
     "to_encoder": "encoder.export",
     "to_gguf": "convert",
@@ -76,9 +76,9 @@ def __dir__() -> list[str]:
 
 
 def _convert_adapter(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
-    from edge_converters.adapter import adapter_for
+    from edge_converters.adapter import convert_for_engine
 
-    return adapter_for(adapter, model, cache=cache)
+    return convert_for_engine(adapter, model, cache=cache)
 
 
 register_converter(_convert_adapter)

@@ -19,16 +19,16 @@ from edge_converters.types import AdapterSource, Export, Progress
 _FORMAT = 1
 
 
-def adapter_for(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
+def convert_for_engine(adapter: Path, model: Path, *, cache: Path) -> ConvertedAdapter:
     """The PEFT directory `adapter` for the engine that runs `model`, a GGUF file or an ONNX folder with slots.
 
     Whether it fits is checked every time; it is converted once and kept in `cache`, by the SHA-256 of its files and
     the shapes of the model. Raises AdapterError, ConversionError, StorageError, MissingExtra.
     """
-    from edge_converters.exported_base import EngineBase
+    from edge_converters.exported_base import ExportedBase
     from edge_converters.lora.merge import Merged
 
-    base = EngineBase(model)
+    base = ExportedBase(model)
     lora = Lora(adapter)
     if lora.replaced or lora.tokens:
         raise AdapterError(

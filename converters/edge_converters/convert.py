@@ -133,7 +133,7 @@ def to_adapter(
     export = export_adapter(
         adapter, out, base=base, base_out=base_out, precision=precision, provider=provider, progress=progress
     )
-    return _verified(export, base, adapter, prompts, progress, engine_base=base_out) if verify else export
+    return _verified(export, base, adapter, prompts, progress, exported_base=base_out) if verify else export
 
 
 def _verified(
@@ -142,8 +142,8 @@ def _verified(
     adapters: Adapters,
     prompts: Path | None,
     progress: Progress | None,
-    engine_base: Path | None = None,
+    exported_base: Path | None = None,
 ) -> Export:
     from edge_converters.verify import verify
 
-    return verify(export, base=base, adapters=adapters, prompts=prompts, engine_base=engine_base, progress=progress)
+    return verify(export, base=base, adapters=adapters, prompts=prompts, exported_base=exported_base, progress=progress)

@@ -15,7 +15,7 @@ from edge_converters.gguf.quantise import BITS as QUANTISED_BITS
 from edge_converters.lora.merge import Merged, open_weights
 from edge_converters.lora.peft_adapter import Lora
 from edge_converters.types import Adapters, adapter_sources
-from edge_converters.weights.tensor_chunks import bytes_of, computed
+from edge_converters.weights.tensor_chunks import bytes_of, compute_chunks
 
 if TYPE_CHECKING:
     from edge_converters.weights.checkpoint import Checkpoint
@@ -33,13 +33,13 @@ _MEMORY = {
 # How many times as long as merging a weight it takes to quantise it (the same).
 _QUANTISE = 16.0
 # Elements of a piece and pieces of the sample.
-_PIECE, _PIECES = 1_000_000, 24
+_CHUNK, _SAMPLE_CHUNKS = 1_000_000, 24
 # Bytes a second that a laptop's disk writes, and seconds until the first byte.
 _DISK, _START = 400_000_000, 4.0
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ConversionEstimate:
     """What a conversion will take, in bytes and seconds.
 
     `disk_bytes` is the most that lies on the disk at a time, the output included; `memory_bytes` is anonymous
@@ -59,7 +59,9 @@ class Plan:
     seconds: float
 
 
-def plan(kind: str, base: Path, out: Path, *, adapters: Adapters = (), precision: str | None = None) -> Plan:
+def estimate_conversion(
+    kind: str, base: Path, out: Path, *, adapters: Adapters = (), precision: str | None = None
+) -> ConversionEstimate:
     """What `kind` ("merge", "gguf", "onnx", "adapter") of that base will take, the preflight of the adapters included.
 
     Raises ConversionError and AdapterError as the conversion itself would, UsageError for an unknown precision.
@@ -84,14 +86,14 @@ def plan(kind: str, base: Path, out: Path, *, adapters: Adapters = (), precision
         raise UsageError(f"{precision!r} is no precision of {kind}; choose one of {', '.join(known)}")
     output = int(parameters * known[precision] / 8)
     lossy = precision in QUANTISED_BITS or precision in ("int4", "int8")
-    return Plan(
+    return ConversionEstimate(
         kind=kind,
         precision=precision,
         parameters=parameters,
         applied=applied_lines(weights),
         output_bytes=output,
         disk_bytes=bytes_needed(weights, precision) if kind == "gguf" else output,
-        free_bytes=shutil.disk_usage(_existing(out)).free,
+        free_bytes=shutil.disk_usage(_nearest_existing(out)).free,
         memory_bytes=int(_MEMORY[kind]),
         available_bytes=psutil.virtual_memory().available,
         seconds=round(_seconds(weights, parameters, output, lossy), 1),
@@ -115,7 +117,7 @@ def _stored_precision(weights: Checkpoint | Merged) -> str:
     return _MERGED.get(largest.dtype, largest.dtype.lower())
 
 
-def _existing(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     path = path.absolute()
     return next(folder for folder in path.parents if folder.exists())
 
@@ -125,14 +127,14 @@ def _seconds(weights: Checkpoint | Merged, parameters: int, output: int, lossy: 
     touched = [info for name, info in weights.tensors.items() if isinstance(weights, Merged) and weights.touched(name)]
     info = max(touched or list(weights.tensors.values()), key=lambda info: info.elements)
     rows = info.shape[0] if info.shape else 1
-    step = max(1, _PIECE * rows // max(1, info.elements))
-    starts = range(0, min(rows, step * _PIECES), step)
+    step = max(1, _CHUNK * rows // max(1, info.elements))
+    starts = range(0, min(rows, step * _SAMPLE_CHUNKS), step)
 
     def cast(start: int) -> memoryview:
         return bytes_of(weights.read(info.name, slice(start, start + step)).float().half())
 
     cast(0)
     begun = time.perf_counter()
-    done = sum(len(piece) // 2 for piece in computed(partial(cast, start) for start in starts))
+    done = sum(len(chunk) // 2 for chunk in compute_chunks(partial(cast, start) for start in starts))
     merging = (time.perf_counter() - begun) / max(1, done) * parameters
     return merging * (1 + (_QUANTISE if lossy else 0)) + output / _DISK + _START

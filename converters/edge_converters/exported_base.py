@@ -23,7 +23,7 @@ _SLOT = ".lora_A.MatMul.weight"
 _FUSED = {"self_attn.qkv_proj": ("q_proj", "k_proj", "v_proj"), "mlp.gate_up_proj": ("gate_proj", "up_proj")}
 
 
-class EngineBase(Checkpoint):
+class ExportedBase(Checkpoint):
     """A GGUF file, or an ONNX folder with adapter slots, with a Checkpoint's face; it has shapes and no weights.
 
     `half`: the slots of an ONNX folder are float16. Raises AdapterError for a model that takes no adapters.
@@ -87,10 +87,10 @@ class EngineBase(Checkpoint):
         shapes: dict[str, tuple[int, ...]] = {}
         for name, (outs, ins) in slots.items():
             module = name.replace(".attn.", ".self_attn.")
-            room, _, leaf = module.rpartition(".")
-            fused = next((k for k, parts in _FUSED.items() if room.endswith(k.split(".")[0]) and leaf in parts), None)
+            parent, _, leaf = module.rpartition(".")
+            fused = next((k for k, parts in _FUSED.items() if parent.endswith(k.split(".")[0]) and leaf in parts), None)
             if fused and model["type"] == "phi3":
-                module = f"{room}.{fused.split('.')[1]}"
+                module = f"{parent}.{fused.split('.')[1]}"
             before = shapes.get(f"{module}.weight", (0, ins))[0]
             shapes[f"{module}.weight"] = (before + outs, ins)
         return shapes

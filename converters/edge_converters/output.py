@@ -28,7 +28,7 @@ _PARTIAL = ".partial-"
 
 
 @contextmanager
-def published(out: Path, *, needs: int = 0) -> Iterator[Path]:
+def atomic_output(out: Path, *, needs: int = 0) -> Iterator[Path]:
     """A temporary path beside `out`, to write a file or make a folder at; it becomes `out` when all went well.
 
     A file replaces an older file of that name; a folder replaces an older one only where it is empty or was
@@ -40,7 +40,7 @@ def published(out: Path, *, needs: int = 0) -> Iterator[Path]:
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(out)
-        _check_room(out.parent, needs)
+        _check_free_space(out.parent, needs)
         holder = Path(tempfile.mkdtemp(prefix=f".{out.name}{_PARTIAL}{os.getpid()}-", dir=out.parent))
     except OSError as error:
         raise StorageError(f"{out.parent} cannot be written: {error.strerror}; choose another place") from error
@@ -50,7 +50,7 @@ def published(out: Path, *, needs: int = 0) -> Iterator[Path]:
         _put_in_place(partial, out, holder)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(_full(out.parent, needs)) from error
+            raise StorageError(_disk_full_message(out.parent, needs)) from error
         raise
     finally:
         shutil.rmtree(holder, ignore_errors=True)
@@ -103,10 +103,10 @@ def write_manifest(
 
 def manifest_path(out: Path) -> Path:
     """Where the manifest of an export stands: out.gguf -> out.manifest.json."""
-    return beside(out, "manifest")
+    return companion_path(out, "manifest")
 
 
-def beside(out: Path, what: str) -> Path:
+def companion_path(out: Path, what: str) -> Path:
     """The path of a JSON file that belongs to an export: (out.gguf, "parity") -> out.parity.json."""
     name = out.name
     for suffix in (".gguf", ".onnx_adapter", ".onnx"):
@@ -116,18 +116,18 @@ def beside(out: Path, what: str) -> Path:
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """The manifest of an export, None when there is none. Raises ConversionError when it is damaged."""
-    return read_beside(out, "manifest")
+    return read_companion(out, "manifest")
 
 
-def read_beside(out: Path, what: str) -> dict[str, Any] | None:
-    """The content of `beside(out, what)`, None when there is none. Raises ConversionError when it is damaged."""
-    path = beside(out, what)
+def read_companion(out: Path, what: str) -> dict[str, Any] | None:
+    """What stands at `companion_path(out, what)`, None for nothing. Raises ConversionError when it is damaged."""
+    path = companion_path(out, what)
     return read_json(path) if path.is_file() else None
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
-    with published(path) as partial:
+    with atomic_output(path) as partial:
         partial.write_text(json.dumps(content, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -183,12 +183,12 @@ def _check_target(out: Path) -> None:
     raise StorageError(f"{out} is a folder with other things in it; name a new one, or empty it first")
 
 
-def _check_room(folder: Path, needs: int) -> None:
+def _check_free_space(folder: Path, needs: int) -> None:
     if needs > shutil.disk_usage(folder).free:
-        raise StorageError(_full(folder, needs))
+        raise StorageError(_disk_full_message(folder, needs))
 
 
-def _full(folder: Path, needs: int) -> str:
+def _disk_full_message(folder: Path, needs: int) -> str:
     free = shutil.disk_usage(folder).free
     wanted = f"{needs / 1e9:.1f} GB are needed and " if needs else ""
     return f"the disk of {folder} is full: {wanted}{free / 1e9:.1f} GB are free; free some space or choose another disk"

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from edge.errors import ParityError
-from edge_converters.output import beside, manifest_path, write_json
+from edge_converters.output import companion_path, manifest_path, write_json
 from edge_converters.parity import check_parity
 from edge_converters.types import Adapters, Export, Parity, Progress
 
@@ -20,7 +20,7 @@ def verify(
     base: Path,
     adapters: Adapters = (),
     prompts: Path | None = None,
-    engine_base: Path | None = None,
+    exported_base: Path | None = None,
     progress: Progress | None = None,
 ) -> Export:
     """`export` with the proof that it does what `base` with `adapters` does; the proof also stands beside it.
@@ -29,7 +29,7 @@ def verify(
     `check_parity` raises, with the export left where it is, where the proof cannot be made.
     """
     out = Path(export.path)
-    parity = prove(out, base=base, adapters=adapters, prompts=prompts, engine_base=engine_base, progress=progress)
+    parity = prove(out, base=base, adapters=adapters, prompts=prompts, exported_base=exported_base, progress=progress)
     if parity.passed:
         return replace(export, parity=parity)
     failed = set_aside(out)
@@ -44,12 +44,12 @@ def prove(
     base: Path,
     adapters: Adapters = (),
     prompts: Path | None = None,
-    engine_base: Path | None = None,
+    exported_base: Path | None = None,
     progress: Progress | None = None,
 ) -> Parity:
     """`check_parity`, with the proof written beside `out`, whatever it says."""
     parity = check_parity(
-        out, base=base, adapters=adapters, prompts=prompts, engine_base=engine_base, progress=progress
+        out, base=base, adapters=adapters, prompts=prompts, exported_base=exported_base, progress=progress
     )
     write_report(parity, out)
     return parity
@@ -57,7 +57,7 @@ def prove(
 
 def parity_path(out: Path) -> Path:
     """Where the proof of an export stands: out.gguf -> out.parity.json, a folder out -> out.parity.json."""
-    return beside(out, "parity")
+    return companion_path(out, "parity")
 
 
 def write_report(parity: Parity, out: Path) -> Path:
@@ -70,7 +70,10 @@ def write_report(parity: Parity, out: Path) -> Path:
 def set_aside(out: Path) -> Path:
     """Rename an export that failed, and what belongs to it, to NAME.failed; what had that name is replaced."""
     failed = out.with_name(f"{out.stem}.failed{out.suffix}")
-    for path, name in [(out, failed), *((beside(out, what), beside(failed, what)) for what in ("manifest", "parity"))]:
+    for path, name in [
+        (out, failed),
+        *((companion_path(out, what), companion_path(failed, what)) for what in ("manifest", "parity")),
+    ]:
         if name.is_dir():
             shutil.rmtree(name)
         if path.exists():

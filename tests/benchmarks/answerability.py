@@ -49,9 +49,9 @@ def main() -> None:
 
 def report(rows: list[tuple[str, bool, bool, float]]) -> None:
     group = np.array([row[0] for row in rows])
-    own, told = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    own, answerable = np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
     score = np.array([row[3] for row in rows])
-    good, looks, off = own & told, own & ~told, ~own
+    good, looks, off = own & answerable, own & ~answerable, ~own
     print(f"{good.sum()} answerable, {looks.sum()} only look so, {off.sum()} off topic")
     print(f"AUROC against off topic {auroc(score[good], score[off]):.4f}", end="")
     print(f", against those that look answerable {auroc(score[good], score[looks]):.3f}" if looks.any() else "")

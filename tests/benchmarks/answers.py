@@ -45,10 +45,10 @@ def main() -> None:
                 rows.append((*max(overlap(answer.text, gold) for gold in golds), holds, supported, answer.usage))
                 if options.show:
                     print(f"{question['question']} [{golds[0]}]\n    {answer.text!r}")
-            f1, recall, holding, supported, usages = zip(*rows, strict=True)
+            f1, recall, containing, supported, usages = zip(*rows, strict=True)
             print(
                 f"{count} passages, {len(rows)} questions: F1 {100 * statistics.mean(f1):.1f}  recall "
-                f"{100 * statistics.mean(recall):.1f}  holds the answer {100 * statistics.mean(holding):.1f} %  "
+                f"{100 * statistics.mean(recall):.1f}  holds the answer {100 * statistics.mean(containing):.1f} %  "
                 f"supported sentences {100 * statistics.mean(supported):.1f} %  first token "
                 f"{statistics.median(u.prompt_seconds for u in usages):.2f} s  tokens "
                 f"{statistics.median(u.prompt_tokens for u in usages):.0f}"

@@ -43,19 +43,19 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     oracle = SentenceTransformer(str(model), device="cpu")
     with Encoder.open(model, threads=options.threads) as encoder:
-        ways: dict[str, Callable[[Path], int]] = {
+        variants: dict[str, Callable[[Path], int]] = {
             "edge": lambda folder: with_edge(files, encoder, folder),
             "plain": lambda folder: plainly(files, oracle, encoder, folder, options.threads),
         }
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
         passages: dict[str, int] = {}
         oracle.encode(["warm"] * 8)
         encoder.encode(["warm"] * 8)
         for number in range(options.rounds):
-            for name, way in list(ways.items())[:: -1 if number % 2 else 1]:
+            for name, variant in list(variants.items())[:: -1 if number % 2 else 1]:
                 with tempfile.TemporaryDirectory() as folder:
                     began = time.perf_counter()
-                    passages[name] = way(Path(folder))
+                    passages[name] = variant(Path(folder))
                     seconds[name].append(time.perf_counter() - began)
     for name, spent in seconds.items():
         speed = passages[name] / statistics.median(spent)

@@ -66,13 +66,16 @@ def main() -> None:
             judging.append(perf_counter() - middle)
             rows.append((max((p.score for p in passages), default=0.0), odds, bool(question["answers"])))
     print(
-        f"AUROC by the best passage's score {auroc([(score, told) for score, _, told in rows]):.3f}, by the model ",
+        "AUROC by the best passage's score "
+        f"{auroc([(score, answerable) for score, _, answerable in rows]):.3f}, by the model ",
         end="",
     )
-    print(f"{auroc([(odds, told) for _, odds, told in rows]):.3f} ({options.limit} questions of each kind)")
+    print(f"{auroc([(odds, answerable) for _, odds, answerable in rows]):.3f} ({options.limit} questions of each kind)")
     for certainty in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         refused = {
-            kind: statistics.mean(calibration.probability(odds) < certainty for _, odds, told in rows if told is kind)
+            kind: statistics.mean(
+                calibration.probability(odds) < certainty for _, odds, answerable in rows if answerable is kind
+            )
             for kind in (True, False)
         }
         print(f"certainty {certainty}: wrongly refused {refused[True]:.3f}, rightly refused {refused[False]:.3f}")

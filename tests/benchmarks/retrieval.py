@@ -42,7 +42,7 @@ def main() -> None:
 def measure(index: Index, questions: Sequence[dict]) -> None:
     texts = {document.path: index.text(document.path) for document in index.documents()}
     ranks: list[int | None] = []
-    first = within = literal = spans = told = 0
+    first = within = literal = spans = returned = 0
     seconds = []
     for question in questions:
         started = time.perf_counter()
@@ -54,7 +54,7 @@ def measure(index: Index, questions: Sequence[dict]) -> None:
             text = span.text if isinstance(span, Passage) else span.quote
             literal += texts[span.document][span.start : span.end] == text
         if not question["answers"]:
-            told += bool(passages)
+            returned += bool(passages)
             continue
         ranks.append(next((i for i, passage in enumerate(passages) if holds(passage, question)), None))
         hits = [holds(sentence, question) for sentence in evidence]
@@ -69,7 +69,7 @@ def measure(index: Index, questions: Sequence[dict]) -> None:
     print(f"evidence: first sentence {first / n:.3f}  one of up to three {within / n:.3f}")
     print(f"spans that stand in the text: {literal} of {spans}")
     if n < len(questions):
-        print(f"unanswerable, yet passages above the floor: {told / (len(questions) - n):.3f}")
+        print(f"unanswerable, yet passages above the floor: {returned / (len(questions) - n):.3f}")
     print(
         f"question to evidence: median {statistics.median(seconds) * 1000:.1f} ms, "
         f"p95 {statistics.quantiles(seconds, n=20)[-1] * 1000:.1f} ms"

@@ -135,7 +135,7 @@ class Stitcher:
         return text.decode("utf-8", "replace").strip(), first.astype(np.float32)
 
 
-def asked(stitcher: Stitcher, index: Index, question: dict[str, Any], ways: list[int]) -> list[dict[str, Any]]:
+def asked(stitcher: Stitcher, index: Index, question: dict[str, Any], variants: list[int]) -> list[dict[str, Any]]:
     passages = index.search(question["question"], PASSAGES)
     blocks = [f"{numbered(number, passage)}\n\n" for number, passage in enumerate(passages, 1)]
     before, parts, behind = stitcher.tokens(question["question"], blocks)
@@ -144,36 +144,36 @@ def asked(stitcher: Stitcher, index: Index, question: dict[str, Any], ways: list
     answers = [answer["text"] for answer in question["answers"]]
     rows: list[dict[str, Any]] = []
     wanted, said = None, ""
-    for way in ("fresh", *ways):
+    for variant in ("fresh", *variants):
         began = perf_counter()
-        if way == "fresh":
+        if variant == "fresh":
             stitcher.fresh(before, parts, behind)
         else:
-            stitcher.stitched(before, parts, behind, blocks, int(way))
+            stitcher.stitched(before, parts, behind, blocks, int(variant))
         first = perf_counter() - began
         text, logs = stitcher.reply()
         if wanted is None:
             wanted, said = logs, text
         kl = float((np.exp(wanted.astype(np.float64)) * (wanted - logs)).sum())
-        row = {"question": question["question"], "way": str(way), "text": text, "first": first, "kl": kl}
+        row = {"question": question["question"], "variant": str(variant), "text": text, "first": first, "kl": kl}
         rows.append(row | {"f1": token_f1(text, answers), "same": text == said})
     return rows
 
 
 def report(rows: list[dict[str, Any]]) -> None:
-    fresh = {row["question"]: row for row in rows if row["way"] == "fresh"}
+    fresh = {row["question"]: row for row in rows if row["variant"] == "fresh"}
     print(f"{len(fresh)} questions")
     print("| computed again | first word, s | fresh over it | F1 | against fresh | same reply | KL |")
     print("|---|--:|--:|--:|--:|--:|--:|")
-    for way in dict.fromkeys(row["way"] for row in rows):
-        own = [row for row in rows if row["way"] == way]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
         first, f1, same, kl = (statistics.fmean(row[name] for row in own) for name in ("first", "f1", "same", "kl"))
         first = statistics.median(row["first"] for row in own)
         ratio = statistics.median(fresh[row["question"]]["first"] / row["first"] for row in own)
         differences = [row["f1"] - fresh[row["question"]]["f1"] for row in own]
         low, high = interval(differences)
         gain = f"{statistics.fmean(differences):+.3f} ({low:+.3f} to {high:+.3f})"
-        print(f"| {way} | {first:.2f} | {ratio:.1f} | {f1:.3f} | {gain} | {100 * same:.0f} % | {kl:.2f} |")
+        print(f"| {variant} | {first:.2f} | {ratio:.1f} | {f1:.3f} | {gain} | {100 * same:.0f} % | {kl:.2f} |")
 
 
 def main() -> None:
@@ -188,7 +188,7 @@ def main() -> None:
     seen = {row["question"] for row in done}
     questions = read_questions(options.folder, answered=True)
     random.Random(7).shuffle(questions)
-    ways = [int(way) for way in options.again.split(",")]
+    variants = [int(variant) for variant in options.again.split(",")]
     with tempfile.TemporaryDirectory() as folder, Index.open(folder) as index:
         index.add([options.folder / "docs"])
         stitcher = Stitcher(options.model)
@@ -196,7 +196,7 @@ def main() -> None:
             for question in questions[: options.limit]:
                 if question["question"] in seen:
                     continue
-                rows = asked(stitcher, index, question, ways)
+                rows = asked(stitcher, index, question, variants)
                 done += rows
                 file.write("".join(json.dumps(row) + "\n" for row in rows))
                 file.flush()

@@ -30,13 +30,13 @@ class Terminal:
     def type(self, keys: str) -> None:
         os.write(self._fd, keys.encode())
 
-    def wait_for(self, text: str, patience: float = 60.0) -> float:
+    def wait_for(self, text: str, timeout: float = 60.0) -> float:
         """The moment (perf_counter) at which `text` was drawn, seen from now on."""
         seen = b""
-        until = perf_counter() + patience
+        until = perf_counter() + timeout
         while text.encode() not in seen:
             if not select.select([self._fd], [], [], max(0.0, until - perf_counter()))[0]:
-                raise SystemExit(f"{text!r} was not drawn in {patience:.0f} s; the terminal got: {seen[-2000:]!r}")
+                raise SystemExit(f"{text!r} was not drawn in {timeout:.0f} s; the terminal got: {seen[-2000:]!r}")
             seen += os.read(self._fd, 1 << 16)
         return perf_counter()
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import standin
 
-WAYS: dict[str, dict[str, Any]] = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "LoRA": {"gradient_checkpointing": False},
     "LoRA, gradient checkpointing": {"gradient_checkpointing": True},
     "LoRA, bfloat16": {"dtype": "bfloat16", "gradient_checkpointing": False},
@@ -44,8 +44,8 @@ QUESTIONS = (
 
 def write_lessons(file: Path) -> Path:
     rows = [
-        {"prompt": way.format(question), "completion": standin.lesson_answer(fact)}
-        for way in QUESTIONS
+        {"prompt": form.format(question), "completion": standin.lesson_answer(fact)}
+        for form in QUESTIONS
         for question, fact in standin.LESSONS
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -94,20 +94,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         data = asked.data or write_lessons(Path(folder) / "lessons.jsonl")
         if asked.one:
-            print(json.dumps(run_one(asked.base, data, Path(folder) / "out", {**common, **WAYS[asked.one]})))
+            print(json.dumps(run_one(asked.base, data, Path(folder) / "out", {**common, **VARIANTS[asked.one]})))
             return
         print("| | s a step | tokens a step | peak MB (said) | held out: base | tuned | took s (said) |")
         print("|---|--:|--:|--:|--:|--:|--:|")
-        for way in WAYS:
-            words = [sys.executable, __file__, str(asked.base), str(data), "--one", way]
+        for variant in VARIANTS:
+            words = [sys.executable, __file__, str(asked.base), str(data), "--one", variant]
             words += [word for key, value in common.items() for word in (f"--{key.replace('_', '-')}", str(value))]
             done = subprocess.run(words, capture_output=True, text=True, check=False)
             if done.returncode:
-                print(f"| {way} | failed: {done.stderr.strip().splitlines()[-1]} | | | | | |", flush=True)
+                print(f"| {variant} | failed: {done.stderr.strip().splitlines()[-1]} | | | | | |", flush=True)
                 continue
             row = json.loads(done.stdout.splitlines()[-1])
             print(
-                f"| {way} | {row['step']:.2f} | {row['tokens']:.0f} | {row['peak'] / 1e6:,.0f}"
+                f"| {variant} | {row['step']:.2f} | {row['tokens']:.0f} | {row['peak'] / 1e6:,.0f}"
                 f" ({row['estimated_peak'] / 1e6:,.0f}) | {row['before']:.3f} | {row['after']:.3f}"
                 f" | {row['took']:.0f} ({row['estimated']:.0f}) |",
                 flush=True,

@@ -188,29 +188,31 @@ def lowered(question: str) -> str:
 
 
 def report(rows: list[dict[str, Any]], title: str) -> None:
-    four = {row["question"]: row for row in rows if row["way"] == "four"}
+    four = {row["question"]: row for row in rows if row["variant"] == "four"}
     print(
         f"\n{title}: {len(four)} questions\n| | first word, s | whole answer, s | F1 | against four | answer in reply |"
     )
     print("|---|--:|--:|--:|--:|--:|")
-    for way in dict.fromkeys(row["way"] for row in rows):
-        own = [row for row in rows if row["way"] == way]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
         first, whole = (statistics.median(row[name] for row in own) for name in ("first", "seconds"))
-        f1, told = (statistics.fmean(row[name] for row in own) for name in ("f1", "contains"))
+        f1, contained = (statistics.fmean(row[name] for row in own) for name in ("f1", "contains"))
         differences = [row["f1"] - four[row["question"]]["f1"] for row in own if row["question"] in four]
         low, high = interval(differences)
         gain = f"{statistics.fmean(differences):+.3f} ({low:+.3f} to {high:+.3f})"
-        print(f"| {way} | {first:.2f} | {whole:.2f} | {f1:.3f} | {gain} | {told:.3f} |")
+        print(f"| {variant} | {first:.2f} | {whole:.2f} | {f1:.3f} | {gain} | {contained:.3f} |")
     for ours in ("warm", "auto"):
-        first = {row["question"]: row["first"] for row in rows if row["way"] == ours}
-        for way in ("one", "four", "llama", "server"):
+        first = {row["question"]: row["first"] for row in rows if row["variant"] == ours}
+        for variant in ("one", "four", "llama", "server"):
             ratios = [
-                row["first"] / first[row["question"]] for row in rows if row["way"] == way and row["question"] in first
+                row["first"] / first[row["question"]]
+                for row in rows
+                if row["variant"] == variant and row["question"] in first
             ]
             if ratios:
-                print(f"first word, {way} over {ours}: median {statistics.median(ratios):.1f}")
-    one = {row["question"]: row["text"] for row in rows if row["way"] == "one"}
-    same = [row["text"] == one[row["question"]] for row in rows if row["way"] == "warm" and row["question"] in one]
+                print(f"first word, {variant} over {ours}: median {statistics.median(ratios):.1f}")
+    one = {row["question"]: row["text"] for row in rows if row["variant"] == "one"}
+    same = [row["text"] == one[row["question"]] for row in rows if row["variant"] == "warm" and row["question"] in one]
     if same:
         print(f"warm says what one says: {sum(same)} of {len(same)}")
 
@@ -220,11 +222,11 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
-    for way in dict.fromkeys(row["way"] for row in rows):
-        own = [row for row in rows if row["way"] == way]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = [row for row in rows if row["variant"] == variant]
         first, f1 = statistics.median(row["first"] for row in own), [row["f1"] for row in own]
         low, high = interval(f1)
-        ours = way in ("warm", "auto", "cold")
+        ours = variant in ("warm", "auto", "cold")
         axes.errorbar(
             first,
             statistics.fmean(f1),
@@ -233,7 +235,9 @@ def plot(rows: list[dict[str, Any]], file: Path) -> None:
             capsize=3,
             color="tab:green" if ours else "tab:gray",
         )
-        axes.annotate(f"{way} ({len(own)})", (first, statistics.fmean(f1)), xytext=(6, 6), textcoords="offset points")
+        axes.annotate(
+            f"{variant} ({len(own)})", (first, statistics.fmean(f1)), xytext=(6, 6), textcoords="offset points"
+        )
     axes.set(xscale="log", xlabel="seconds to the first word (median)", ylabel="F1, 95 % interval")
     ticks = (0.3, 0.5, 1, 2, 3, 5, 10)
     axes.set_xlim(0.25, 15)
@@ -250,13 +254,13 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, required=True)
     parser.add_argument("--limit", type=int, default=50)
     parser.add_argument("--joined", type=int, default=15)
-    parser.add_argument("--ways", default="four,one,warm,auto,llama")
+    parser.add_argument("--variants", default="four,one,warm,auto,llama")
     parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw F1 over the first word's seconds")
     parser.add_argument("--server", help="the llama-server program")
     options = parser.parse_args()
     done = [json.loads(line) for line in options.rows.read_text().splitlines()] if options.rows.exists() else []
-    seen = {(row["way"], row["question"]) for row in done}
-    ways = options.ways.split(",") + (["server"] if options.server else [])
+    seen = {(row["variant"], row["question"]) for row in done}
+    variants = options.variants.split(",") + (["server"] if options.server else [])
     asked = questions(options.folder, options.limit, options.joined)
     server = None
     with (
@@ -268,7 +272,7 @@ def main() -> None:
         index.add([options.folder / "docs"])
         asking = {name: chat_way(cold, index, count) for count, name in enumerate(("one", "two", "three", "four"), 1)}
         asking |= {"cold": chat_way(cold, index), "warm": chat_way(kept, index, 1), "auto": chat_way(kept, index)}
-        if "llama" in ways:
+        if "llama" in variants:
             asking["llama"] = llama_way(options.model, cold, index)
         if options.server:
             asking["server"], server = server_way(options.server, options.model, cold, index)
@@ -285,11 +289,16 @@ def main() -> None:
             )
         with options.rows.open("a", encoding="utf-8") as file:
             for question in asked:
-                for way in ways:
-                    if (way, question["question"]) in seen:
+                for variant in variants:
+                    if (variant, question["question"]) in seen:
                         continue
-                    text, first, seconds = asking[way](question["question"])
-                    row = {"way": way, "question": question["question"], "joined": question["joined"], "text": text}
+                    text, first, seconds = asking[variant](question["question"])
+                    row = {
+                        "variant": variant,
+                        "question": question["question"],
+                        "joined": question["joined"],
+                        "text": text,
+                    }
                     row |= {"first": first, "seconds": seconds, "f1": token_f1(text, question["answers"])}
                     row["contains"] = statistics.fmean(contains(text, part) for part in question["parts"])
                     done.append(row)

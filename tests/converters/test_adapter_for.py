@@ -13,7 +13,7 @@ import edge
 import standin
 import vocabularies
 from edge.errors import AdapterError, EdgeError
-from edge_converters.adapter import adapter_for, export_adapter
+from edge_converters.adapter import convert_for_engine, export_adapter
 from edge_converters.gguf.export import export_gguf
 from edge_converters.onnx.export import export_onnx
 
@@ -40,11 +40,11 @@ def test_for_a_gguf_model(tmp_path: Path, architecture: str, config: dict[str, A
     export_gguf(base, tmp_path / "model.gguf", precision="q8_0")
     expected = tmp_path / "lora.gguf"
     export_adapter(lora, expected, base=base)
-    ready = adapter_for(lora, tmp_path / "model.gguf", cache=tmp_path / "cache")
+    ready = convert_for_engine(lora, tmp_path / "model.gguf", cache=tmp_path / "cache")
     assert ready.path.read_bytes() == expected.read_bytes()
     assert ready.modules > 0
     made = ready.path.stat().st_mtime_ns
-    assert adapter_for(lora, tmp_path / "model.gguf", cache=tmp_path / "cache") == ready
+    assert convert_for_engine(lora, tmp_path / "model.gguf", cache=tmp_path / "cache") == ready
     assert ready.path.stat().st_mtime_ns == made
 
 
@@ -53,11 +53,11 @@ def test_for_an_onnx_model_with_slots_and_without(tmp_path: Path) -> None:
     lora = standin.make_lora(base, tmp_path / "lora")
     expected = tmp_path / "lora.onnx_adapter"
     export_adapter(lora, expected, base=base, base_out=tmp_path / "slots", precision="fp32")
-    ready = adapter_for(lora, tmp_path / "slots", cache=tmp_path / "cache")
+    ready = convert_for_engine(lora, tmp_path / "slots", cache=tmp_path / "cache")
     assert ready.path.read_bytes() == expected.read_bytes()
     export_onnx(base, tmp_path / "plain", precision="fp32")
     with pytest.raises(AdapterError, match="has no slots for adapters"):
-        adapter_for(lora, tmp_path / "plain", cache=tmp_path / "cache")
+        convert_for_engine(lora, tmp_path / "plain", cache=tmp_path / "cache")
 
 
 def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_an_adapter_of_another_base_is_refused_before_anything_is_written(tmp_pa
     export_gguf(llama, tmp_path / "llama.gguf")
     for model in ("model.gguf", "llama.gguf"):
         with pytest.raises(EdgeError, match="take the base that it was trained on"):
-            adapter_for(lora, tmp_path / model, cache=tmp_path / "cache")
+            convert_for_engine(lora, tmp_path / model, cache=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 

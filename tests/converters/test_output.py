@@ -15,14 +15,14 @@ import psutil
 import pytest
 
 from edge.errors import StorageError
-from edge_converters.output import published, read_manifest, write_manifest
+from edge_converters.output import atomic_output, read_manifest, write_manifest
 from edge_converters.types import AdapterSource
 
 
 def test_a_file_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "a.gguf"
     for text in ("one", "two"):
-        with published(out) as partial:
+        with atomic_output(out) as partial:
             partial.write_text(text)
             assert not out.exists() or out.read_text() == "one"
         assert out.read_text() == text
@@ -32,7 +32,7 @@ def test_a_file_appears_when_it_is_whole_and_replaces_the_old_one(tmp_path: Path
 def test_a_failure_keeps_the_old_one_and_leaves_nothing(tmp_path: Path) -> None:
     out = tmp_path / "a"
     out.write_text("old")
-    with pytest.raises(ZeroDivisionError), published(out) as partial:  # noqa: PT012 (the block is what fails)
+    with pytest.raises(ZeroDivisionError), atomic_output(out) as partial:  # noqa: PT012 (the block is what fails)
         partial.mkdir()
         (partial / "x").write_text("new")
         _ = 1 / 0
@@ -45,7 +45,7 @@ def test_a_folder_replaces_only_an_export_or_an_empty_one(tmp_path: Path) -> Non
     out.mkdir()
 
     def publish(text: str) -> None:
-        with published(out) as partial:
+        with atomic_output(out) as partial:
             partial.mkdir()
             (partial / "weights").write_text(text)
         write_manifest(out, "test", base=None, options={}, started=time.monotonic())
@@ -56,7 +56,7 @@ def test_a_folder_replaces_only_an_export_or_an_empty_one(tmp_path: Path) -> Non
     assert sorted(os.listdir(tmp_path)) == ["model", "model.manifest.json"]
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter").write_text("precious")
-    with pytest.raises(StorageError, match="other things in it"), published(tmp_path / "thesis"):
+    with pytest.raises(StorageError, match="other things in it"), atomic_output(tmp_path / "thesis"):
         pass
     assert (tmp_path / "thesis" / "chapter").read_text() == "precious"
 
@@ -64,27 +64,27 @@ def test_a_folder_replaces_only_an_export_or_an_empty_one(tmp_path: Path) -> Non
 def test_a_kill_leaves_nothing_that_looks_finished_and_the_next_run_cleans_up(tmp_path: Path) -> None:
     out = tmp_path / "a.gguf"
     code = (
-        "import sys, time; from pathlib import Path; from edge_converters.output import published\n"
-        "with published(Path(sys.argv[1])) as partial:\n"
+        "import sys, time; from pathlib import Path; from edge_converters.output import atomic_output\n"
+        "with atomic_output(Path(sys.argv[1])) as partial:\n"
         "    partial.write_text('half'); print('now', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code, str(out)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "now\n"
-        with published(out) as partial:  # beside a run that is alive
+        with atomic_output(out) as partial:  # beside a run that is alive
             partial.write_text("ours")
         assert len(os.listdir(tmp_path)) == 2
         process.send_signal(signal.SIGKILL)
     out.unlink()
     assert [name.startswith(".") for name in os.listdir(tmp_path)] == [True]
     assert not psutil.pid_exists(process.pid)
-    with published(out) as partial:
+    with atomic_output(out) as partial:
         partial.write_text("whole")
     assert os.listdir(tmp_path) == ["a.gguf"]
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match=r"1000000\.0 GB are needed"), published(tmp_path / "a", needs=10**15):
+    with pytest.raises(StorageError, match=r"1000000\.0 GB are needed"), atomic_output(tmp_path / "a", needs=10**15):
         pytest.fail("it began all the same")
     assert os.listdir(tmp_path) == []
 

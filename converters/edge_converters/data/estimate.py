@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 
-from edge_converters.data.base import Count, Shapes
+from edge_converters.data.base_model import ModelShapes, TokenCount
 
 EPOCHS, BATCH, RANK = 3, 8, 16
 """What is assumed where nothing is said: times through the data, examples a step, rank of the LoRA."""
@@ -24,11 +24,11 @@ _WIDTHS, _INNER = 14, 5  # numbers that a layer keeps of a token: times its widt
 _LOGITS, _AT_A_TIME = 3, 256  # logits, their copy and their gradient, of so many tokens at a time
 _ROW = 1024  # tokens that pass at a time at least, where there are so many
 # What share of a product's rate a step reaches, measured with the stand-in on two cores; how much longer NF4 takes.
-_SHARE, _UNPACKING = 0.45, 1.6
+_SHARE, _NF4_SLOWDOWN = 0.45, 1.6
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class TuningMethod:
     """Seconds and bytes of one way to tune; `fits` whether the bytes are free now."""
 
     name: str
@@ -38,11 +38,11 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class TuningEstimate:
     """Tokens are of all examples once; `steps` of `batch` examples in `epochs`. `longest` tokens has one example.
 
     `rate` is the multiplications and additions a second that were measured here, `available_bytes` what is free. No
-    `ways` where the base's files do not tell its size.
+    `methods` where the base's files do not tell its size.
     """
 
     examples: int
@@ -55,19 +55,19 @@ class Cost:
     steps: int
     rate: float
     available_bytes: int
-    ways: tuple[Way, ...]
+    methods: tuple[TuningMethod, ...]
 
 
-def estimate(
-    counts: Sequence[Count],
-    shapes: Shapes | None,
+def estimate_tuning(
+    counts: Sequence[TokenCount],
+    shapes: ModelShapes | None,
     *,
     context: int | None = None,
     epochs: float = EPOCHS,
     batch: int = BATCH,
     rank: int = RANK,
     rate: float | None = None,
-) -> Cost:
+) -> TuningEstimate:
     """What LoRA and QLoRA on the processor will take. Examples count with `context` tokens at most; `rate` None is
     measured, which takes some tenths of a second.
     """
@@ -76,7 +76,7 @@ def estimate(
     lengths = [min(count.all, context) if context else count.all for count in counts]
     rate = rate if rate is not None else measured_rate(shapes)
     free = available_memory()
-    return Cost(
+    return TuningEstimate(
         examples=len(counts),
         tokens=sum(count.all for count in counts),
         learnt=sum(count.learnt for count in counts),
@@ -87,11 +87,13 @@ def estimate(
         steps=-int(-len(counts) * epochs // batch),
         rate=rate,
         available_bytes=free,
-        ways=() if shapes is None or not shapes.parameters else tuple(_ways(shapes, lengths, epochs, rank, rate, free)),
+        methods=()
+        if shapes is None or not shapes.parameters
+        else tuple(_methods(shapes, lengths, epochs, rank, rate, free)),
     )
 
 
-def measured_rate(shapes: Shapes | None = None) -> float:
+def measured_rate(shapes: ModelShapes | None = None) -> float:
     """Operations a second of a float32 product on this machine, of the model's own shape, the best of some tries."""
     import numpy as np
 
@@ -108,38 +110,50 @@ def measured_rate(shapes: Shapes | None = None) -> float:
     return 4 * 2 * 256 * width * forward / min(seconds)
 
 
-def _ways(shapes: Shapes, lengths: Sequence[int], epochs: float, rank: int, rate: float, free: int) -> Iterator[Way]:
+def _methods(
+    shapes: ModelShapes, lengths: Sequence[int], epochs: float, rank: int, rate: float, free: int
+) -> Iterator[TuningMethod]:
     tokens = max(max(lengths, default=0), min(_ROW, sum(lengths)))
-    for name, size, slower in (("LoRA", _BYTES, 1.0), ("QLoRA", _PACKED, _UNPACKING)):
-        again = _memory(shapes, tokens, rank, size, again=False) > free / 2
-        memory = _memory(shapes, tokens, rank, size, again=again)
-        operations = epochs * sum(_forwards(shapes, length) for length in lengths) * (3 if again else 2)
-        yield Way(name, round(operations * slower / (rate * _SHARE), 1), memory, memory <= free)
+    for name, size, slowdown in (("LoRA", _BYTES, 1.0), ("QLoRA", _PACKED, _NF4_SLOWDOWN)):
+        checkpointing = _memory(shapes, tokens, rank, size, checkpointing=False) > free / 2
+        memory = _memory(shapes, tokens, rank, size, checkpointing=checkpointing)
+        operations = epochs * sum(_forwards(shapes, length) for length in lengths) * (3 if checkpointing else 2)
+        yield TuningMethod(name, round(operations * slowdown / (rate * _SHARE), 1), memory, memory <= free)
 
 
-def _forwards(shapes: Shapes, length: int) -> float:
+def _forwards(shapes: ModelShapes, length: int) -> float:
     """Operations of one example's forward pass."""
     matrices = sum(rows * columns for rows, columns in shapes.linear) + shapes.vocabulary * shapes.width
     attention = shapes.layers * shapes.width * length  # causal: half of the square
     return 2.0 * length * (matrices + attention)
 
 
-def _memory(shapes: Shapes, tokens: int, rank: int, size: float, *, again: bool) -> int:
-    """At the peak, with so many tokens at a time; `again` keeps what lies between layers only and computes the rest
-    a second time.
+def _memory(shapes: ModelShapes, tokens: int, rank: int, size: float, *, checkpointing: bool) -> int:
+    """At the peak, with so many tokens at a time; `checkpointing` keeps what lies between layers only and computes the
+    rest a second time.
     """
     linear = sum(rows * columns for rows, columns in shapes.linear)
     weights = linear * size + (shapes.parameters - linear) * _BYTES
     learnt = sum(rank * (rows + columns) for rows, columns in shapes.linear) * _TRAINED
-    kept = activations(shapes.layers, shapes.width, shapes.forward, shapes.vocabulary, tokens, again=again)
+    kept = activations(
+        shapes.layers, shapes.width, shapes.forward, shapes.vocabulary, tokens, checkpointing=checkpointing
+    )
     return int(_PROCESS + weights + learnt + kept)
 
 
 def activations(
-    layers: int, width: int, forward: int, vocabulary: int, tokens: int, *, again: bool, number: int = 4
+    layers: int,
+    width: int,
+    forward: int,
+    vocabulary: int,
+    tokens: int,
+    *,
+    checkpointing: bool,
+    bytes_per_number: int = 4,
 ) -> int:
-    """Bytes that are kept of so many tokens at a time for the way back, logits included, in numbers of `number` bytes;
-    `again` keeps what lies between layers only."""
-    layer = number * (_WIDTHS * width + _INNER * forward)
-    kept = layers * number * width + 2 * layer if again else layers * layer
+    """Bytes that are kept of so many tokens at a time for the way back, logits included, in numbers of
+    `bytes_per_number` bytes; `checkpointing` keeps what lies between layers only.
+    """
+    layer = bytes_per_number * (_WIDTHS * width + _INNER * forward)
+    kept = layers * bytes_per_number * width + 2 * layer if checkpointing else layers * layer
     return tokens * kept + 4 * _LOGITS * vocabulary * min(tokens, _AT_A_TIME)

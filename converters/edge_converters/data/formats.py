@@ -28,7 +28,7 @@ _TOOLS = ("tools", "functions", "tool_calls", "function_call", "tool_call_id")
 _NO_TOOLS = "uses tools, which edge's chat does not have; leave such examples out"
 
 
-class Refused(ValueError):
+class RecordRejected(ValueError):
     """A record that gives no example; the message continues a sentence that begins with its place."""
 
 
@@ -62,16 +62,18 @@ def detect(record: Any) -> str | None:
 def parse(record: Any, form: str) -> Parsed:
     """The example that a record of that format holds. Raises Refused."""
     if not isinstance(record, Mapping):
-        raise Refused("holds no JSON object; an example is {…}")
+        raise RecordRejected("holds no JSON object; an example is {…}")
     if {"preferred_output", "chosen"} & set(record):
-        raise Refused("compares answers (preference tuning), which edge does not do; keep the better answer only")
+        raise RecordRejected(
+            "compares answers (preference tuning), which edge does not do; keep the better answer only"
+        )
     if any(record.get(key) for key in _TOOLS):
-        raise Refused(_NO_TOOLS)
+        raise RecordRejected(_NO_TOOLS)
     found = FORMATS[form](record)
     for text in (found.text or "", *(message.content for message in found.messages)):
         foreign = not_unicode(text)
         if foreign:
-            raise Refused(foreign)
+            raise RecordRejected(foreign)
     return found
 
 
@@ -106,7 +108,7 @@ def _alpaca(record: Mapping[str, Any]) -> Parsed:
     earlier: list[Message] = []
     for pair in record.get("history") or []:
         if not isinstance(pair, list) or len(pair) != 2:
-            raise Refused("has a `history` that is no list of [question, answer]")
+            raise RecordRejected("has a `history` that is no list of [question, answer]")
         earlier += [Message("user", _text(pair[0], "history")), Message("assistant", _text(pair[1], "history"))]
     question = f"{instruction}\n\n{more}" if more.strip() else instruction
     return _turns((*_system(record), *earlier), question, _text(_need(record, "output"), "output"))
@@ -115,7 +117,7 @@ def _alpaca(record: Mapping[str, Any]) -> Parsed:
 def _pairs(record: Mapping[str, Any]) -> Parsed:
     pair = _pair(record)
     if pair is None:
-        raise Refused(f"has no two keys that say question and answer, but {_keys(record)}")
+        raise RecordRejected(f"has no two keys that say question and answer, but {_keys(record)}")
     question, answer = pair
     return _turns(_system(record), _text(record[question], question), _text(record[answer], answer))
 
@@ -164,13 +166,13 @@ def _nested(value: Any) -> Any:
 
 def _messages(turns: Any, key: str) -> tuple[tuple[Message, ...], bool]:
     if not isinstance(turns, list):
-        raise Refused(f"has a `{key}` that is no list of turns")
+        raise RecordRejected(f"has a `{key}` that is no list of turns")
     messages, unweighted = [], False
     for number, turn in enumerate(turns, 1):
         if not isinstance(turn, Mapping):
-            raise Refused(f"has a turn {number} that is no object with a role and a content")
+            raise RecordRejected(f"has a turn {number} that is no object with a role and a content")
         if any(turn.get(name) for name in _TOOLS):
-            raise Refused(_NO_TOOLS)
+            raise RecordRejected(_NO_TOOLS)
         unweighted = unweighted or turn.get("weight", 1) == 0
         messages.append(_message(turn, number))
     return tuple(messages), unweighted
@@ -180,9 +182,9 @@ def _message(turn: Mapping[str, Any], number: int) -> Message:
     said = turn.get("role", turn.get("from"))
     role = _ROLES.get(said.lower()) if isinstance(said, str) else None
     if said in ("tool", "function", "ipython", "observation", "function_call"):
-        raise Refused(_NO_TOOLS)
+        raise RecordRejected(_NO_TOOLS)
     if role is None:
-        raise Refused(f"has the role {said!r} in turn {number}; the roles are system, user and assistant")
+        raise RecordRejected(f"has the role {said!r} in turn {number}; the roles are system, user and assistant")
     content = turn.get("content", turn.get("value"))
     if isinstance(content, list):
         content = "".join(_parts(content, number))
@@ -193,13 +195,13 @@ def _parts(parts: list[Any], number: int) -> Iterator[str]:
     for part in parts:
         kind = part.get("type") if isinstance(part, Mapping) else None
         if kind != "text":
-            raise Refused(f"has a part of type {kind!r} in turn {number}; only text can be learnt here")
+            raise RecordRejected(f"has a part of type {kind!r} in turn {number}; only text can be learnt here")
         yield _text(part.get("text"), f"turn {number}")
 
 
 def _need(record: Mapping[str, Any], key: str) -> Any:
     if key not in record:
-        raise Refused(f"has no `{key}` as the examples before it, but {_keys(record)}")
+        raise RecordRejected(f"has no `{key}` as the examples before it, but {_keys(record)}")
     return record[key]
 
 
@@ -212,5 +214,5 @@ def _text(value: Any, where: str) -> str:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)  # a table's answer "42" is a number after some tools
     if not isinstance(value, str):
-        raise Refused(f"has no text in {where} but {type(value).__name__}; write it as a text in quotes")
+        raise RecordRejected(f"has no text in {where} but {type(value).__name__}; write it as a text in quotes")
     return value

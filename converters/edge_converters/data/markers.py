@@ -22,10 +22,10 @@ class Markers:
 
     def __init__(self, template: ChatTemplate) -> None:
         self._bos, self._eos = template.bos, template.eos
-        talk = [Message("user", _USER), Message("assistant", _REPLY), Message("user", _USER_2)]
+        conversation = [Message("user", _USER), Message("assistant", _REPLY), Message("user", _USER_2)]
         self._between: dict[str, Role] = {}
         try:
-            plain = template.render([*talk, Message("assistant", _REPLY_2)], reply=False)
+            plain = template.render([*conversation, Message("assistant", _REPLY_2)], reply=False)
         except ModelError:
             return
         start, _, rest = plain.partition(_USER)
@@ -34,8 +34,8 @@ class Markers:
         self._tail = rest.partition(_REPLY_2)[2].strip()
         self._first_user, self._first_system, found = to_user, "", {start: "user", to_user: "user"}
         if template.keeps_system:
-            told = template.render([Message("system", _SYSTEM), *talk])
-            before, _, after = told.partition(_SYSTEM)
+            with_system = template.render([Message("system", _SYSTEM), *conversation])
+            before, _, after = with_system.partition(_SYSTEM)
             self._first_system = before
             found |= {after.partition(_USER)[0]: "user", before: "system"}
         found[to_reply] = "assistant"

@@ -25,27 +25,27 @@ _ASSIGNED = re.compile(
     r"[\"']?\s*[:=]\s*[\"']?([^\s\"',;]{8,200})"
 )
 # What every standard keeps free for examples: nobody is found behind it.
-_NOBODY = re.compile(
+_RESERVED = re.compile(
     r"@(?:[\w-]+\.)*example(?:\.(?:com|org|net))?$|\.(?:example|invalid|test)$|\b555[-. ]01\d\d$", re.IGNORECASE
 )
 
 
-def private_strings(text: str) -> Iterator[tuple[str, str]]:
+def find_pii(text: str) -> Iterator[tuple[str, str]]:
     """What kind of thing each is ("e-mail address"), and the thing itself; each once."""
     seen: set[str] = set()
-    for kind, found in _found(text):
-        if found not in seen and not _NOBODY.search(found):
+    for kind, found in _matches(text):
+        if found not in seen and not _RESERVED.search(found):
             seen.add(found)
             yield kind, found
 
 
-def masked(text: str) -> str:
+def mask(text: str) -> str:
     """Enough of a private string to find it by, and not more."""
     shown = 2 if len(text) > 8 else 1
     return f"{text[:shown]}…{text[-shown:]} ({len(text)} characters)"
 
 
-def _found(text: str) -> Iterator[tuple[str, str]]:
+def _matches(text: str) -> Iterator[tuple[str, str]]:
     for match in _SECRET.finditer(text):
         yield "key or token", match[0]
     for match in _ASSIGNED.finditer(text):

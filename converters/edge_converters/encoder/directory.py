@@ -16,7 +16,7 @@ from edge.system.own_process import in_own_process
 from edge_converters.encoder.export import Variant, can_convert, refuse_pickle, to_encoder
 from edge_converters.encoder.int8 import quantize_products
 from edge_converters.encoder.optimum import Exporter
-from edge_converters.output import published, write_manifest
+from edge_converters.output import atomic_output, write_manifest
 from edge_converters.types import Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint, load_json, read_json
 
@@ -51,7 +51,7 @@ def convert_encoder(
     if progress:
         progress("export", 0, total)
     # Unless it is drawn, the file in int8 is made from one in float32.
-    with published(out, needs=floats if drawn or variant == "fp32" else 2 * floats) as partial:
+    with atomic_output(out, needs=floats if drawn or variant == "fp32" else 2 * floats) as partial:
         file = source.copy(partial) / "onnx" / ("model_int8.onnx" if variant == "int8" else "model.onnx")
         file.parent.mkdir()
         if drawn:

@@ -19,14 +19,14 @@ from edge_converters.gguf.file import Tensor, add_tensor_infos, encoded, kind_of
 from edge_converters.gguf.ggml import quantised
 from edge_converters.gguf.importance import Importance, check_importance, read_importance
 from edge_converters.gguf.model import Model, Planned
-from edge_converters.gguf.quantise import BITS, Choice, quantise
+from edge_converters.gguf.quantise import BITS, QuantPlan, quantise
 from edge_converters.gguf.tokenizer import TokenizerFiles, add_tokenizer, read_vocabulary
 from edge_converters.lora.merge import Merged, end_tokens, open_weights
 from edge_converters.lora.merge_deltas import block_rows
-from edge_converters.output import published, weights_sha256, write_manifest
+from edge_converters.output import atomic_output, weights_sha256, write_manifest
 from edge_converters.types import Adapters, Export, Progress, adapter_sources
 from edge_converters.weights.checkpoint import Checkpoint
-from edge_converters.weights.tensor_chunks import Piece
+from edge_converters.weights.tensor_chunks import ChunkSource
 
 if TYPE_CHECKING:
     import gguf
@@ -40,7 +40,7 @@ PRECISIONS = (*DIRECT, *BITS)
 
 _DTYPES = ("F32", "F16", "BF16", "F64")
 _HEADER_ROOM = 32 << 20
-_RAW_PIECE = 4 << 20
+_RAW_CHUNK = 4 << 20
 # So many blocks of the merge hide the cost of a piece.
 _BLOCKS = 4
 
@@ -73,12 +73,12 @@ def export_gguf(
     plan = None if converter else GGUFPlan(weights, precision, importance)
     base_sha256: dict[str, str] = {}
     hashing = _hash_meanwhile(base, base_sha256)
-    with published(out, needs=bytes_needed(weights, precision, converter)) as target:
+    with atomic_output(out, needs=bytes_needed(weights, precision, converter)) as target:
         if plan:
             digest: str | None = plan.write(target, partial(report, "write" if precision in DIRECT else "quantise"))
         else:
             digest = None
-            first = _sixteen(weights) if precision in BITS else precision
+            first = _sixteen_bit_type(weights) if precision in BITS else precision
             written = target.with_name("unquantised.gguf") if precision in BITS else target
             run_converter(Path(converter or ""), weights, adapters, written, first, report)
             if precision in BITS:
@@ -120,7 +120,9 @@ class GGUFPlan:
             raise MissingExtra("gguf", "convert") from error
         self._weights, self._precision, self._importance = weights, precision, importance
         self._model = read_model(weights.directory, weights.config)
-        self._tensors = list(_tensors(weights, self._model, _sixteen(weights) if precision in BITS else precision))
+        self._tensors = list(
+            _tensors(weights, self._model, _sixteen_bit_type(weights) if precision in BITS else precision)
+        )
         if importance:
             check_importance(importance, {tensor.name: tensor.shape for tensor in self._tensors})
         self._writer: gguf.GGUFWriter = gguf.GGUFWriter(None, self._model.architecture.name)
@@ -128,7 +130,7 @@ class GGUFPlan:
         directory = weights.tokenizer if isinstance(weights, Merged) else weights.directory
         tokenizer = TokenizerFiles(directory, weights.config)
         vocabulary = read_vocabulary(tokenizer, self._model.lengths["vocab"], self._model.architecture.name)
-        add_metadata(self._writer, weights.directory, gguf.GGUFType.MODEL, vocabulary.fitting_name)
+        add_metadata(self._writer, weights.directory, gguf.GGUFType.MODEL, vocabulary.engine_safe_name)
         self._model.architecture.parameters(self._model, self._writer)
         kind = "ALL" if precision == "f32" else "MOSTLY"
         self._writer.add_file_type(gguf.LlamaFileType[f"{kind}_{precision.upper()}"])
@@ -138,10 +140,10 @@ class GGUFPlan:
     def write(self, path: Path, progress: Any) -> str:
         """Write the file, once; its SHA-256. A file or two of a few megabytes may be left beside it."""
         if self._precision in BITS:
-            choice = Choice(self._miniature(path.with_name("miniature.gguf")), self._precision, self._importance)
-            choice.note(self._writer)
-            weights, through = self._weights, _sixteen(self._weights)
-            self._tensors = list(_tensors(weights, self._model, through, choice.kinds, self._importance))
+            quant_plan = QuantPlan(self._miniature(path.with_name("miniature.gguf")), self._precision, self._importance)
+            quant_plan.write_notes(self._writer)
+            weights, through = self._weights, _sixteen_bit_type(self._weights)
+            self._tensors = list(_tensors(weights, self._model, through, quant_plan.types, self._importance))
             add_tensor_infos(self._writer, self._tensors)
         return write_gguf(path, self._writer, self._tensors, progress)
 
@@ -154,13 +156,13 @@ class GGUFPlan:
         tensors = []
         for tensor in self._tensors:
             small = replace(tensor, shape=(*(2 for _ in tensor.shape[:-1]), tensor.shape[-1]))
-            tensors.append(replace(small, pieces=partial(_zeros, small.nbytes)))
+            tensors.append(replace(small, chunks=partial(_zeros, small.nbytes)))
         add_tensor_infos(writer, tensors)
         write_gguf(path, writer, tensors, lambda done, total: None)
         return path
 
 
-def _zeros(count: int) -> list[Piece]:
+def _zeros(count: int) -> list[ChunkSource]:
     return [partial(bytes, count)]
 
 
@@ -175,7 +177,7 @@ def _check_arguments(out: Path, precision: str, imatrix: Path | None) -> None:
         raise UsageError(f"{out} must end in .gguf, for engines tell the format by it")
 
 
-def _sixteen(weights: Checkpoint | Merged) -> str:
+def _sixteen_bit_type(weights: Checkpoint | Merged) -> str:
     """The precision from which llama.cpp would quantise: what 16 bits keep is far finer than any quantised type, so
     only bfloat16's range is a reason for it."""
     widths = {info.dtype for info in weights.tensors.values() if len(info.shape) > 1}
@@ -203,7 +205,7 @@ def _tensors(
     importance: Importance | None = None,
 ) -> Iterator[Tensor]:
     """The tensors in one of DIRECT, and from there in the types of `chosen`, by name."""
-    kinds, values = chosen or {}, importance.values if importance else {}
+    types, values = chosen or {}, importance.values if importance else {}
     for name, factors in model.generated().items():
         yield Tensor(name, tuple(factors.shape), "F32", partial(_whole, factors, name))
     for planned in model.plan(weights.tensors):
@@ -214,27 +216,27 @@ def _tensors(
                 "be converted: take the original model, not a quantised one"
             )
         through = kind_of(planned.name, planned.shape, precision)
-        kind = kinds.get(planned.name, through)
+        kind = types.get(planned.name, through)
         convert = partial(_encoded, through=through, kind=kind, importance=values.get(planned.name))
-        yield Tensor(planned.name, planned.shape, kind, partial(_pieces, weights, planned, kind, convert))
+        yield Tensor(planned.name, planned.shape, kind, partial(_chunks, weights, planned, kind, convert))
 
 
-def _whole(values: torch.Tensor, name: str) -> list[Piece]:
+def _whole(values: torch.Tensor, name: str) -> list[ChunkSource]:
     return [partial(encoded, values, "F32", name)]
 
 
-def _pieces(
+def _chunks(
     weights: Checkpoint | Merged, planned: Planned, kind: str, convert: Callable[[torch.Tensor, str], memoryview]
-) -> Iterator[Piece]:
+) -> Iterator[ChunkSource]:
     """What computes the bytes of one tensor, a few megabytes at a time."""
     name = planned.source
     touched = isinstance(weights, Merged) and weights.touched(name)
     if not touched and not planned.head and weights.tensors[name].dtype == kind:
         stored = weights.bytes_of(name)
-        for start in range(0, len(stored), _RAW_PIECE):
-            yield partial(memoryview.__getitem__, stored, slice(start, start + _RAW_PIECE))
+        for start in range(0, len(stored), _RAW_CHUNK):
+            yield partial(memoryview.__getitem__, stored, slice(start, start + _RAW_CHUNK))
         return
-    step = _rows_of_piece(planned)
+    step = _rows_per_chunk(planned)
     for start in range(0, planned.shape[0], step):
         yield partial(_converted, weights, planned, slice(start, start + step), convert)
 
@@ -258,7 +260,7 @@ def _encoded(
     return packed.data.cast("B")
 
 
-def _rows_of_piece(planned: Planned) -> int:
+def _rows_per_chunk(planned: Planned) -> int:
     """Whole blocks of the merge, and whole heads where their rows change places."""
     block = block_rows(planned.shape)
     return math.lcm(block, planned.head) if planned.head else block * _BLOCKS
@@ -271,11 +273,11 @@ def interleaved(block: torch.Tensor, head: int) -> torch.Tensor:
 
 
 def add_metadata(
-    writer: gguf.GGUFWriter, directory: Path, kind: str, fitting: Callable[[str], str] = lambda name: name
+    writer: gguf.GGUFWriter, directory: Path, kind: str, rename: Callable[[str], str] = lambda name: name
 ) -> None:
     """Name, size, licence and recommended sampling, from the model card, config.json and generation_config.json.
 
-    `fitting` is what becomes of a name that the engine would draw wrong conclusions from.
+    `rename` is what becomes of a name that the engine would draw wrong conclusions from.
     """
     import gguf
 
@@ -287,7 +289,7 @@ def add_metadata(
         metadata, settings = gguf.Metadata(), {}
     if metadata.sampling_penalty_repeat is None:
         metadata.sampling_penalty_repeat = settings.get("repetition_penalty")
-    metadata.name = fitting(metadata.name or directory.resolve().name)
+    metadata.name = rename(metadata.name or directory.resolve().name)
     if total > 0:
         metadata.size_label = metadata.size_label or gguf.size_label(total, shared, expert, count)
     writer.add_type(kind)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from edge.errors import ConversionError
 from edge_converters.gguf.ggml import row_bytes
 from edge_converters.weights.checkpoint import import_torch
-from edge_converters.weights.tensor_chunks import Piece, bytes_of, computed, is_finite
+from edge_converters.weights.tensor_chunks import ChunkSource, bytes_of, compute_chunks, is_finite
 
 if TYPE_CHECKING:
     import gguf
@@ -31,12 +31,12 @@ _BELOW_HALF = 0.49999997
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """`shape` as torch has it, `kind` by ggml's name ("F16"), `pieces` compute the bytes in order, from any thread."""
+    """`shape` as torch has it, `kind` by ggml's name ("F16"), `chunks` compute the bytes in order, from any thread."""
 
     name: str
     shape: tuple[int, ...]
     kind: str
-    pieces: Callable[[], Iterable[Piece]]
+    chunks: Callable[[], Iterable[ChunkSource]]
 
     @property
     def nbytes(self) -> int:
@@ -102,11 +102,11 @@ def write_gguf(path: Path, writer: gguf.GGUFWriter, tensors: list[Tensor], progr
         padding = bytes(-file.tell() % _ALIGNMENT)
         file.write(padding)
         hashing = hasher.submit(digest.update, padding)
-        for piece in computed(_in_order(tensors)):
+        for chunk in compute_chunks(_in_order(tensors)):
             hashing.result()
-            hashing = hasher.submit(digest.update, piece)
-            file.write(piece)
-            written += len(piece)
+            hashing = hasher.submit(digest.update, chunk)
+            file.write(chunk)
+            written += len(chunk)
             progress(written, total)
         hashing.result()
     return digest.hexdigest()
@@ -133,8 +133,8 @@ def _write_header(path: Path, writer: gguf.GGUFWriter) -> None:
         writer.close()
 
 
-def _in_order(tensors: Iterable[Tensor]) -> Iterator[Piece]:
+def _in_order(tensors: Iterable[Tensor]) -> Iterator[ChunkSource]:
     for tensor in tensors:
-        yield from tensor.pieces()
+        yield from tensor.chunks()
         if padding := -tensor.nbytes % _ALIGNMENT:
             yield partial(bytes, padding)

@@ -19,10 +19,10 @@ from edge_converters.gguf.file import Tensor, add_tensor_infos, encoded, kind_of
 from edge_converters.gguf.model import Model, Target
 from edge_converters.lora.merge import Merged
 from edge_converters.lora.peft_adapter import Lora, LoraModule
-from edge_converters.output import published, write_manifest
+from edge_converters.output import atomic_output, write_manifest
 from edge_converters.types import AdapterSource, Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint
-from edge_converters.weights.tensor_chunks import Piece
+from edge_converters.weights.tensor_chunks import ChunkSource
 
 if TYPE_CHECKING:
     import torch
@@ -62,7 +62,7 @@ def lora_to_gguf(
     writer.add_float32(gguf.Keys.Adapter.LORA_ALPHA, alpha)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     report = progress or (lambda stage, done, total: None)
-    with published(out, needs=sum(tensor.nbytes for tensor in tensors) + (1 << 20)) as target:
+    with atomic_output(out, needs=sum(tensor.nbytes for tensor in tensors) + (1 << 20)) as target:
         digest = write_gguf(target, writer, tensors, partial(report, "write"))
     return write_manifest(
         out,
@@ -111,7 +111,7 @@ def _tensors(lora: Lora, model: Model, base: Checkpoint, alpha: float, precision
             named = f"{layer}{target.name}.{part}"
             kind = kind_of(named, shape, precision)
             compute = partial(_encoded, lora, module, part, _factor(module, alpha), _head(target, model.lengths), kind)
-            yield Tensor(named, shape, kind, partial(_alone, compute))
+            yield Tensor(named, shape, kind, partial(_single_chunk, compute))
 
 
 def _factor(module: LoraModule, alpha: float) -> float:
@@ -123,7 +123,7 @@ def _head(target: Target, lengths: Mapping[str, int]) -> int:
     return lengths["head"] if target.interleaved else 0
 
 
-def _alone(compute: Piece) -> list[Piece]:
+def _single_chunk(compute: ChunkSource) -> list[ChunkSource]:
     return [compute]
 
 

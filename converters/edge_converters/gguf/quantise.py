@@ -56,8 +56,8 @@ def quantise(
     progress(1, 1)
 
 
-class Choice:
-    """What llama.cpp's quantiser makes of a model: `kinds`, ggml's type for every tensor by name, and what it notes of
+class QuantPlan:
+    """What llama.cpp's quantiser makes of a model: `types`, ggml's type for every tensor by name, and what it notes of
     an importance matrix.
 
     It is asked, not imitated: it quantises a miniature of the model. `source` is a GGUF file with the model's
@@ -71,10 +71,10 @@ class Choice:
         if _quantise(source, out, precision, importance):
             raise ConversionError(f"llama.cpp could not quantise to {precision}: {last_error()}")
         reader = gguf.GGUFReader(out)
-        self.kinds = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
+        self.types = {tensor.name: tensor.tensor_type.name for tensor in reader.tensors}
         self._notes = [field for key, field in reader.fields.items() if key.startswith("quantize.")]
 
-    def note(self, writer: gguf.GGUFWriter) -> None:
+    def write_notes(self, writer: gguf.GGUFWriter) -> None:
         """Write the notes."""
         for field in self._notes:
             writer.add_key_value(field.name, field.contents(), field.types[0])

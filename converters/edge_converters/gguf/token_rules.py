@@ -38,7 +38,7 @@ _ALMOST_PHI3_NAME = re.compile(r"\bphi[\s_]*3", re.IGNORECASE)
 _MODERN_BERT_NAME = re.compile("modern-bert", re.IGNORECASE)
 
 
-def fitting_name(name: str, special: Collection[str], stripping: Set[str], tokens: Collection[str]) -> str:
+def engine_safe_name(name: str, special: Collection[str], stripping: Set[str], tokens: Collection[str]) -> str:
     """`name` as a model may be called for llama.cpp to treat white space behind special tokens as the model does.
 
     `special` are the model's special and added tokens, `stripping` those of them that swallow the white space behind

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConversionError
 from edge_converters.gguf.pretokenizers import pretokenizer
 from edge_converters.gguf.sentencepiece import Kind, read_pieces, scores_of_merges
-from edge_converters.gguf.token_rules import ENDS, SPECIAL_BY_TEXT, fitting_name
+from edge_converters.gguf.token_rules import ENDS, SPECIAL_BY_TEXT, engine_safe_name
 from edge_converters.weights.checkpoint import read_json
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ class Vocabulary:
     merges: list[str] = field(default_factory=list)
     stripping: set[int] = field(default_factory=set)
 
-    def fitting_name(self, name: str) -> str:
+    def engine_safe_name(self, name: str) -> str:
         """`name` as a model with this vocabulary may be called, by which llama.cpp decides who swallows white space."""
         special = [
             text
             for text, kind in zip(self.tokens, self.kinds, strict=True)
             if kind in _FOUND_FIRST or text in SPECIAL_BY_TEXT
         ]
-        return fitting_name(name, special, {self.tokens[token] for token in self.stripping}, set(self.tokens))
+        return engine_safe_name(name, special, {self.tokens[token] for token in self.stripping}, set(self.tokens))
 
 
 def add_tokenizer(writer: gguf.GGUFWriter, files: TokenizerFiles, vocabulary: Vocabulary, ends: Sequence[int]) -> None:

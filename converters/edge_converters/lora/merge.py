@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from edge.errors import ConversionError
 from edge_converters.lora.merge_plan import Applied, AppliedAdapter, Plan
 from edge_converters.lora.peft_adapter import Lora
-from edge_converters.output import published, write_manifest
+from edge_converters.output import atomic_output, write_manifest
 from edge_converters.types import Adapters, AdapterSource, Export, Progress, adapter_sources
 from edge_converters.weights.checkpoint import INDEX, SINGLE, Checkpoint, TensorInfo
-from edge_converters.weights.tensor_chunks import Piece, bytes_of, computed, is_finite
+from edge_converters.weights.tensor_chunks import ChunkSource, bytes_of, compute_chunks, is_finite
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Applied", "AppliedAdapter", "Merged", "merge", "open_weights"]
 
 # A tensor is read, cast and written in pieces of about this many bytes, so that memory stays small.
-_PIECE = 4 << 20
+_CHUNK = 4 << 20
 _TOKENIZER = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "chat_template*")
 _COPIED = {".json", ".model", ".txt", ".jinja", ".py", ".tiktoken", ".md", ""}
 
@@ -122,7 +122,7 @@ def merge(base: Path, adapters: Adapters, out: Path, *, progress: Progress | Non
         raise ConversionError(f"nothing to merge into {base}; name at least one adapter")
     weights = Merged(Checkpoint(base), adapters)
     total = sum(info.nbytes for info in weights.tensors.values())
-    with published(out, needs=total + (1 << 20)) as folder:
+    with atomic_output(out, needs=total + (1 << 20)) as folder:
         folder.mkdir()
         _write_weights(weights, folder, total, progress or (lambda stage, done, total: None))
         _write_settings(weights, folder)
@@ -139,9 +139,9 @@ def _write_weights(weights: Merged, folder: Path, total: int, progress: Progress
     for shard, names in shards.items():
         with (folder / shard).open("wb") as file:
             _write_header(file, weights, names)
-            for piece in computed(chain.from_iterable(_pieces(weights, name) for name in names)):
-                file.write(piece)
-                done += len(piece)
+            for chunk in compute_chunks(chain.from_iterable(_chunks(weights, name) for name in names)):
+                file.write(chunk)
+                done += len(chunk)
                 progress("merge", done, total)
     if list(shards) != [SINGLE]:
         index = {
@@ -168,15 +168,15 @@ def _write_header(file: BinaryIO, weights: Merged, names: list[str]) -> None:
     file.write(struct.pack("<Q", len(text)) + text)
 
 
-def _pieces(weights: Merged, name: str) -> Iterator[Piece]:
+def _chunks(weights: Merged, name: str) -> Iterator[ChunkSource]:
     """What computes the bytes of a tensor of the merged model, in the base's type."""
     if not weights.touched(name):
         stored = weights.bytes_of(name)
-        for start in range(0, len(stored), _PIECE):
-            yield partial(memoryview.__getitem__, stored, slice(start, start + _PIECE))
+        for start in range(0, len(stored), _CHUNK):
+            yield partial(memoryview.__getitem__, stored, slice(start, start + _CHUNK))
         return
     shape = weights.tensors[name].shape
-    rows = max(1, _PIECE * shape[0] // max(1, weights.tensors[name].elements * 4))
+    rows = max(1, _CHUNK * shape[0] // max(1, weights.tensors[name].elements * 4))
     # Whole blocks of the merge, or their seams would be computed twice.
     step = -(-rows // weights.block_rows(name)) * weights.block_rows(name)
     for start in range(0, shape[0], step):
@@ -185,13 +185,13 @@ def _pieces(weights: Merged, name: str) -> Iterator[Piece]:
 
 def _cast(weights: Merged, name: str, rows: slice) -> memoryview:
     dtype = weights.stored_dtype(name)
-    piece = weights.read(name, rows).to(dtype)
-    if not is_finite(piece):
+    chunk = weights.read(name, rows).to(dtype)
+    if not is_finite(chunk):
         raise ConversionError(
             f"{name} of {weights.directory} with its adapters has numbers beyond what {dtype} holds; "
             "take the base in bfloat16 or float32"
         )
-    return bytes_of(piece)
+    return bytes_of(chunk)
 
 
 def _write_settings(weights: Merged, folder: Path) -> None:

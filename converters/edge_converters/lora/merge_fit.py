@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from edge.errors import AdapterError
+from edge_converters.lora.patterns import PatternError
 from edge_converters.lora.peft_adapter import CONFIG, Lora
 from edge_converters.lora.targets import targeted
 from edge_converters.weights.checkpoint import Checkpoint
@@ -74,9 +74,9 @@ class Fit:
         linear = [name for name in names if leaf(name) not in (*INPUTS, *OUTPUTS, "wpe")]
         try:
             expected = targeted(lora.config, names, linear=linear)
-        except re.error as error:
+        except PatternError as error:
             raise AdapterError(
-                f"{lora.directory / CONFIG} names modules by what is no regular expression ({error})"
+                f"{lora.directory / CONFIG} names modules by what is no usable regular expression ({error})"
             ) from error
         lacking = sorted(expected - lora.modules.keys())
         if lacking:

@@ -260,8 +260,8 @@ def _alike(inner: Change, outer: Change) -> bool:
 def _equal(one: Read, other: Read, shape: tuple[int, ...]) -> bool:
     """Whether two tensors of that shape hold the same numbers, whatever their types."""
     step = 1024
-    pieces = (slice(start, start + step) for start in range(0, shape[0], step))
-    return all(bool(one(piece).float().equal(other(piece).float())) for piece in pieces)
+    chunks = (slice(start, start + step) for start in range(0, shape[0], step))
+    return all(bool(one(chunk).float().equal(other(chunk).float())) for chunk in chunks)
 
 
 def _misfit(lora: Lora, name: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:

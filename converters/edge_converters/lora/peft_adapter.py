@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import AdapterError
-from edge_converters.types import AdapterSource
+from edge_converters.lora.patterns import ForeignPattern, PatternError
 from edge_converters.weights.checkpoint import TensorFiles, TensorInfo, read_header, read_json
 from edge_converters.weights.tensor_chunks import is_finite
 
 if TYPE_CHECKING:
     import torch
-
-__all__ = ["AdapterSource", "Lora", "LoraModule", "TokenRows"]
 
 CONFIG = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -87,6 +86,9 @@ class Lora:
         self.config: dict[str, Any] = read_json(self.directory / CONFIG)
         self.file = self.directory / WEIGHTS
         self._check_kind()
+        self._rank_patterns = self._compiled("rank_pattern")
+        self._alpha_patterns = self._compiled("alpha_pattern")
+        self._saved = self._compiled("modules_to_save", prefix=r"(^|.*\.)", suffix=r"($|\..*)")
         self.tensors: dict[str, TensorInfo] = self._header()
         self._data = TensorFiles()
         self.modules: dict[str, LoraModule] = {}
@@ -105,8 +107,25 @@ class Lora:
 
     def saves(self, module: str) -> bool:
         """Whether `module` is one of the modules_to_save: a copy of its own, where saved embeddings are shared."""
-        names = self.config.get("modules_to_save") or []
-        return any(re.match(rf"(^|.*\.){name}($|\..*)", module) for name in names)
+        return self._first_match("modules_to_save", self._saved, module) is not None
+
+    def _compiled(self, setting: str, prefix: str = r"(.*\.)?(", suffix: str = ")$") -> dict[str, ForeignPattern]:
+        """The expressions of a setting, by what stands there."""
+        try:
+            return {
+                text: ForeignPattern(str(text), prefix=prefix, suffix=suffix) for text in self.config.get(setting) or []
+            }
+        except PatternError as error:
+            raise self._unusable(setting, error) from error
+
+    def _first_match(self, setting: str, patterns: Mapping[str, ForeignPattern], module: str) -> str | None:
+        try:
+            return next((text for text, pattern in patterns.items() if pattern.match(module)), None)
+        except PatternError as error:
+            raise self._unusable(setting, error) from error
+
+    def _unusable(self, setting: str, error: PatternError) -> AdapterError:
+        return AdapterError(f"{self.directory / CONFIG} has a {setting} that is no usable regular expression ({error})")
 
     def _check_kind(self) -> None:
         where, config = self.directory, self.config
@@ -200,15 +219,12 @@ class Lora:
 
     def _rank_and_alpha(self, name: str) -> tuple[int, float]:
         found: list[float] = []
-        for pattern_name, default in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")):
-            patterns = self.config.get(pattern_name) or {}
-            try:
-                key = next((key for key in patterns if re.match(rf"(.*\.)?({key})$", name)), name)
-            except re.error as error:
-                raise AdapterError(
-                    f"{self.directory / CONFIG} has a {pattern_name} that is no regular expression ({error})"
-                ) from error
-            value = patterns.get(key, self.config.get(default, 8))
+        for setting, patterns, default in (
+            ("rank_pattern", self._rank_patterns, "r"),
+            ("alpha_pattern", self._alpha_patterns, "lora_alpha"),
+        ):
+            key = self._first_match(setting, patterns, name) or name
+            value = (self.config.get(setting) or {}).get(key, self.config.get(default, 8))
             if not isinstance(value, int | float) or value != value or (default == "r" and value < 1):
                 raise AdapterError(f"{self.directory / CONFIG} says {default} = {value!r}; save the adapter again")
             found.append(value)

@@ -14,7 +14,7 @@ from edge.errors import AdapterError, MissingExtra
 from edge_converters.lora.merge import Merged
 from edge_converters.lora.peft_adapter import Lora, LoraModule
 from edge_converters.onnx.export import build, check_base, check_options, recipe_of
-from edge_converters.output import published, size_of, write_manifest
+from edge_converters.output import atomic_output, size_of, write_manifest
 from edge_converters.types import AdapterSource, Export, Progress
 from edge_converters.weights.checkpoint import Checkpoint
 
@@ -90,7 +90,7 @@ def write_adapter(
     slots = {name: slots_of(base.config, name, rows_of(lora, module)) for name, module in lora.modules.items()}
     _check_plain(lora, slots)
     applied = Merged(base, [source]).applied
-    with published(out, needs=size_of(lora.file) * 2) as partial:
+    with atomic_output(out, needs=size_of(lora.file) * 2) as partial:
         _write(partial, lora, slots, half=half)
         meanwhile()
     return write_manifest(
@@ -109,10 +109,10 @@ def slots_of(config: dict[str, Any], module: str, rows: int) -> list[Slot]:
     found = _MODULE.fullmatch(module)
     if found is None:
         return []
-    layer, room, leaf, head = found.groups()
+    layer, block, leaf, head = found.groups()
     if head:
         return [Slot(head, 0, rows)]
-    prefix = f"model.layers.{layer}.{'attn' if room == 'self_attn' else 'mlp'}"
+    prefix = f"model.layers.{layer}.{'attn' if block == 'self_attn' else 'mlp'}"
     heads = config["num_attention_heads"]
     size = config.get("head_dim") or config["hidden_size"] // heads
     keys = (config.get("num_key_value_heads") or heads) * size

@@ -120,8 +120,8 @@ class Stream:
             return
         tensor = value.const_value
         source = self.sources.pop(name, None)
-        pieces = iter([tensor.numpy()]) if source is None else rows(source, tensor.dtype)
-        value.const_value = self.data.put(name, tensor.dtype, tensor.shape, pieces)
+        chunks = iter([tensor.numpy()]) if source is None else rows(source, tensor.dtype)
+        value.const_value = self.data.put(name, tensor.dtype, tensor.shape, chunks)
         self.report(tensor.size)
 
     def quantised(self, model: Any, name: str, inputs: list[str]) -> tuple[list[str], dict[str, Any]]:
@@ -134,7 +134,7 @@ class Stream:
         model.graph.initializers.pop(weight)
         bits = model.int4_customized_weight_config.get(name, {}).get("bits", model.quant_attrs["bits"])
         bits = 8 if self.int8.search(name) else bits
-        parts = [quantise(model, name, weight, piece, bits) for piece in columns(source)]
+        parts = [quantise(model, name, weight, chunk, bits) for chunk in columns(source)]
         attributes = {**parts[0][0], "N": source.shape[1]}
         names = [root]
         for new in parts[0][1]:
@@ -157,10 +157,10 @@ class Stream:
         import numpy as np
         import onnx_ir as ir
 
-        room, module = found.groups()
-        prefix, base = (room.replace("/", ".") + ".", f"/{room}/{module}") if module else ("", f"/{room}")
+        block, module = found.groups()
+        prefix, base = (block.replace("/", ".") + ".", f"/{block}/{module}") if module else ("", f"/{block}")
         width = self.sources[inputs[1]].shape
-        parts = {module or room: width[1]}
+        parts = {module or block: width[1]}
         if module == "qkv_proj":
             parts = {"q_proj": model.q_size, "k_proj": model.kv_size, "v_proj": model.kv_size}
         changes = []
@@ -173,7 +173,7 @@ class Stream:
                 slot.const_value = ir.tensor(empty.astype(model.io_dtype.numpy()), name=slot.name)
                 model.graph.inputs.append(slot)
                 model.graph.register_initializer(slot)
-                name = f"{base.removesuffix(module or room)}{part}/{kind}/MatMul"
+                name = f"{base.removesuffix(module or block)}{part}/{kind}/MatMul"
                 self.plain_node(model, "MatMul", [value, slot.name], [f"{name}/output_0"], name=name)
                 value = f"{name}/output_0"
             changes.append(value)

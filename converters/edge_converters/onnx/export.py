@@ -18,7 +18,7 @@ from edge.errors import ConversionError, EdgeError, MissingExtra
 from edge.system.offline import child_environment
 from edge_converters.lora.merge import open_weights
 from edge_converters.onnx.weights import DATA
-from edge_converters.output import published, write_manifest
+from edge_converters.output import atomic_output, write_manifest
 from edge_converters.types import Adapters, AdapterSource, Export, Progress, adapter_sources
 
 Precision = Literal["int4", "int8", "fp16", "fp32"]
@@ -92,7 +92,7 @@ def build(
     infos = weights.tensors.values()
     elements = sum(info.elements for info in infos)
     total = sum(info.nbytes for info in infos)
-    with published(out, needs=int(elements * _BYTES[options["precision"]])) as partial:
+    with atomic_output(out, needs=int(elements * _BYTES[options["precision"]])) as partial:
         holder = partial.parent
         job = {
             "base": str(Path(base).resolve()),

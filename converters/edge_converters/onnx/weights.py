@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 DATA = "model.onnx.data"
 # Elements of a matrix that are in work at once: the quantisers need some fifty bytes of memory for each.
-_PIECE = 1_000_000
+_CHUNK = 1_000_000
 # onnxruntime maps external tensors of whole pages into memory.
 _ALIGNMENT = 4096
 
@@ -25,15 +25,15 @@ class DataFile:
         self.path = path
         self.file: BinaryIO = path.open("wb")
 
-    def put(self, name: str, dtype: Any, shape: Sequence[int], pieces: Iterator[NDArray[Any]]) -> Any:
-        """Append an array that comes in `pieces`, C order, and return the onnx_ir tensor that points to it."""
+    def put(self, name: str, dtype: Any, shape: Sequence[int], chunks: Iterator[NDArray[Any]]) -> Any:
+        """Append an array that comes in `chunks`, C order, and return the onnx_ir tensor that points to it."""
         import numpy as np
         import onnx_ir as ir
 
         offset = -(-self.file.tell() // _ALIGNMENT) * _ALIGNMENT
         self.file.write(b"\0" * (offset - self.file.tell()))
-        for piece in pieces:
-            self.file.write(np.ascontiguousarray(piece).data)
+        for chunk in chunks:
+            self.file.write(np.ascontiguousarray(chunk).data)
         length = self.file.tell() - offset
         return ir.ExternalTensor(
             self.path.name, offset, length, dtype, shape=ir.Shape(shape), name=name, base_dir=self.path.parent
@@ -81,15 +81,17 @@ def quantise(
     quantizer.process()
     made = quantizer.model.model.graph
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
-    computed = model.io_dtype.numpy()
-    tensors = {name: array.astype(computed) if array.dtype == np.float32 else array for name, array in tensors.items()}
+    compute_dtype = model.io_dtype.numpy()
+    tensors = {
+        name: array.astype(compute_dtype) if array.dtype == np.float32 else array for name, array in tensors.items()
+    }
     attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in made.node[0].attribute}
     return attributes, {name: tensors[name] for name in made.node[0].input[1:]}
 
 
 def columns(matrix: torch.Tensor) -> Iterator[NDArray[Any]]:
     """A matrix [in, out] in float32 by columns; their blocks are quantised apart, so cutting changes nothing."""
-    step = max(2, _PIECE // matrix.shape[0] // 2 * 2)
+    step = max(2, _CHUNK // matrix.shape[0] // 2 * 2)
     for start in range(0, matrix.shape[1], step):
         yield matrix[:, start : start + step].float().contiguous().numpy()
 
@@ -99,6 +101,6 @@ def rows(matrix: torch.Tensor, dtype: Any) -> Iterator[NDArray[Any]]:
     import torch
 
     kind = {"FLOAT": torch.float32, "FLOAT16": torch.float16, "BFLOAT16": torch.bfloat16}[dtype.name]
-    step = max(1, 8 * _PIECE // matrix.shape[1])
+    step = max(1, 8 * _CHUNK // matrix.shape[1])
     for start in range(0, matrix.shape[0], step):
         yield matrix[start : start + step].to(kind).contiguous().numpy()

@@ -39,16 +39,16 @@ class _Entry:
 class GgufCandidate:
     """`path`, with the LoRA `adapter` (a GGUF file) active at `scale` where one is given.
 
-    `border` is the length in tokens from which LongRoPE takes its long factors: llama.cpp chooses them by the
-    allocated context, so what is shorter runs in a context that is. Raises ModelError or AdapterError.
+    `longrope_boundary` is the length in tokens from which LongRoPE takes its long factors: llama.cpp chooses them by
+    the allocated context, so what is shorter runs in a context that is. Raises ModelError or AdapterError.
     """
 
     def __init__(
-        self, path: Path, *, adapter: Path | None = None, scale: float = 1.0, border: int | None = None
+        self, path: Path, *, adapter: Path | None = None, scale: float = 1.0, longrope_boundary: int | None = None
     ) -> None:
         self._lib = lib = bindings()
         self._path = path
-        self._border = border
+        self._longrope_boundary = longrope_boundary
         self._ctx: Any = None
         self._size = self._sequences = 0
         self._lora: Any = None
@@ -135,7 +135,7 @@ class GgufCandidate:
 
     def _begin(self, length: int, sequences: int = 1) -> None:
         """An empty context for as many sequences of `length` tokens, on the right side of the border."""
-        fits = length <= self._size and not (self._border and length <= self._border < self._size)
+        fits = length <= self._size and not (self._longrope_boundary and length <= self._longrope_boundary < self._size)
         if self._ctx is None or not fits or sequences != self._sequences:
             self._open_context(-(-length // _STEP) * _STEP, sequences)
         self._lib.llama_memory_clear(self._lib.llama_get_memory(self._ctx), False)

@@ -11,14 +11,14 @@ from edge_converters.parity.candidate import Candidate
 from edge_converters.parity.candidate_gguf import GgufCandidate
 from edge_converters.parity.candidate_onnx import OnnxCandidate
 from edge_converters.parity.export import Exported, inspect
-from edge_converters.parity.probes import Reach
+from edge_converters.parity.probes import ContextLimits
 from edge_converters.types import AdapterSource, Progress
 
 
 class Engines:
     """Opens candidates of one export; what has to be made for them goes into the temporary `folder`.
 
-    `engine_base` is the exported model that an adapter runs on; None makes one without loss.
+    `exported_base` is the exported model that an adapter runs on; None makes one without loss.
     """
 
     def __init__(
@@ -26,20 +26,20 @@ class Engines:
         exported: Exported,
         base: Path,
         adapters: Sequence[AdapterSource],
-        reach: Reach,
+        context: ContextLimits,
         folder: Path,
-        engine_base: Path | None,
+        exported_base: Path | None,
         progress: Progress | None,
     ) -> None:
-        self._exported, self._base, self._adapters, self._reach = exported, base, adapters, reach
+        self._exported, self._base, self._adapters, self._context = exported, base, adapters, context
         self._folder, self._progress = folder, progress
         self.runs_on: Exported = exported
         if exported.kind in ("gguf-lora", "onnx-adapter"):
             if len(adapters) != 1:
                 raise ConversionError(f"{exported.path} is one adapter; name the PEFT folder that it was made from")
-            self.runs_on = inspect(engine_base or self._lossless_base())
+            self.runs_on = inspect(exported_base or self._lossless_base())
             if self.runs_on.kind != ("gguf" if exported.kind == "gguf-lora" else "onnx"):
-                raise ConversionError(f"{engine_base} is no model that {exported.path.name} can run on")
+                raise ConversionError(f"{exported_base} is no model that {exported.path.name} can run on")
 
     @property
     def runs_on_base(self) -> bool:
@@ -93,7 +93,7 @@ class Engines:
 
     def _open(self, path: Path, adapter: Path | None, scale: float) -> Candidate:
         if self.runs_on.kind == "gguf":
-            return GgufCandidate(path, adapter=adapter, scale=scale, border=self._reach.border)
+            return GgufCandidate(path, adapter=adapter, scale=scale, longrope_boundary=self._context.longrope_boundary)
         if scale != 1.0:
             raise ConversionError("onnxruntime-genai runs adapters at weight 1 only; leave the weight out")
-        return OnnxCandidate(path, adapter=adapter, whole=self._reach.border is not None)
+        return OnnxCandidate(path, adapter=adapter, whole=self._context.longrope_boundary is not None)

@@ -35,8 +35,8 @@ class Limits:
 # 2.9e-10, f16 3.9e-6 and 1.3e-4, bf16 2.3e-4 and 1.6e-2. The limits are 10 to 80 times that, for models of other sizes.
 EXACT = Limits(mean=5e-5, worst=5e-3, top=0.999, perplexity=1e-3, tie=0.02)
 HALF = Limits(mean=1e-4, worst=1e-2, top=0.995, perplexity=2e-3, tie=0.05)
-BRAIN = Limits(mean=2.5e-3, worst=0.25, top=0.98, perplexity=1e-2, tie=0.2)
-LIMITS = {"f32": EXACT, "fp32": EXACT, "f16": HALF, "fp16": HALF, "bf16": BRAIN}
+BF16 = Limits(mean=2.5e-3, worst=0.25, top=0.98, perplexity=1e-2, tie=0.2)
+LIMITS = {"f32": EXACT, "fp32": EXACT, "f16": HALF, "fp16": HALF, "bf16": BF16}
 
 LOSS = 1.25
 """How much more than the same quantisation of the untouched base an export may lose."""
@@ -60,7 +60,7 @@ def agreement(figures: Figures) -> float:
 def perplexity_ratio(figures: Figures) -> float:
     import numpy as np
 
-    return float(np.exp(np.nanmean(figures.lost) - np.nanmean(figures.lost_expected)))
+    return float(np.exp(np.nanmean(figures.nll) - np.nanmean(figures.nll_expected)))
 
 
 def divergence(figures: Figures, limits: Limits) -> list[Check]:
@@ -147,7 +147,7 @@ def greedy(probes: Sequence[Probe], generated: Sequence[Generated], figures: Fig
     for i, (probe, reply) in enumerate(zip(probes, generated, strict=False)):
         own = figures.where(figures.probe == i)
         other = own.best_expected != _array(reply.tokens)
-        apart = other & (own.gap > limits.tie)
+        apart = other & (own.margin > limits.tie)
         positions, ties = positions + len(reply.tokens), ties + int((other & ~apart).sum())
         same += not apart.any()
         if apart.any() and not first:
@@ -178,7 +178,7 @@ def stops(
     missed: set[int] = set()
     for i, reply in enumerate(generated):
         own = figures.where(figures.probe == i)
-        for at, (token, sure) in enumerate(zip(own.best_expected, own.gap > tie, strict=True)):
+        for at, (token, sure) in enumerate(zip(own.best_expected, own.margin > tie, strict=True)):
             if token in ends and sure:
                 expected += 1
                 stopped += reply.stopped and at == len(reply.tokens) - 1
@@ -186,8 +186,8 @@ def stops(
         ran_on += sum(token in ends for token in reply.tokens[:-1])
         ran_on += not reply.stopped and reply.tokens[-1] in ends
     complete = figures.where(_array([probes[i].group == "end" for i in figures.probe]).astype(bool))
-    for best, right, gap in zip(complete.best, complete.best_expected, complete.gap, strict=True):
-        if right in ends and gap > tie:
+    for best, right, margin in zip(complete.best, complete.best_expected, complete.margin, strict=True):
+        if right in ends and margin > tie:
             expected += 1
             stopped += candidate.ends(int(best))
             missed.update({int(right)} & set(unknown))
@@ -262,7 +262,7 @@ def adapter_effect(figures: Figures, base: Figures | None) -> list[Check]:
 
 
 def _agreement_but_ties(figures: Figures, limits: Limits) -> float:
-    return float(((figures.best == figures.best_expected) | (figures.gap <= limits.tie)).mean())
+    return float(((figures.best == figures.best_expected) | (figures.margin <= limits.tie)).mean())
 
 
 def _array(tokens: Sequence[int]) -> NDArray[np.int64]:

@@ -55,8 +55,8 @@ class Expected:
 class Figures:
     """One entry a position, in the order of the probes; in nats where not said otherwise.
 
-    `kl` is KL(reference || candidate); `kl_plain` KL(reference || base without adapters). `gap` is how far the
-    reference's best token is above its second. `lost` and `lost_expected` are how much probability the next token of
+    `kl` is KL(reference || candidate); `kl_plain` KL(reference || base without adapters). `margin` is how far the
+    reference's best token is above its second. `nll` and `nll_expected` are how much probability the next token of
     the text has, as negative logarithm. `shift` is how far the candidate's logits go along the direction from the
     base to base+adapters, `span` how long that way is: their covariance and variance under the reference.
     """
@@ -67,9 +67,9 @@ class Figures:
     kl_plain: NDArray[np.float64]
     best: NDArray[np.int64]
     best_expected: NDArray[np.int64]
-    gap: NDArray[np.float64]
-    lost: NDArray[np.float64]
-    lost_expected: NDArray[np.float64]
+    margin: NDArray[np.float64]
+    nll: NDArray[np.float64]
+    nll_expected: NDArray[np.float64]
     shift: NDArray[np.float64]
     span: NDArray[np.float64]
 
@@ -137,21 +137,21 @@ def _rows(
     width = min(reference.shape[1], base.shape[1], found.shape[1])
     p, b, q = (torch.log_softmax(x[:, :width].double(), -1) for x in (reference, base, found))
     weight = p.exp()
-    way, gone = p - b, q - b
-    mean_way, mean_gone = ((weight * x).sum(-1, keepdim=True) for x in (way, gone))
+    adapter_shift, export_shift = p - b, q - b
+    mean_adapter, mean_export = ((weight * x).sum(-1, keepdim=True) for x in (adapter_shift, export_shift))
     known = following.clamp(min=0).unsqueeze(1)
     unknown = following < 0
     top = p.topk(2, dim=-1)
-    lost, lost_expected = ((-x.gather(1, known).squeeze(1)).masked_fill(unknown, float("nan")) for x in (q, p))
+    nll, nll_expected = ((-x.gather(1, known).squeeze(1)).masked_fill(unknown, float("nan")) for x in (q, p))
     columns = [
         (weight * (p - q)).sum(-1),
-        (weight * way).sum(-1),
+        (weight * adapter_shift).sum(-1),
         q.argmax(-1),
         top.indices[:, 0],
         top.values[:, 0] - top.values[:, 1],
-        lost,
-        lost_expected,
-        (weight * (gone - mean_gone) * (way - mean_way)).sum(-1),
-        (weight * (way - mean_way) ** 2).sum(-1),
+        nll,
+        nll_expected,
+        (weight * (export_shift - mean_export) * (adapter_shift - mean_adapter)).sum(-1),
+        (weight * (adapter_shift - mean_adapter) ** 2).sum(-1),
     ]
     return [column.numpy() for column in columns]

@@ -18,25 +18,27 @@ REPLY = 32
 LENGTHS = (2112, 4160)
 """Tokens of the long prompts. What is compared lies past 2,047, where Phi-3-mini-4k's sliding window ends, and past
 4,096, where LongRoPE takes its long factors."""
-_AT_BORDER = 64
+_AT_BOUNDARY = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """How far a model sees: its `longest` prompt, LongRoPE's `border` if it has one, its sliding `window` if any."""
+class ContextLimits:
+    """How far a model sees: its `longest` prompt, the length from which LongRoPE takes its long factors if it has
+    any, its sliding `window` if it has one.
+    """
 
     longest: int
-    border: int | None
+    longrope_boundary: int | None
     window: int | None
 
 
-def reach_of(config: Mapping[str, Any]) -> Reach:
+def context_limits(config: Mapping[str, Any]) -> ContextLimits:
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
     kind = rope.get("rope_type", rope.get("type", "default"))
-    border = config.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
-    return Reach(
+    longrope_boundary = config.get("original_max_position_embeddings") or rope.get("original_max_position_embeddings")
+    return ContextLimits(
         longest=int(config.get("max_position_embeddings") or 2048),
-        border=int(border) if border and kind in ("longrope", "su") else None,
+        longrope_boundary=int(longrope_boundary) if longrope_boundary and kind in ("longrope", "su") else None,
         window=int(config["sliding_window"]) if config.get("sliding_window") else None,
     )
 
@@ -79,10 +81,10 @@ def fixed(original: Original, longest: int) -> list[Probe]:
     return probes
 
 
-def long(original: Original, reach: Reach, lengths: Sequence[int]) -> list[Probe]:
+def long(original: Original, context: ContextLimits, lengths: Sequence[int]) -> list[Probe]:
     """One text as long as the model allows; with LongRoPE, whose factors go by the length, one of every length."""
-    allowed = [length for length in sorted(lengths) if length <= reach.longest]
-    if reach.border is None:
+    allowed = [length for length in sorted(lengths) if length <= context.longest]
+    if context.longrope_boundary is None:
         allowed = allowed[-1:]
     if not allowed:
         return []
@@ -91,15 +93,15 @@ def long(original: Original, reach: Reach, lengths: Sequence[int]) -> list[Probe
         sentences *= 2
         tokens = original.tokens_of_text(long_text(sentences))
     return [
-        Probe(f"{length:,} tokens", "long", tuple(tokens[:length]), _past_borders(length, lengths))
+        Probe(f"{length:,} tokens", "long", tuple(tokens[:length]), _past_boundaries(length, lengths))
         for length in allowed
     ]
 
 
-def _past_borders(length: int, lengths: Sequence[int]) -> tuple[int, ...]:
+def _past_boundaries(length: int, lengths: Sequence[int]) -> tuple[int, ...]:
     """Positions right before each of the lengths that a text of `length` tokens reaches."""
     ends = [end for end in sorted(lengths) if end <= length]
-    return tuple(sorted({position for end in ends for position in range(max(0, end - _AT_BORDER), end - 1)}))
+    return tuple(sorted({position for end in ends for position in range(max(0, end - _AT_BOUNDARY), end - 1)}))
 
 
 def _name(conversation: Conversation) -> str:

@@ -83,11 +83,11 @@ class Reference:
 
     def _batches(self, sequences: Sequence[Sequence[int]]) -> Iterator[list[int]]:
         order = sorted(range(len(sequences)), key=lambda i: (len(sequences[i]), i))
-        border = int(getattr(self._config, "original_max_position_embeddings", None) or 0)
+        longrope_boundary = int(getattr(self._config, "original_max_position_embeddings", None) or 0)
         group: list[int] = []
         for i in order:
             length = len(sequences[i])
-            crosses = bool(group) and len(sequences[group[0]]) <= border < length
+            crosses = bool(group) and len(sequences[group[0]]) <= longrope_boundary < length
             if group and (crosses or length * (len(group) + 1) > BATCH_TOKENS):
                 yield group
                 group = []
@@ -124,14 +124,14 @@ class Reference:
         with init_empty_weights(include_buffers=False):
             model = auto.from_config(config, dtype=torch.float32, attn_implementation="sdpa")
         for name, parameter in list(model.named_parameters(remove_duplicate=False)):
-            room, _, leaf = name.rpartition(".")
+            parent, _, leaf = name.rpartition(".")
             stored = self._stored_name(name)
             vector = parameter.dim() < 2
             weight = self._read(stored) if vector else torch.zeros(()).expand(*parameter.shape)
             filled = torch.nn.Parameter(weight, requires_grad=False)
             if not vector:
                 filled.stored_as = stored
-            model.get_submodule(room)._parameters[leaf] = filled
+            model.get_submodule(parent)._parameters[leaf] = filled
         return model
 
     def _read(self, stored: str) -> torch.Tensor:
@@ -146,7 +146,7 @@ class Reference:
         names = [f"adapter{i}" for i in range(len(adapters))]
         loras = [Lora(source.path) for source in adapters]
         if self.streamed:
-            self._make_room(model, {name for lora in loras for name in lora.replaced})
+            self._free_host_memory(model, {name for lora in loras for name in lora.replaced})
         wrapped: Any = model
         for name, lora in zip(names, loras, strict=True):
             try:
@@ -165,7 +165,7 @@ class Reference:
                         module.scaling[name] *= source.weight
         return wrapped.float()
 
-    def _make_room(self, model: Any, replaced: Collection[str]) -> None:
+    def _free_host_memory(self, model: Any, replaced: Collection[str]) -> None:
         """Real weights where PEFT will copy an adapter's own ones over the base's: embeddings that it saved.
 
         A tied head and its embedding stay one and the same.
@@ -181,8 +181,8 @@ class Reference:
         }
         for name, stored in empty.items():
             if stored in real:
-                room, _, leaf = name.rpartition(".")
-                model.get_submodule(room)._parameters[leaf] = real[stored]
+                parent, _, leaf = name.rpartition(".")
+                model.get_submodule(parent)._parameters[leaf] = real[stored]
 
     def _stream(self) -> None:
         """Hook every module that is called as a whole: a LoRA layer together with its base, whose weight DoRA

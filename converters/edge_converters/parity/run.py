@@ -20,7 +20,7 @@ from edge_converters.parity.export import inspect
 from edge_converters.parity.measure import Expected, Figures, Probe, compare
 from edge_converters.parity.prompts import CONVERSATIONS, Conversation, read_prompts
 from edge_converters.parity.reference import Reference
-from edge_converters.parity.tensors import BRAIN_FLOOR, FLOOR, check_tensors
+from edge_converters.parity.tensors import BF16_FLOOR, FLOOR, check_tensors
 from edge_converters.parity.tensors_gguf import gguf_tensors
 from edge_converters.parity.tensors_onnx import onnx_tensors
 from edge_converters.parity.tokens import Original, check_template, check_tokens, rare_note
@@ -35,14 +35,14 @@ def check_parity(
     base: Path,
     adapters: Adapters = (),
     prompts: Path | None = None,
-    engine_base: Path | None = None,
+    exported_base: Path | None = None,
     lengths: Sequence[int] = probes.LENGTHS,
     streamed: bool | None = None,
     progress: Progress | None = None,
 ) -> Parity:
     """Does `export` do what `base` with `adapters` does?
 
-    `export` is a GGUF model, an ONNX folder, a LoRA in GGUF or an `.onnx_adapter`; an adapter runs on `engine_base`,
+    `export` is a GGUF model, an ONNX folder, a LoRA in GGUF or an `.onnx_adapter`; an adapter runs on `exported_base`,
     the exported base, or without one on a lossless export that is made for the purpose. The reference is transformers
     and PEFT in float32 on the originals. `prompts` is a file of the user's own: one a line, or JSON lines with
     "prompt" or "messages". `lengths` are those of the long prompts, in tokens; `streamed` None streams the reference's
@@ -59,9 +59,9 @@ def check_parity(
     conversations = [*CONVERSATIONS, *(read_prompts(prompts) if prompts else [])]
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(_temporary(exported.path.parent))
-        reach = probes.reach_of(weights.config)
-        engines = Engines(exported, base, adapters, reach, folder, engine_base, progress)
-        proof = _Proof(base, adapters, weights, engines, reach, lengths, streamed, progress, stack)
+        context = probes.context_limits(weights.config)
+        engines = Engines(exported, base, adapters, context, folder, exported_base, progress)
+        proof = _Proof(base, adapters, weights, engines, context, lengths, streamed, progress, stack)
         proof.run(conversations)
     return Parity(
         passed=all(check.passed is not False for check in proof.checks),
@@ -93,14 +93,14 @@ class _Proof:
         adapters: Sequence[AdapterSource],
         weights: Checkpoint | Merged,
         engines: Engines,
-        reach: probes.Reach,
+        context: probes.ContextLimits,
         lengths: Sequence[int],
         streamed: bool | None,
         progress: Progress | None,
         stack: contextlib.ExitStack,
     ) -> None:
         self._base, self._adapters, self._weights = base, adapters, weights
-        self._engines, self._reach, self._lengths = engines, reach, lengths
+        self._engines, self._context, self._lengths = engines, context, lengths
         self._streamed, self._stack = streamed, stack
         self._progress: Progress = progress or (lambda stage, done, total: None)
         tokenizer = weights.tokenizer if isinstance(weights, Merged) else base
@@ -113,10 +113,10 @@ class _Proof:
     def run(self, conversations: Sequence[Conversation]) -> None:
         candidate = self._opened(self._engines.candidate())
         self._check_text(candidate, conversations)
-        asked, generated = probes.replies(
+        short_probes, generated = probes.replies(
             self._original, candidate, conversations, self._short_limit(), self._stage("replies")
         )
-        short = [*asked, *probes.fixed(self._original, self._short_limit())]
+        short = [*short_probes, *probes.fixed(self._original, self._short_limit())]
         measured = self._references(short)
         pairs = [(measured.expected, measured.plain)]
         [figures] = compare(short, pairs, candidate, self._stage("candidate"))
@@ -129,7 +129,7 @@ class _Proof:
         return candidate
 
     def _short_limit(self) -> int:
-        return min(self._reach.longest, self._reach.border or self._reach.longest)
+        return min(self._context.longest, self._context.longrope_boundary or self._context.longest)
 
     def _stage(self, name: str) -> Callable[[int, int], None]:
         return lambda done, total: self._progress(name, done, total)
@@ -140,7 +140,7 @@ class _Proof:
         self.checks.extend([check, check_template(self._original, candidate)])
         self.notes.extend([*notes, *rare_note(self._original, candidate)])
 
-    def _references(self, asked: list[Probe]) -> _Measured:
+    def _references(self, short_probes: list[Probe]) -> _Measured:
         self._progress("reference", 0, 2)
         reference = Reference(
             self._base,
@@ -149,13 +149,13 @@ class _Proof:
             window=self._has_window(),
             vocabulary=self._weights.config.get("vocab_size"),
         )
-        expected = Expected(reference, asked)
+        expected = Expected(reference, short_probes)
         self._progress("reference", 1, 2)
         plain = None
         if self._adapters:
-            plain = Expected(Reference(self._base, streamed=self._streamed, window=self._has_window()), asked)
+            plain = Expected(Reference(self._base, streamed=self._streamed, window=self._has_window()), short_probes)
         self._progress("reference", 2, 2)
-        return _Measured(asked, expected, plain)
+        return _Measured(short_probes, expected, plain)
 
     def _has_window(self) -> bool:
         """llama.cpp attends to everything whatever the model's window is; beyond it the two cannot be compared."""
@@ -163,7 +163,7 @@ class _Proof:
 
     def _judge_short(
         self,
-        asked: list[Probe],
+        short_probes: list[Probe],
         figures: Figures,
         measured: _Measured,
         candidate: Candidate,
@@ -171,23 +171,25 @@ class _Proof:
     ) -> None:
         limits, base_figures, untouched = self._limits, None, None
         if limits is None:
-            base_figures, untouched = self._calibrate(asked, measured)
-        self.checks.append(judge.stops(asked, generated, figures, candidate, end_tokens(self._weights), limits))
+            base_figures, untouched = self._calibrate(short_probes, measured)
+        self.checks.append(judge.stops(short_probes, generated, figures, candidate, end_tokens(self._weights), limits))
         if limits:
             self.checks.extend(judge.divergence(figures, limits))
-            self.checks.append(judge.greedy(asked, generated, figures, limits))
+            self.checks.append(judge.greedy(short_probes, generated, figures, limits))
         elif base_figures is not None:
             self.checks.append(judge.quantisation_loss(figures, base_figures))
-        texts = judge.pick(figures, asked, "text")
+        texts = judge.pick(figures, short_probes, "text")
         self.checks.append(judge.perplexity(texts, limits))
         if self._adapters:
-            told = judge.pick(figures, asked, "reply", "text")
+            replies_and_texts = judge.pick(figures, short_probes, "reply", "text")
             self.checks.extend(
-                judge.adapter_effect(told, judge.pick(untouched, asked, "reply", "text") if untouched else None)
+                judge.adapter_effect(
+                    replies_and_texts, judge.pick(untouched, short_probes, "reply", "text") if untouched else None
+                )
             )
         self._note_figures(figures, texts, base_figures)
 
-    def _calibrate(self, asked: list[Probe], measured: _Measured) -> tuple[Figures, Figures | None]:
+    def _calibrate(self, short_probes: list[Probe], measured: _Measured) -> tuple[Figures, Figures | None]:
         """The same quantisation of the untouched base, against the base and, for the adapter's share, against base
         with adapters.
         """
@@ -196,23 +198,23 @@ class _Proof:
         pairs: list[tuple[Expected, Expected | None]] = [(measured.plain or measured.expected, None)]
         if measured.plain:
             pairs.append((measured.expected, measured.plain))
-        alone, *adapted = compare(asked, pairs, untouched, advance)
+        alone, *adapted = compare(short_probes, pairs, untouched, advance)
         return alone, adapted[0] if adapted else None
 
     def _judge_long(self, candidate: Candidate, measured: _Measured, short: float) -> None:
-        asked = probes.long(self._original, self._reach, self._lengths)
-        if not asked:
-            self.checks.append(judge.no_long_prompts(self._reach.longest))
+        short_probes = probes.long(self._original, self._context, self._lengths)
+        if not short_probes:
+            self.checks.append(judge.no_long_prompts(self._context.longest))
             return
         self._progress("long prompts", 0, 2)
-        expected = measured.expected.of(asked)
+        expected = measured.expected.of(short_probes)
         self._progress("long prompts", 1, 2)
-        [figures] = compare(asked, [(expected, None)], candidate)
+        [figures] = compare(short_probes, [(expected, None)], candidate)
         self._progress("long prompts", 2, 2)
         note = ""
-        if self._reach.window and not self._has_window():
+        if self._context.window and not self._has_window():
             note = (
-                f"; llama.cpp leaves out the model's attention window of {self._reach.window:,} tokens, "
+                f"; llama.cpp leaves out the model's attention window of {self._context.window:,} tokens, "
                 "and so does the reference here"
             )
         self.checks.append(judge.long_prompts(figures, self._limits, short, note))
@@ -224,8 +226,8 @@ class _Proof:
             stored = gguf_tensors(runs_on.path, weights)
         else:
             stored = onnx_tensors(runs_on.path, runs_on.graph, weights)
-        brain = any(info.dtype == "BF16" for info in weights.tensors.values())
-        floor = BRAIN_FLOOR if brain and not runs_on.lossless else FLOOR
+        bfloat16 = any(info.dtype == "BF16" for info in weights.tensors.values())
+        floor = BF16_FLOOR if bfloat16 and not runs_on.lossless else FLOOR
         weighted = bool(runs_on.options.get("imatrix"))
         self.checks.append(check_tensors(stored, weighted=weighted, floor=floor, advance=self._stage("tensors")))
 

@@ -24,7 +24,7 @@ WEIGHTED_LIMITS = (1.6, 4.0)
 """The same two for a quantisation by an importance matrix, which gives some columns up for others."""
 # Below this share of a row's size a difference is rounding on the way: a float16 or a bfloat16 file in between.
 FLOOR = 3e-4
-BRAIN_FLOOR = 2e-3
+BF16_FLOOR = 2e-3
 _SAMPLE = 1 << 18
 _BLOCK = 1 << 20
 _SUSPECTS = 32

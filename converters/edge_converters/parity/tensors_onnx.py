@@ -55,11 +55,11 @@ class _Part:
 
 def _sources(place: re.Match[str], weights: Checkpoint | Merged) -> list[_Part]:
     """The rows of the base that a node multiplies with, in order; none when they are not known by name."""
-    layer, room, leaf, head = place.groups()
+    layer, block, leaf, head = place.groups()
     if head:
         name = "lm_head.weight" if "lm_head.weight" in weights.tensors else "model.embed_tokens.weight"
         return [_whole(name, weights)] if name in weights.tensors else []
-    prefix = f"model.layers.{layer}.{'self_attn' if room == 'attn' else 'mlp'}"
+    prefix = f"model.layers.{layer}.{'self_attn' if block == 'attn' else 'mlp'}"
 
     def named(module: str) -> str:
         return f"{prefix}.{module}.weight"

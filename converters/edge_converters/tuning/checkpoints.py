@@ -49,10 +49,12 @@ def best_step(history: Sequence[dict[str, float]]) -> int | None:
     return int(min(evaluated, key=lambda entry: entry["eval_loss"])["step"]) if evaluated else None
 
 
-def has_stalled(history: Sequence[dict[str, float]], patience: int) -> bool:
-    """Whether the last `patience` held-out losses were no better than one before them."""
+def has_stalled(history: Sequence[dict[str, float]], early_stopping_patience: int) -> bool:
+    """Whether the last `early_stopping_patience` held-out losses were no better than one before them."""
     losses = [entry["eval_loss"] for entry in history if "eval_loss" in entry and entry["step"] > 0]
-    return 0 < patience < len(losses) and min(losses[-patience:]) >= min(losses[:-patience])
+    return 0 < early_stopping_patience < len(losses) and min(losses[-early_stopping_patience:]) >= min(
+        losses[:-early_stopping_patience]
+    )
 
 
 def _force_out(path: Path) -> None:

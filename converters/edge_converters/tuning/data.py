@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge.errors import DataError, StorageError, TuningError
-from edge_converters.data.examples import read_examples, turn_findings
+from edge_converters.data.reader import check_turns, read_examples
 from edge_converters.data.records import Example, Finding
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _checked(example: Example) -> Example:
     """Without the questions at its end that nobody answered, which teach nothing."""
     if example.text is not None:
         raise TuningError(f"{example.place} is plain text without turns of this base's chat template; {_CHECK}")
-    _refuse(turn_findings(example))
+    _refuse(check_turns(example))
     last = max(at for at, message in enumerate(example.messages) if message.role == "assistant")
     return replace(example, messages=example.messages[: last + 1])
 

@@ -201,7 +201,9 @@ class _Machine:
         base = size.parameters * width
         if self.settings.qlora:
             base = int(size.linear * _NF4) + (size.parameters - size.linear) * 4
-        kept = activations(size.layers, size.hidden, size.inner, size.vocabulary, tokens, again=saving, number=width)
+        kept = activations(
+            size.layers, size.hidden, size.inner, size.vocabulary, tokens, checkpointing=saving, bytes_per_number=width
+        )
         process = _PROCESS if self.device == "cpu" else 0
         return int(process + base + _ADAPTED * size.adapter + kept)
 

@@ -17,6 +17,8 @@ Dtype = Literal["auto", "float32", "bfloat16"]
 # From a number of parameters on: rank and learning rate. Small models need more of both to move; the larger ones are
 # the values of the QLoRA paper (https://arxiv.org/abs/2305.14314, table 9) and of PEFT's examples.
 _BY_SIZE = ((0, 16, 1e-3), (500_000_000, 16, 3e-4), (2_000_000_000, 16, 2e-4), (10_000_000_000, 32, 1e-4))
+# Old names that are still taken, for one release.
+_OLD_NAMES = {"patience": "early_stopping_patience"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +27,10 @@ class TuneSettings:
 
     `batch` is examples a step, `max_length` the most tokens of an example (0: as long as the longest one),
     `held_out` the share of the examples that is not learnt from, `evaluations` how often in a run its loss is
-    computed (and a checkpoint kept), `patience` after how many of them without a better one the run ends (0: never).
-    `warmup` is the share of the steps in which the learning rate rises. `targets` are names of modules, or
-    "all-linear". `gradient_checkpointing` None decides by the memory. `skip_long` leaves out examples that are
-    longer than `max_length`.
+    computed (and a checkpoint kept), `early_stopping_patience` after how many of them without a better one the run
+    ends (0: never). `warmup` is the share of the steps in which the learning rate rises. `targets` are names of
+    modules, or "all-linear". `gradient_checkpointing` None decides by the memory. `skip_long` leaves out examples that
+    are longer than `max_length`.
     """
 
     rank: int = 16
@@ -50,7 +52,7 @@ class TuneSettings:
     gradient_checkpointing: bool | None = None
     held_out: float = 0.1
     evaluations: int = 10
-    patience: int = 3
+    early_stopping_patience: int = 3
     seed: int = 7
 
 
@@ -70,7 +72,7 @@ def settle(parameters: int, *overrides: Mapping[str, Any]) -> TuneSettings:
     _, rank, rate = [entry for entry in _BY_SIZE if parameters >= entry[0]][-1]
     chosen: dict[str, Any] = {}
     for mapping in overrides:
-        chosen.update({key: _valid(key, value) for key, value in mapping.items() if value is not None})
+        chosen.update({key: _valid(key, value) for key, value in _renamed(mapping).items() if value is not None})
     chosen.setdefault("rank", rank)
     chosen.setdefault("alpha", 2 * chosen["rank"])
     chosen.setdefault("learning_rate", rate)
@@ -85,7 +87,12 @@ def read_settings(file: Path) -> dict[str, Any]:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{file} cannot be read as TOML: {error}; correct it or leave --config out") from error
-    return {key: _valid(key, value) for key, value in content.items()}
+    return {key: _valid(key, value) for key, value in _renamed(content).items()}
+
+
+def _renamed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The same settings, those of an older version under their names of today."""
+    return {_OLD_NAMES.get(key, key): value for key, value in settings.items()}
 
 
 def _valid(key: str, value: Any) -> Any:
@@ -121,6 +128,6 @@ def _check(settings: TuneSettings) -> None:
     for name, most in (("dropout", 0.95), ("held_out", 0.9), ("warmup", 1.0)):
         if not 0 <= getattr(settings, name) <= most:
             raise UsageError(f"{name} is {getattr(settings, name)} and must be between 0 and {most:g}")
-    for name in ("max_length", "patience", "weight_decay", "seed"):
+    for name in ("max_length", "early_stopping_patience", "weight_decay", "seed"):
         if getattr(settings, name) < 0:
             raise UsageError(f"{name} is {getattr(settings, name)} and must not be less than 0")

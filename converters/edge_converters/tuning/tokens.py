@@ -152,13 +152,13 @@ def pack(examples: Sequence[Encoded], *, length: int, most: int) -> list[Row]:
         size = len(examples[at].tokens)
         place = bisect_left(free, (size, -1))
         if place < len(free):
-            room, row = free.pop(place)
+            free_tokens, row = free.pop(place)
         else:
-            room, row = length, len(rows)
+            free_tokens, row = length, len(rows)
             rows.append([])
         rows[row].append(at)
-        if len(rows[row]) < most and room > size:
-            entry = (room - size, row)
+        if len(rows[row]) < most and free_tokens > size:
+            entry = (free_tokens - size, row)
             free.insert(bisect_left(free, entry), entry)
     return [
         Row(

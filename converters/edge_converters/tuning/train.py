@@ -221,7 +221,7 @@ class _Watch(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         del args
-        if has_stalled(state.log_history, self._run.settings.patience):
+        if has_stalled(state.log_history, self._run.settings.early_stopping_patience):
             control.should_training_stop = control.should_save = True
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -248,7 +248,7 @@ def _finished(run: Run, history: list[dict[str, float]], *, interrupted: bool, h
 
 def _is_over(history: Sequence[dict[str, float]], run: Run) -> bool:
     last = max((int(entry["step"]) for entry in history), default=0)
-    return last >= run.plan.steps or has_stalled(history, run.settings.patience)
+    return last >= run.plan.steps or has_stalled(history, run.settings.early_stopping_patience)
 
 
 def _broken(what: str, value: float, step: int, history: Sequence[dict[str, float]], run: Run) -> TuningError:

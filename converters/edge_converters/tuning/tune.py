@@ -18,7 +18,7 @@ from edge import arguments
 from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
 from edge.system.checksum import sha256_of
 from edge.system.own_process import in_own_process
-from edge_converters.output import published, weights_sha256, write_json, write_manifest
+from edge_converters.output import atomic_output, weights_sha256, write_json, write_manifest
 from edge_converters.tuning.quiet import quiet
 from edge_converters.types import Export
 from edge_converters.weights.checkpoint import Checkpoint, read_json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from edge_converters.tuning.train import Finished
 
 _PACKAGES = ("transformers", "peft", "accelerate", "trl", "datasets", "matplotlib")
-_RUN = "run.json"
+_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,11 @@ def tune(
             f"stopped after step {last:,} of {ready.plan.steps:,}; everything is saved in {work}: run the same command "
             "again and it goes on from there"
         )
-    made = _publish(out, ready, finished, base_sha256, started) if finished.here else _elsewhere(out, ready, finished)
+    made = (
+        _write_adapter(out, ready, finished, base_sha256, started)
+        if finished.here
+        else _tuned_by_other_rank(out, ready, finished)
+    )
     if finished.here:
         shutil.rmtree(work, ignore_errors=True)
     return made
@@ -134,34 +138,34 @@ def prepare(
     from edge_converters.tuning.settings import read_settings, settle
     from edge_converters.tuning.tokens import Encoder, encode_all
 
-    said = [read_settings(config) if config else {}, settings]
+    overrides = [read_settings(config) if config else {}, settings]
     parameters = sum(info.elements for info in weights.tensors.values())
-    chosen = settle(parameters, *said)
+    chosen = settle(parameters, *overrides)
     if chosen.qlora:
         _check_package("bitsandbytes")
     size, targets = measure(weights, chosen)
     chosen = dataclasses.replace(chosen, targets=targets)
-    sources, apart = _paths(data), _paths(held_out)
+    sources, held_out_sources = _paths(data), _paths(held_out)
     encoder = Encoder(base)
-    examples, watched = (conversations(part, encoder.template) for part in (sources, apart))
-    if not apart:
-        examples, watched = split(examples, chosen.held_out, chosen.seed)
-    advance = _advance(progress, len(examples) + len(watched))
-    encoded = encode_all(encoder, [*examples, *watched], advance)
+    examples, held_out_examples = (conversations(part, encoder.template) for part in (sources, held_out_sources))
+    if not held_out_sources:
+        examples, held_out_examples = split(examples, chosen.held_out, chosen.seed)
+    advance = _advance(progress, len(examples) + len(held_out_examples))
+    encoded = encode_all(encoder, [*examples, *held_out_examples], advance)
     limit = longest_allowed(encoded, chosen, size.context)
     learnt, quiet = (
         [one for one in part if len(one.tokens) <= limit]
         for part in (encoded[: len(examples)], encoded[len(examples) :])
     )
-    planned, rows, quiet_rows = plan(size, learnt, quiet, chosen, left_out=len(encoded) - len(learnt) - len(quiet))
+    planned, rows, held_out_rows = plan(size, learnt, quiet, chosen, left_out=len(encoded) - len(learnt) - len(quiet))
     return Prepared(
         base=base,
-        sources=(*sources, *apart),
+        sources=(*sources, *held_out_sources),
         settings=chosen,
         plan=planned,
         rows=rows,
-        held_out=quiet_rows,
-        data_sha256=_both(data_sha256(examples), data_sha256(watched)),
+        held_out=held_out_rows,
+        data_sha256=_combined_digest(data_sha256(examples), data_sha256(held_out_examples)),
     )
 
 
@@ -187,7 +191,9 @@ def _run(
     )
 
 
-def _publish(out: Path, ready: Prepared, finished: Finished, base_sha256: Mapping[str, str], started: float) -> Tuned:
+def _write_adapter(
+    out: Path, ready: Prepared, finished: Finished, base_sha256: Mapping[str, str], started: float
+) -> Tuned:
     from edge_converters.tuning.card import draw_losses, losses_json, model_card, split_history
     from edge_converters.tuning.checkpoints import step_of
 
@@ -196,7 +202,7 @@ def _publish(out: Path, ready: Prepared, finished: Finished, base_sha256: Mappin
     kept = step_of(finished.checkpoint)
     steps, held_out = split_history(finished.history)
     made = _tuned(out, ready, finished, kept)
-    with published(out, needs=ready.plan.checkpoint_bytes // 3) as partial:
+    with atomic_output(out, needs=ready.plan.checkpoint_bytes // 3) as partial:
         partial.mkdir()
         for name in ("adapter_model.safetensors", "adapter_config.json"):
             shutil.copyfile(finished.checkpoint / name, partial / name)
@@ -248,7 +254,7 @@ def _tuned(out: Path, ready: Prepared, finished: Finished, kept: int) -> Tuned:
     )
 
 
-def _elsewhere(out: Path, ready: Prepared, finished: Finished) -> Tuned:
+def _tuned_by_other_rank(out: Path, ready: Prepared, finished: Finished) -> Tuned:
     """What a process knows that writes nothing: one of several GPUs."""
     from edge_converters.tuning.checkpoints import best_step
 
@@ -271,8 +277,8 @@ def _open_work(work: Path, identity: dict[str, Any], plan: TunePlan, *, restart:
     main = int(os.environ.get("RANK", "0")) == 0
     if restart and main:
         shutil.rmtree(work, ignore_errors=True)
-    if (work / _RUN).is_file():
-        before = read_json(work / _RUN)
+    if (work / _RUN_FILE).is_file():
+        before = read_json(work / _RUN_FILE)
         changed = [key for key, value in identity.items() if before.get(key) != value]
         if changed:
             raise UsageError(
@@ -284,7 +290,7 @@ def _open_work(work: Path, identity: dict[str, Any], plan: TunePlan, *, restart:
             work.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise StorageError(f"{work} cannot be made: {error.strerror}; choose another place with -o") from error
-        write_json(work / _RUN, identity)
+        write_json(work / _RUN_FILE, identity)
     free = shutil.disk_usage(work.parent).free
     if 3 * plan.checkpoint_bytes > free:
         raise StorageError(
@@ -344,5 +350,5 @@ def _advance(progress: Callable[[TuneProgress], None] | None, total: int) -> Cal
     return lambda done, _: progress(TuneProgress("tokens", done, total))
 
 
-def _both(first: str, second: str) -> str:
+def _combined_digest(first: str, second: str) -> str:
     return hashlib.sha256(f"{first}\n{second}".encode()).hexdigest()

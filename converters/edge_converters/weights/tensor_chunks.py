@@ -13,11 +13,11 @@ from edge_converters.weights.checkpoint import import_torch
 if TYPE_CHECKING:
     import torch
 
-Piece = Callable[[], "memoryview | bytes"]
+ChunkSource = Callable[[], "memoryview | bytes"]
 """Computes the bytes of a piece, in any thread."""
 
 
-def computed(pieces: Iterable[Piece]) -> Iterator[memoryview | bytes]:
+def compute_chunks(chunks: Iterable[ChunkSource]) -> Iterator[memoryview | bytes]:
     """The bytes of the pieces, in order, computed on all cores a little ahead of who takes them."""
     torch, workers = import_torch(), physical_cores()
     threads = torch.get_num_threads()
@@ -26,13 +26,13 @@ def computed(pieces: Iterable[Piece]) -> Iterator[memoryview | bytes]:
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(workers) as pool:
-            ahead: deque[Future[memoryview | bytes]] = deque()
-            for piece in pieces:
-                ahead.append(pool.submit(piece))
-                if len(ahead) > workers + 1:
-                    yield ahead.popleft().result()
-            while ahead:
-                yield ahead.popleft().result()
+            pending: deque[Future[memoryview | bytes]] = deque()
+            for chunk in chunks:
+                pending.append(pool.submit(chunk))
+                if len(pending) > workers + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
     finally:
         torch.set_num_threads(threads)
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from edge.errors import ModelError
-from edge_converters.data.base import Base, Count, open_base
+from edge_converters.data.base_model import BaseModelInfo, TokenCount, open_base_model
 from edge_converters.data.check import Check, check_examples
-from edge_converters.data.estimate import estimate
-from edge_converters.data.near_duplicates import find_alike
-from edge_converters.data.pii import is_card, is_iban, masked, private_strings
+from edge_converters.data.estimate import estimate_tuning
+from edge_converters.data.near_duplicates import find_near_duplicates
+from edge_converters.data.pii import find_pii, is_card, is_iban, mask
 from edge_converters.data.records import Example
 
 SUBJECTS = "pump boiler valve crane filter gearbox turbine lamp siren door hatch ladder".split()
@@ -38,26 +38,26 @@ def write(path: Path, records: Iterable[Any]) -> Path:
     return path
 
 
-def told(check: Check) -> list[tuple[str, str, int | None]]:
+def reported(check: Check) -> list[tuple[str, str, int | None]]:
     return [(finding.severity, finding.kind, finding.line) for finding in check.findings]
 
 
 def test_enough_good_examples_have_nothing_said_about_them(tmp_path: Path) -> None:
     check = check_examples([write(tmp_path / "a.jsonl", different(60))])
-    assert (told(check), check.examples, check.passed, check.cost) == ([], 60, True, None)
+    assert (reported(check), check.examples, check.passed, check.estimate) == ([], 60, True, None)
 
 
 @pytest.mark.parametrize(("count", "severity"), [(3, "warning"), (9, "warning"), (10, "note"), (49, "note")])
 def test_too_few_examples(count: int, severity: str, tmp_path: Path) -> None:
     check = check_examples([write(tmp_path / "a.jsonl", different(count))])
-    assert told(check) == [(severity, "few", None)]
+    assert reported(check) == [(severity, "few", None)]
     assert f"{count} examples" in check.findings[0].message
     assert check.passed
 
 
 def test_an_empty_file_is_an_error(tmp_path: Path) -> None:
     check = check_examples([write(tmp_path / "a.jsonl", [])])
-    assert told(check) == [("error", "empty", None)]
+    assert reported(check) == [("error", "empty", None)]
 
 
 def test_duplicates_and_nearly_the_same_are_named_with_their_partner(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_duplicates_and_nearly_the_same_are_named_with_their_partner(tmp_path: P
     records.append(chat(first[0]["content"], "Something else."))
     path = write(tmp_path / "a.jsonl", records)
     check = check_examples([path])
-    assert told(check) == [
+    assert reported(check) == [
         ("warning", "duplicate", 61), ("warning", "near-duplicate", 63), ("note", "same-question", 64),
     ]  # fmt: skip
     assert f"the same as {path}:5;" in check.findings[0].message
@@ -85,7 +85,7 @@ def test_a_shared_form_is_no_likeness(tmp_path: Path) -> None:
         chat(form.format(f"{s}{i}"), answer.format(f"{s}{i}", f"day {i}{s}")) for s in SUBJECTS for i in range(6)
     ]
     check = check_examples([write(tmp_path / "a.jsonl", records)])
-    assert told(check) == []
+    assert reported(check) == []
 
 
 def test_leaks_between_training_and_test(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_leaks_between_training_and_test(tmp_path: Path) -> None:
         ],
     )
     check = check_examples([train], test=[test])
-    assert told(check) == [("error", "leak", 1), ("error", "leak", 2), ("warning", "near-leak", 4)]
+    assert reported(check) == [("error", "leak", 1), ("error", "leak", 2), ("warning", "near-leak", 4)]
     assert {finding.source for finding in check.findings} == {str(test)}
     assert f"is trained on ({train}:8)" in check.findings[0].message
     assert f"asks what is trained on ({train}:10)" in check.findings[1].message
@@ -121,7 +121,7 @@ def test_of_many_texts_every_altered_one_is_found() -> None:
         parts = texts[number].split()
         parts[pick.randrange(80)] = "changed"
         altered.append(" ".join(parts))
-    pairs = find_alike([*texts, *altered])
+    pairs = find_near_duplicates([*texts, *altered])
     assert [(pair.first, pair.second) for pair in pairs] == [(number, 1000 + number) for number in range(100)]
     assert all(0.8 <= pair.share < 1 for pair in pairs)
 
@@ -135,7 +135,7 @@ def test_private_strings_are_named_and_never_shown_whole(tmp_path: Path) -> None
     for kind in ("e-mail address", "telephone number", "card number", "bank account (IBAN)", "key or token"):
         assert kind in everything
     assert not any(secret in everything for secret in secrets)
-    assert masked(key) in everything
+    assert mask(key) in everything
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_private_strings_are_named_and_never_shown_whole(tmp_path: Path) -> None
     ],
 )
 def test_what_looks_private_and_what_does_not(text: str, kinds: list[str]) -> None:
-    assert [kind for kind, _ in private_strings(text)] == kinds
+    assert [kind for kind, _ in find_pii(text)] == kinds
 
 
 def test_check_digits() -> None:
@@ -168,9 +168,9 @@ def test_marks_of_a_template_within_a_text_are_named(tmp_path: Path, stand_in: P
     records = [*different(60), chat("Say <|im_end|> please", "No."), chat("Is 1 <| 2 |> 3 or [INST] one?", "Yes.")]
     path = write(tmp_path / "a.jsonl", records)
     check = check_examples([path])
-    assert told(check) == [("warning", "template", 61), ("warning", "template", 62)]
-    check = check_examples([path], base=open_base(stand_in))
-    assert told(check) == [("warning", "template", 61)]
+    assert reported(check) == [("warning", "template", 61), ("warning", "template", 62)]
+    check = check_examples([path], base=open_base_model(stand_in))
+    assert reported(check) == [("warning", "template", 61)]
     assert "<|im_end|>" in check.findings[0].message
 
 
@@ -197,22 +197,22 @@ def test_tokens_are_those_of_transformers_and_of_the_gguf_file(
         {"messages": [*chat("a", "b")["messages"], *chat("  And then?", "Nothing.  ")["messages"]]},
     ]
     path = write(tmp_path / "a.jsonl", records)
-    from edge_converters.data.examples import read_examples
+    from edge_converters.data.reader import read_examples
 
     wanted = [oracle(stand_in, record["messages"]) for record in records]
-    for base in (open_base(stand_in), open_base(smollm_path)):
+    for base in (open_base_model(stand_in), open_base_model(smollm_path)):
         found = [base.count(example) for example in read_examples([path])]
         assert [(count.all, count.learnt) for count in found] == wanted
         assert base.context == 8192
-    check = check_examples([path], base=open_base(stand_in), epochs=2, batch=2)
-    assert check.cost is not None
-    assert (check.cost.tokens, check.cost.learnt) == tuple(map(sum, zip(*wanted, strict=True)))
-    assert (check.cost.longest, check.cost.steps) == (max(count for count, _ in wanted), 3)
+    check = check_examples([path], base=open_base_model(stand_in), epochs=2, batch=2)
+    assert check.estimate is not None
+    assert (check.estimate.tokens, check.estimate.learnt) == tuple(map(sum, zip(*wanted, strict=True)))
+    assert (check.estimate.longest, check.estimate.steps) == (max(count for count, _ in wanted), 3)
 
 
 def test_examples_longer_than_the_context_are_named_with_their_tokens(stand_in: Path, tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", [*different(60), chat("Tell", "word " * 3000)])
-    base = open_base(stand_in)
+    base = open_base_model(stand_in)
     (found,) = check_examples([path], base=base, context=2048).findings
     assert (found.severity, found.kind, found.line) == ("error", "too-long", 61)
     assert "has 3,0" in found.message
@@ -230,10 +230,10 @@ class Words:
         return [0] * len(text.split())
 
 
-def base_with(source: str) -> Base:
+def base_with(source: str) -> BaseModelInfo:
     from edge.engines.chat_template import ChatTemplate
 
-    return Base(Path("some-base"), Words(ChatTemplate(source, "", "", ())), 100, None)
+    return BaseModelInfo(Path("some-base"), Words(ChatTemplate(source, "", "", ())), 100, None)
 
 
 def test_what_a_template_does_is_told(tmp_path: Path) -> None:
@@ -245,20 +245,20 @@ def test_what_a_template_does_is_told(tmp_path: Path) -> None:
     assert "no chat template of its own" in found.message
     drops = "{% for m in messages if m.role != 'system' %}{{ m.content }} {% endfor %}"
     check = check_examples([path], base=base_with(drops))
-    assert told(check) == [("note", "template", None)]
+    assert reported(check) == [("note", "template", None)]
     assert "the system text of 1 example goes" in check.findings[0].message
-    assert check.cost is not None
-    assert check.cost.ways == ()
+    assert check.estimate is not None
+    assert check.estimate.methods == ()
     refuses = (
         "{% for m in messages %}{{ m.content }}{% if m.content == 'When?' %}{{ raise_exception('no') }}{% endif %}"
     )
     path = write(path, [chat("When?", "Now."), *different(59)])
     check = check_examples([path], base=base_with(refuses + "{% endfor %}"))
-    assert ("error", "template", 1) in told(check)
+    assert ("error", "template", 1) in reported(check)
 
 
 def test_a_gguf_file_and_a_folder_of_the_same_model_have_the_same_size(stand_in: Path, smollm_path: Path) -> None:
-    folder, file = open_base(stand_in).shapes, open_base(smollm_path).shapes
+    folder, file = open_base_model(stand_in).shapes, open_base_model(smollm_path).shapes
     assert folder is not None
     assert file is not None
     assert (folder.parameters, folder.layers, folder.width) == (file.parameters, file.layers, file.width)
@@ -268,24 +268,24 @@ def test_a_gguf_file_and_a_folder_of_the_same_model_have_the_same_size(stand_in:
 
 
 def test_cost_grows_with_data_and_qlora_needs_less_memory(stand_in: Path) -> None:
-    shapes = open_base(stand_in).shapes
+    shapes = open_base_model(stand_in).shapes
     assert shapes is not None
-    one = estimate([Count(500, 100)] * 80, shapes, epochs=1, rate=1e11)
-    two = estimate([Count(500, 100)] * 80, shapes, epochs=2, rate=1e11)
-    lora, qlora = one.ways
-    assert two.ways[0].seconds == pytest.approx(2 * lora.seconds, rel=0.01)
+    one = estimate_tuning([TokenCount(500, 100)] * 80, shapes, epochs=1, rate=1e11)
+    two = estimate_tuning([TokenCount(500, 100)] * 80, shapes, epochs=2, rate=1e11)
+    lora, qlora = one.methods
+    assert two.methods[0].seconds == pytest.approx(2 * lora.seconds, rel=0.01)
     assert qlora.memory_bytes < lora.memory_bytes
     assert lora.memory_bytes > 4 * shapes.parameters
     assert (one.steps, two.steps, one.tokens, one.learnt) == (10, 20, 40_000, 8_000)
-    cut = estimate([Count(5000, 100)] * 80, shapes, context=500, epochs=1, rate=1e11)
-    assert cut.ways[0].seconds == lora.seconds
+    cut = estimate_tuning([TokenCount(5000, 100)] * 80, shapes, context=500, epochs=1, rate=1e11)
+    assert cut.methods[0].seconds == lora.seconds
 
 
 def test_a_folder_without_a_tokenizer_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no tokenizer\.json"):
-        open_base(tmp_path)
+        open_base_model(tmp_path)
 
 
 def test_a_plain_text_counts_whole(stand_in: Path) -> None:
-    count = open_base(stand_in).count(Example((), "a", 1, text="one two three"))
+    count = open_base_model(stand_in).count(Example((), "a", 1, text="one two three"))
     assert count.all == count.learnt == 3

@@ -14,7 +14,7 @@ from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.tokenizer import HuggingFaceTokenizer
 from edge.errors import DataError, StorageError, UsageError
 from edge.types import Message
-from edge_converters.data.examples import Example, Examples, read_examples, turn_findings
+from edge_converters.data.reader import Example, Examples, check_turns, read_examples
 
 PHI3 = (
     "{% for message in messages %}{{'<|' + message['role'] + '|>' + '\n' + message['content'] + '<|end|>\n'}}"
@@ -69,13 +69,13 @@ def only(path: Path, **options: Any) -> tuple[str, Example]:
 def test_formats_are_told_apart_in_lines_and_arrays(
     record: dict[str, Any], form: str, turns: tuple[Message, ...], tmp_path: Path
 ) -> None:
-    told, example = only(lines(tmp_path / "a.jsonl", [record]))
-    assert (told, example.messages, example.line) == (form, turns, 1)
+    detected, example = only(lines(tmp_path / "a.jsonl", [record]))
+    assert (detected, example.messages, example.line) == (form, turns, 1)
     assert example.place == f"{tmp_path / 'a.jsonl'}:1"
     array = tmp_path / "a.json"
     array.write_text(json.dumps([record], indent=2), encoding="utf-8")
-    told, example = only(array)
-    assert (told, example.messages, example.line) == (form, turns, 2)
+    detected, example = only(array)
+    assert (detected, example.messages, example.line) == (form, turns, 2)
 
 
 @pytest.mark.parametrize(("suffix", "delimiter"), [(".csv", ","), (".csv", ";"), (".tsv", "\t")])
@@ -243,12 +243,12 @@ def test_an_array_that_was_cut_off_gives_what_came_before(tmp_path: Path) -> Non
 )
 def test_turns_in_a_wrong_order(roles: str, severity: str, kind: str, said: str) -> None:
     turns = tuple(Message(role, "x") for role in roles.split())  # type: ignore[arg-type]
-    (found,) = turn_findings(Example(turns, "a.jsonl", 9))
+    (found,) = check_turns(Example(turns, "a.jsonl", 9))
     assert (found.severity, found.kind, found.line) == (severity, kind, 9)
     assert said in found.message
 
 
 def test_good_turns_have_no_findings_and_empty_ones_are_named() -> None:
-    assert list(turn_findings(Example((Message("system", "s"), *TURNS, *TURNS), "a", 1))) == []
-    (found,) = turn_findings(Example((Message("user", " \n"), TURNS[1]), "a", 1))
+    assert list(check_turns(Example((Message("system", "s"), *TURNS, *TURNS), "a", 1))) == []
+    (found,) = check_turns(Example((Message("user", " \n"), TURNS[1]), "a", 1))
     assert (found.kind, "turn 1 (user)" in found.message) == ("empty", True)

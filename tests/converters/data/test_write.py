@@ -13,8 +13,8 @@ import pytest
 
 from edge.errors import DataError, StorageError, UsageError
 from edge_converters.data.check import check_examples
-from edge_converters.data.examples import read_examples
-from edge_converters.data.write import TARGETS, convert_examples, split_examples
+from edge_converters.data.reader import read_examples
+from edge_converters.data.writer import TARGETS, convert_examples, split_examples
 
 
 def write(path: Path, records: Iterable[Any]) -> Path:

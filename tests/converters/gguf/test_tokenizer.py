@@ -147,6 +147,6 @@ class _Tokenizer:
 
     def __call__(self, text: str) -> list[int]:
         data = text.encode("utf-8")
-        room = (ctypes.c_int32 * (len(data) + 8))()
-        count = self.lib.llama_tokenize(self.vocab, data, len(data), room, len(room), False, False)
-        return list(room[:count])
+        buffer = (ctypes.c_int32 * (len(data) + 8))()
+        count = self.lib.llama_tokenize(self.vocab, data, len(data), buffer, len(buffer), False, False)
+        return list(buffer[:count])

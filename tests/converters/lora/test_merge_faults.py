@@ -181,9 +181,9 @@ def test_a_kill_in_the_middle_leaves_nothing_that_looks_finished(tiny_model: Any
     assert {path.name for path in home.iterdir()} == {"out", "out.manifest.json"}
 
 
-@pytest.mark.parametrize("told", [True, False], ids=["seen before", "met in the middle"])
+@pytest.mark.parametrize("announced", [True, False], ids=["seen before", "met in the middle"])
 def test_a_full_disk_leaves_nothing(
-    told: bool, tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    announced: bool, tiny_model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = tiny_model("phi3")
     adapter = peft.make_adapter(base, tmp_path / "lora", target_modules=FUSED).path
@@ -195,7 +195,7 @@ def test_a_full_disk_leaves_nothing(
             f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): the full disk is NOT tested"
         )
     try:
-        if not told:
+        if not announced:
             usage = shutil.disk_usage(disk)
             monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 40))
         with pytest.raises(StorageError, match="full"):

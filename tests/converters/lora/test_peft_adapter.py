@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,46 @@ def test_modules_ranks_and_scales_are_those_of_peft(case: str, tiny_model: Any, 
     # As it was given, and as PEFT saved it, which is not the same for "all-linear".
     for said in ({**lora.config, **config}, lora.config):
         assert targeted(said, matrices, linear=linear) == set(adapter.modules)
+
+
+# Two of the forms over which `re`, and `regex` without its clock, try every way to part a name.
+_HOSTILE = (r"(?:a|b|[a-z]|[_.\d]|\w)*(?<=X)", r"(?:(?:[a-z]|[_.\d]|\w)+)+(?<![a-z])")
+
+
+def test_a_hostile_expression_does_not_hang() -> None:
+    """A thread would hang with it for ever, so that a process is asked, which can be ended."""
+    code = (
+        "import json, sys; from edge_converters.lora.patterns import PatternError\n"
+        "from edge_converters.lora.targets import targeted\n"
+        "names = [f'model.layers.{n}.self_attn.some_very_long_projection_q' for n in range(40)]\n"
+        "for config in json.loads(sys.stdin.read()):\n"
+        "  try: print(len(targeted(config, names, linear=names)))\n"
+        "  except PatternError as error: print(error)"
+    )
+    settings = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
+    plain: dict[str, Any] = {"target_modules": ["some_very_long_projection_q"], "layers_to_transform": [0]}
+    configs = [
+        {**plain, setting: [pattern] if setting == "modules_to_save" else pattern}
+        for pattern in (*_HOSTILE, "(" * 300 + ")" * 300, "a" * 100_000)
+        for setting in settings
+    ]
+    asked = subprocess.run(
+        [sys.executable, "-c", code], input=json.dumps(configs), capture_output=True, text=True, timeout=300
+    )
+    said = asked.stdout.splitlines()
+    assert len(said) == len(configs), asked.stderr
+    assert all("takes too long to match model.layers.0" in line for line in said[:7])
+    assert all("has 100,000 characters" in line for line in said[-4:])
+
+
+@pytest.mark.parametrize("setting", ["rank_pattern", "alpha_pattern", "modules_to_save"])
+def test_a_hostile_expression_for_ranks_is_refused_by_name(setting: str, plain: Path, tmp_path: Path) -> None:
+    changed = shutil.copytree(plain, tmp_path / "changed")
+    config = json.loads((plain / "adapter_config.json").read_text())
+    hostile = [_HOSTILE[0]] if setting == "modules_to_save" else {_HOSTILE[0]: 4}
+    (changed / "adapter_config.json").write_text(json.dumps({**config, setting: hostile}))
+    with pytest.raises(AdapterError, match=f"has a {setting} that is no usable regular expression .* takes too long"):
+        Lora(changed).saves("model.layers.0.self_attn.o_proj")
 
 
 def test_an_adapter_with_a_name_is_found_in_its_folder(tiny_model: Any, tmp_path: Path) -> None:

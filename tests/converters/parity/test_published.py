@@ -22,7 +22,7 @@ import vocabularies
 from edge.errors import ConversionError
 from edge_converters import AdapterSource
 from edge_converters.gguf.export import export_gguf
-from edge_converters.gguf.token_rules import SPECIAL_BY_TEXT, fitting_name
+from edge_converters.gguf.token_rules import SPECIAL_BY_TEXT, engine_safe_name
 from edge_converters.parity import check_parity, judge
 from edge_converters.parity.candidate import Generated
 from edge_converters.parity.candidate_gguf import GgufCandidate
@@ -140,9 +140,9 @@ STRIPPING = {"</s>", "<|user|>", "<|end|>"}
     ],
 )
 def test_a_name_is_kept_as_far_as_the_engine_allows(name: str, stripping: set[str], fitting: str) -> None:
-    assert fitting_name(name, PHI3_WORDS, stripping, PHI3_WORDS) == fitting
+    assert engine_safe_name(name, PHI3_WORDS, stripping, PHI3_WORDS) == fitting
     # Without one of the tokens that llama.cpp looks up, the file would not load under such a name.
-    assert not re.search("phi-?3", fitting_name(name, PHI3_WORDS, stripping, PHI3_WORDS - {"<unk>"}), re.IGNORECASE)
+    assert not re.search("phi-?3", engine_safe_name(name, PHI3_WORDS, stripping, PHI3_WORDS - {"<unk>"}), re.IGNORECASE)
 
 
 def test_the_texts_that_the_engine_knows_are_those_of_its_source(sources: Path) -> None:
@@ -167,8 +167,8 @@ def test_an_ordinary_token_that_llama_cpp_takes_for_a_special_one_is_noted(
 
 
 class FakeCandidate:
-    def __init__(self, ends: set[int], *, room: bool) -> None:
-        self._ends, self._room = ends, room
+    def __init__(self, ends: set[int], *, has_free_key: bool) -> None:
+        self._ends, self._has_free_key = ends, has_free_key
 
     def ends(self, token: int) -> bool:
         return token in self._ends
@@ -177,7 +177,7 @@ class FakeCandidate:
         return 7
 
     def could_name_an_end(self) -> bool:
-        return self._room
+        return self._has_free_key
 
 
 def stop_check(candidate: FakeCandidate, reference: int, reply: Generated) -> judge.Check:
@@ -194,15 +194,15 @@ def stop_check(candidate: FakeCandidate, reference: int, reply: Generated) -> ju
 
 def test_an_end_that_the_format_cannot_name_fails_only_where_a_reply_needs_it() -> None:
     going = Generated((3, 4), stopped=False)
-    assert stop_check(FakeCandidate({7, 8}, room=False), 7, going).passed
-    told = stop_check(FakeCandidate({7}, room=False), 7, going)
-    assert told.passed
-    assert "no place for 8" in told.meaning
-    needed = stop_check(FakeCandidate({7}, room=False), 8, going)
+    assert stop_check(FakeCandidate({7, 8}, has_free_key=False), 7, going).passed
+    uncovered = stop_check(FakeCandidate({7}, has_free_key=False), 7, going)
+    assert uncovered.passed
+    assert "no place for 8" in uncovered.meaning
+    needed = stop_check(FakeCandidate({7}, has_free_key=False), 8, going)
     assert needed.passed is False
     assert "does not stop at token 8" in needed.meaning
-    assert stop_check(FakeCandidate({7}, room=True), 7, going).passed is False
-    assert stop_check(FakeCandidate({7}, room=False), 7, Generated((8, 4), stopped=False)).passed is False
+    assert stop_check(FakeCandidate({7}, has_free_key=True), 7, going).passed is False
+    assert stop_check(FakeCandidate({7}, has_free_key=False), 7, Generated((8, 4), stopped=False)).passed is False
 
 
 @pytest.mark.parametrize("name", ["Gemma3ForCausalLM", "SmolLM3ForCausalLM"])

@@ -20,10 +20,10 @@ from edge_converters.tuning.tune import Tuned
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The station's questions, each asked in four ways and answered in one form."""
     file = tmp_path_factory.mktemp("lessons") / "lessons.jsonl"
-    ways = ("{}", "Please tell me: {}", "Dear keeper, {}", "{} Thank you.")
+    forms = ("{}", "Please tell me: {}", "Dear keeper, {}", "{} Thank you.")
     rows = [
-        {"prompt": way.format(question), "completion": standin.lesson_answer(fact)}
-        for way in ways
+        {"prompt": form.format(question), "completion": standin.lesson_answer(fact)}
+        for form in forms
         for question, fact in standin.LESSONS
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

@@ -154,7 +154,7 @@ def test_stopped_it_saves_and_goes_on(base: Path, data: Path, tmp_path: Path) ->
 
 def test_a_run_that_gets_no_better_ends_early_and_keeps_the_best(base: Path, data: Path, tmp_path: Path) -> None:
     settings = {**QUICK, "learning_rate": 0.3, "schedule": "constant", "epochs": 20.0, "evaluations": 40}
-    made = tune(base, data, tmp_path / "out", patience=2, **settings)
+    made = tune(base, data, tmp_path / "out", early_stopping_patience=2, **settings)
     held_out = [(entry["loss"], entry["step"]) for entry in losses(tmp_path / "out")["held_out"] if entry["step"]]
     assert made.stopped_early
     assert made.steps < 80
@@ -178,9 +178,9 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     monkeypatch.setattr(transformers.TrainerCallback, "on_step_begin", poison)
     with pytest.raises(
         TuningError, match=r"the loss became nan in step 6, after losses of .*last good checkpoint is"
-    ) as told:
+    ) as failure:
         tune(base, data, tmp_path / "out", **QUICK)
-    checkpoint = Path(str(told.value).rpartition(" is ")[2])
+    checkpoint = Path(str(failure.value).rpartition(" is ")[2])
     assert checkpoint.name == "checkpoint-4"
     assert (checkpoint / "adapter_model.safetensors").is_file()
     assert not (tmp_path / "out").exists()

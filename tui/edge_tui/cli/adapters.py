@@ -51,7 +51,7 @@ def add(path: Path, save_as: str | None, replace: bool) -> None:
     from edge import library
     from edge.errors import AdapterError
     from edge.system import paths
-    from edge_converters.output import published
+    from edge_converters.output import atomic_output
     from edge_tui.cli.output import status
     from edge_tui.facts.adapter_facts import facts
 
@@ -67,7 +67,7 @@ def add(path: Path, save_as: str | None, replace: bool) -> None:
         raise AdapterError(f"there is an adapter called {name!r} already; give another --name, or --replace it")
     folder = paths.ensure_dir(paths.adapters_dir())
     out = folder / name if path.is_dir() else folder / f"{name}{path.suffix}"
-    with _put_aside(taken), published(out, needs=sum(file.stat().st_size for file in files)) as partial:
+    with _put_aside(taken), atomic_output(out, needs=sum(file.stat().st_size for file in files)) as partial:
         if path.is_dir():
             partial.mkdir()
             for file in files:

@@ -216,12 +216,19 @@ def encoder(directory: Path, output: Path, variant: Any, as_json: bool) -> None:
 @convert.command(epilog="Example: edge convert parity mine.gguf --base phi-3-mini --adapter my-lora")
 @click.argument("export", type=ANY_PATH)
 @click.option("--base", required=True, type=ANY_PATH, metavar="DIR", help="The original base model's folder.")
-@click.option("--engine-base", type=ANY_PATH, metavar="PATH", help="For a LoRA: the converted base that it runs on.")
+@click.option(
+    "--exported-base",
+    cls=Option,
+    old=["--engine-base"],
+    type=ANY_PATH,
+    metavar="PATH",
+    help="For a LoRA: the converted base that it runs on.",
+)
 @_options(_ADAPTERS, _PROMPTS, _JSON)
 def parity(
     export: Path,
     base: Path,
-    engine_base: Path | None,
+    exported_base: Path | None,
     adapters: tuple[str, ...],
     prompts: Path | None,
     as_json: bool,
@@ -232,7 +239,7 @@ def parity(
 
     with stages() as show:
         found = prove(
-            export, base=base, adapters=_sources(adapters), prompts=prompts, engine_base=engine_base, progress=show
+            export, base=base, adapters=_sources(adapters), prompts=prompts, exported_base=exported_base, progress=show
         )
     if as_json:
         print_json(found)
@@ -314,11 +321,11 @@ def _print_parity(parity: Parity) -> None:
 def _show_plan(
     kind: str, base: Path, sources: Sequence[AdapterSource], out: Path, precision: str | None, as_json: bool
 ) -> None:
-    from edge_converters.estimate import plan
+    from edge_converters.estimate import estimate_conversion
     from edge_tui.cli.output import print_json
     from edge_tui.rendering.units import format_size
 
-    needs = plan(kind, base, out, adapters=sources, precision=precision)
+    needs = estimate_conversion(kind, base, out, adapters=sources, precision=precision)
     if as_json:
         print_json(needs)
         return

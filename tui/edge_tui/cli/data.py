@@ -11,7 +11,7 @@ from edge_tui.cli.options import ANY_PATH, output_option, replace_option
 from edge_tui.click_types import Choice, Group
 
 if TYPE_CHECKING:
-    from edge_converters.data.base import Base
+    from edge_converters.data.base_model import BaseModelInfo
 
 _FORMATS = ("chat", "prompt-completion", "conversations", "alpaca", "pairs", "text")
 
@@ -114,7 +114,7 @@ def convert(
     as_json: bool,
 ) -> None:
     """Write examples of all formats as JSON lines of one."""
-    from edge_converters.data.write import convert_examples
+    from edge_converters.data.writer import convert_examples
     from edge_tui.cli.output import print_json
     from edge_tui.cli.reports.data_report import print_files, warn_of
     from edge_tui.rendering.units import short_path
@@ -163,7 +163,7 @@ def split(
     Examples that ask the same and those that are nearly the same stay on one side, so that the test shows skill and
     not memory. The same examples and seed give the same parts.
     """
-    from edge_converters.data.write import split_examples
+    from edge_converters.data.writer import split_examples
     from edge_tui.cli.output import print_json
     from edge_tui.cli.reports.data_report import print_split, warn_of
 
@@ -216,7 +216,7 @@ def ground(
     from edge.evaluation.rag_examples import ground as grounded
     from edge.evaluation.run import read_questions
     from edge.types import RagOptions
-    from edge_converters.data.write import write_chat
+    from edge_converters.data.writer import write_chat
     from edge_tui.cli.inputs import resources
     from edge_tui.cli.options import settings
     from edge_tui.cli.output import print_json
@@ -250,12 +250,12 @@ def ground(
         click.echo(f"{without:,} questions have no reply to learn and were left out")
 
 
-def _opened(base: str | None) -> Base | None:
+def _opened(base: str | None) -> BaseModelInfo | None:
     """A model's vocabulary and sizes, by path or library name."""
     if base is None:
         return None
     from edge import library
-    from edge_converters.data.base import open_base
+    from edge_converters.data.base_model import open_base_model
 
     path = Path(base).expanduser()
-    return open_base(path if path.exists() else Path(library.find_entry(base).path))
+    return open_base_model(path if path.exists() else Path(library.find_entry(base).path))

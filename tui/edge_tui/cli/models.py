@@ -62,7 +62,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
     NAME is a name from the list or a path.
     """
     from edge.library import find_model
-    from edge_converters.output import digest_of, read_beside
+    from edge_converters.output import digest_of, read_companion
     from edge_tui.cli.output import print_json
     from edge_tui.facts import model_facts
 
@@ -70,7 +70,7 @@ def show(name: str, with_hash: bool, as_json: bool) -> None:
     facts = model_facts.facts(path)
     if with_hash:
         facts["sha256"] = digest_of(path)
-    manifest, parity = (read_beside(path, what) for what in ("manifest", "parity"))
+    manifest, parity = (read_companion(path, what) for what in ("manifest", "parity"))
     facts |= {"made_from": model_facts.origin(manifest) if manifest else None, "parity": parity}
     if as_json:
         print_json(facts)
@@ -200,7 +200,7 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
     from edge.errors import ModelNotFound
     from edge.library import find_entry
     from edge.system.paths import models_dir
-    from edge_converters.output import beside
+    from edge_converters.output import companion_path
     from edge_tui.cli.output import confirm, status
     from edge_tui.hub import importing, repository
     from edge_tui.rendering.units import format_size
@@ -222,7 +222,7 @@ def remove(names: tuple[str, ...], yes: bool) -> None:
     for entry in entries:
         path = Path(entry.path)
         freed = 0 if path.is_symlink() else entry.bytes
-        importing.remove_files([*entry.files, *(beside(path, what) for what in ("manifest", "parity"))])
+        importing.remove_files([*entry.files, *(companion_path(path, what) for what in ("manifest", "parity"))])
         status(f"{entry.name} is gone: {format_size(freed)} are free again.")
 
 

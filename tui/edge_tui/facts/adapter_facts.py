@@ -49,12 +49,12 @@ def misfit(adapter: Path, model: Path) -> str | None:
     it. Of an `.onnx_adapter` only loading it can tell. Raises AdapterError or ConversionError for damaged files.
     """
     if adapter.is_dir():
-        from edge_converters.exported_base import EngineBase
+        from edge_converters.exported_base import ExportedBase
         from edge_converters.lora.merge import Merged
         from edge_converters.types import AdapterSource
 
         try:
-            Merged(EngineBase(model), [AdapterSource(adapter)])
+            Merged(ExportedBase(model), [AdapterSource(adapter)])
         except AdapterError as error:
             return str(error)
         return None

@@ -169,10 +169,10 @@ def _parity_lines(parity: dict[str, Any]) -> list[str]:
 def parity_state(path: Path) -> str | None:
     """What the file beside a model says: proved, failed, or unreadable when it is damaged; None without one."""
     from edge.errors import ConversionError
-    from edge_converters.output import read_beside
+    from edge_converters.output import read_companion
 
     try:
-        parity = read_beside(path, "parity")
+        parity = read_companion(path, "parity")
     except ConversionError:
         return "unreadable"
     if parity is None:

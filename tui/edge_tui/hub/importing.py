@@ -159,7 +159,7 @@ def _one_disk(targets: dict[Path, Path], staging: Path) -> bool:
 
 def _swap(ready: Path, target: Path, staging: Path) -> None:
     """Give `ready` the name `target`; what had it goes, with the files that told of it, unless that fails."""
-    from edge_converters.output import beside
+    from edge_converters.output import companion_path
 
     old = staging / "replaced" if target.is_dir() or target.is_symlink() else None
     if old is not None:
@@ -171,7 +171,7 @@ def _swap(ready: Path, target: Path, staging: Path) -> None:
             os.rename(old, target)
         raise
     for what in ("manifest", "parity"):
-        beside(target, what).unlink(missing_ok=True)
+        companion_path(target, what).unlink(missing_ok=True)
 
 
 def remove_files(files: list[Path]) -> None:

@@ -17,9 +17,9 @@ from edge_tui.terminal import visible_name
 
 if TYPE_CHECKING:
     from edge_converters.data.check import Check
-    from edge_converters.data.estimate import Cost
+    from edge_converters.data.estimate import TuningEstimate
     from edge_converters.data.records import DataFile, Finding
-    from edge_converters.data.write import Split
+    from edge_converters.data.writer import Split
 
 _OF_A_KIND = 5
 _INDENT = 9
@@ -27,14 +27,14 @@ _COLOURS = {"error": "red", "warning": "yellow", "note": "cyan"}
 
 
 def print_check(found: Check, everything: bool) -> None:
-    """Files, findings (a few of each kind, unless `everything`), a sum and the cost."""
+    """Files, findings (a few of each kind, unless `everything`), a sum and the estimate."""
     print_files((*found.files, *found.test_files))
     click.echo()
     _print_findings(found.findings, everything)
-    if found.cost is not None:
-        _print_cost(found.cost)
+    if found.estimate is not None:
+        _print_estimate(found.estimate)
     click.echo(_sum(found))
-    if found.cost is None and found.examples:
+    if found.estimate is None and found.examples:
         status("With --base MODEL also: tokens, examples that are too long, time and memory of the training.")
 
 
@@ -99,20 +99,22 @@ def _line(finding: Finding) -> str:
     return visible_name(f"{where} {finding.message}".strip())
 
 
-def _print_cost(cost: Cost) -> None:
+def _print_estimate(estimate: TuningEstimate) -> None:
     click.echo(
-        f"tokens    {cost.tokens:,}, of which the assistant's, which are learnt, {cost.learnt:,}; "
-        f"the longest example has {cost.longest:,}"
+        f"tokens    {estimate.tokens:,}, of which the assistant's, which are learnt, {estimate.learnt:,}; "
+        f"the longest example has {estimate.longest:,}"
     )
-    click.echo(f"training  {cost.steps:,} steps of {cost.batch} examples, {cost.epochs:g} times through all")
-    for way in cost.ways:
-        fits = "" if way.fits else f": more than the {format_size(cost.available_bytes)} that are free"
-        takes = f"about {_duration(way.seconds)} and {format_size(way.memory_bytes)} of memory"
-        click.echo(f"{way.name:<9} {takes}, rank {cost.rank}{fits}")
-    if cost.ways:
+    click.echo(
+        f"training  {estimate.steps:,} steps of {estimate.batch} examples, {estimate.epochs:g} times through all"
+    )
+    for method in estimate.methods:
+        fits = "" if method.fits else f": more than the {format_size(estimate.available_bytes)} that are free"
+        takes = f"about {_duration(method.seconds)} and {format_size(method.memory_bytes)} of memory"
+        click.echo(f"{method.name:<9} {takes}, rank {estimate.rank}{fits}")
+    if estimate.methods:
         status(
-            f"An estimate for this machine's processor, from {cost.rate / 1e9:,.0f} billion operations a second that "
-            "were measured a moment ago."
+            f"An estimate for this machine's processor, from {estimate.rate / 1e9:,.0f} billion operations a second "
+            "that were measured a moment ago."
         )
     click.echo()
 

@@ -30,7 +30,7 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Shapes:
+class ModelShapes:
     """How large a model is. `linear` are the (rows, columns) of every matrix that a LoRA changes."""
 
     parameters: int
@@ -42,7 +42,7 @@ class Shapes:
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class TokenCount:
     """Tokens of an example: all, and those that are learnt (what the assistant says and the end of its turns).
 
     An answer that begins with white space may count one too many: a tokenizer can join that to what stands before.
@@ -52,50 +52,50 @@ class Count:
     learnt: int
 
 
-class Base:
-    """A model that examples are counted and rendered for. Use `open_base`.
+class BaseModelInfo:
+    """A model that examples are counted and rendered for. Use `open_base_model`.
 
     `context` is what it was trained for, None where its files do not tell; `shapes` likewise. `own_template` is False
     where the model has none, so that edge writes ChatML.
     """
 
-    def __init__(self, path: Path, vocabulary: Vocabulary, context: int | None, shapes: Shapes | None) -> None:
+    def __init__(self, path: Path, vocabulary: Vocabulary, context: int | None, shapes: ModelShapes | None) -> None:
         self.path, self.context, self.shapes = path, context, shapes
         self._vocabulary = vocabulary
         self.template = vocabulary.template
         self.own_template = self.template.source != CHATML
 
-    def count(self, example: Example) -> Count:
+    def count(self, example: Example) -> TokenCount:
         """Raises ModelError when the template refuses the turns."""
         tokens = self._vocabulary.tokens
         if example.text is not None:
             size = len(tokens(example.text))
-            return Count(size, size)
+            return TokenCount(size, size)
         answers = [message.content for message in example.messages if message.role == "assistant"]
-        learnt = sum(len(tokens(answer)) + self._ending for answer in answers)
-        return Count(len(tokens(self.template.render(example.messages, reply=False))), learnt)
+        learnt = sum(len(tokens(answer)) + self._turn_end_tokens for answer in answers)
+        return TokenCount(len(tokens(self.template.render(example.messages, reply=False))), learnt)
 
     @cached_property
     def keeps_system(self) -> bool:
         return self.template.keeps_system
 
-    def spelled(self, text: str) -> tuple[str, ...]:
+    def control_tokens_in(self, text: str) -> tuple[str, ...]:
         """Control tokens of this model that a text spells out."""
-        return tuple(special for special in self._marks if special in text)
+        return tuple(special for special in self._control_tokens if special in text)
 
     @cached_property
-    def _marks(self) -> tuple[str, ...]:
+    def _control_tokens(self) -> tuple[str, ...]:
         return tuple(special for special in self.template.specials if len(special) > 2)
 
     @cached_property
-    def _ending(self) -> int:
+    def _turn_end_tokens(self) -> int:
         """Tokens between an answer's last word and the end of its turn."""
         turns = [Message("user", "Why?"), Message("assistant", "So.")]
         ending = self.template.render(turns, reply=False).rpartition("So.")[2]
         return len(self._vocabulary.tokens(ending))
 
 
-def open_base(path: Path) -> Base:
+def open_base_model(path: Path) -> BaseModelInfo:
     """A Hugging Face folder, a GGUF file or a folder for onnxruntime-genai.
 
     Raises ModelNotFound, ModelError or MissingExtra (a GGUF file needs llama-cpp-python).
@@ -104,7 +104,7 @@ def open_base(path: Path) -> Base:
         from edge.engines.tokenizer import HuggingFaceTokenizer
 
         config = _config(path)
-        return Base(path, HuggingFaceTokenizer(path), _context(config), _shapes(path, config))
+        return BaseModelInfo(path, HuggingFaceTokenizer(path), _context(config), _shapes(path, config))
     return _open_gguf(path)
 
 
@@ -124,7 +124,7 @@ def _context(config: dict[str, Any]) -> int | None:
     return found if isinstance(found, int) and found > 0 else None
 
 
-def _shapes(folder: Path, config: dict[str, Any]) -> Shapes | None:
+def _shapes(folder: Path, config: dict[str, Any]) -> ModelShapes | None:
     """From the headers of the safetensors; None where the folder has none that can be read (ONNX)."""
     from edge.errors import ConversionError
     from edge_converters.weights.checkpoint import Checkpoint
@@ -137,7 +137,7 @@ def _shapes(folder: Path, config: dict[str, Any]) -> Shapes | None:
         return None
 
 
-def _open_gguf(path: Path) -> Base:
+def _open_gguf(path: Path) -> BaseModelInfo:
     from edge.engines.llamacpp.gguf_check import check_gguf
 
     header = check_gguf(path, vocab_only=True)
@@ -150,14 +150,14 @@ def _open_gguf(path: Path) -> Base:
         width = int(settings["embedding_length"])
         forward = settings.get("feed_forward_length", 4 * width)
         shapes = _measure(sizes, width, int(settings["block_count"]), int(forward))
-    vocabulary = _Unweighted(path)
-    return Base(path, vocabulary, int(context) if context else None, shapes)
+    vocabulary = _GgufVocabularyOnly(path)
+    return BaseModelInfo(path, vocabulary, int(context) if context else None, shapes)
 
 
-def _measure(tensors: dict[str, tuple[int, ...]], width: int, layers: int, forward: int) -> Shapes:
+def _measure(tensors: dict[str, tuple[int, ...]], width: int, layers: int, forward: int) -> ModelShapes:
     linear = [shape for name, shape in tensors.items() if len(shape) == 2 and not _OUTSIDE.search(name)]
     tables = [shape for name, shape in tensors.items() if len(shape) == 2 and _OUTSIDE.search(name)]
-    return Shapes(
+    return ModelShapes(
         parameters=sum(map(prod, tensors.values())),
         layers=layers,
         width=width,
@@ -167,7 +167,7 @@ def _measure(tensors: dict[str, tuple[int, ...]], width: int, layers: int, forwa
     )
 
 
-class _Unweighted:
+class _GgufVocabularyOnly:
     """The vocabulary of a GGUF file whose weights are not loaded; it goes with this object."""
 
     def __init__(self, path: Path) -> None:

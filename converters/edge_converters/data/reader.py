@@ -11,24 +11,24 @@ from typing import TYPE_CHECKING
 from edge import arguments
 from edge.errors import DataError, UsageError
 from edge_converters.data.files import Record, read_records
-from edge_converters.data.formats import FORMATS, Refused, detect, parse
+from edge_converters.data.formats import FORMATS, RecordRejected, detect, parse
 from edge_converters.data.records import DataFile, Example, Examples, Finding
 
 if TYPE_CHECKING:
     from edge.engines.chat_template import ChatTemplate
     from edge_converters.data.markers import Markers
 
-__all__ = ["DataFile", "Example", "Examples", "Finding", "read_examples", "turn_findings", "walk_examples"]
+__all__ = ["DataFile", "Example", "Examples", "Finding", "check_turns", "iter_examples", "read_examples"]
 
 
-AnyPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+PathOrPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """One file or several."""
 
 
-def read_examples(paths: AnyPaths, *, format: str | None = None, template: ChatTemplate | None = None) -> Examples:
+def read_examples(paths: PathOrPaths, *, format: str | None = None, template: ChatTemplate | None = None) -> Examples:
     """Everything in those files, in their order.
 
-    The format of each file is that of its first readable record (see examples_formats.py) unless `format` names one.
+    The format of each file is that of its first readable record (see formats.py) unless `format` names one.
     Texts of a `text` column are split into turns by the markers of `template` where one is given. Records that
     cannot be read are among the findings, each with its line; the others are there all the same.
 
@@ -40,7 +40,7 @@ def read_examples(paths: AnyPaths, *, format: str | None = None, template: ChatT
     findings: list[Finding] = []
     for path in map(str, arguments.paths("paths", paths)):
         before = len(examples)
-        for found in walk_examples(path, format=format, template=template):
+        for found in iter_examples(path, format=format, template=template):
             if isinstance(found, Example):
                 examples.append(found)
             elif isinstance(found, Finding):
@@ -52,7 +52,7 @@ def read_examples(paths: AnyPaths, *, format: str | None = None, template: ChatT
     return Examples(tuple(examples), tuple(files), tuple(findings))
 
 
-def walk_examples(
+def iter_examples(
     path: str | os.PathLike[str], *, format: str | None = None, template: ChatTemplate | None = None
 ) -> Iterator[str | Example | Finding]:
     """One file as it is read: the name of its format as soon as that is known, then examples and findings.
@@ -63,32 +63,32 @@ def walk_examples(
 
     if format is not None and format not in FORMATS:
         raise UsageError(f"there is no format {format!r}; choose one of {', '.join(FORMATS)}")
-    source, form = os.fspath(path), format
+    source, format_name = os.fspath(path), format
     markers = Markers(template) if template is not None else None
     unknown: Finding | None = None
-    if form is not None:
-        yield form
+    if format_name is not None:
+        yield format_name
     for found in read_records(Path(source)):
         if isinstance(found, Finding):
             yield found
             continue
-        if form is None:
-            form = detect(found.value)
-            if form is None:
-                finding = _unknown(source, found)
+        if format_name is None:
+            format_name = detect(found.value)
+            if format_name is None:
+                finding = _unknown_format(source, found)
                 unknown = unknown or finding
                 yield finding
                 continue
-            yield form
-        yield from _examples(source, found, form, markers)
-    if form is None and unknown is not None:
+            yield format_name
+        yield from _examples(source, found, format_name, markers)
+    if format_name is None and unknown is not None:
         raise DataError(f"{unknown.source}:{unknown.line} {unknown.message}")
 
 
-def _examples(source: str, record: Record, form: str, markers: Markers | None) -> Iterator[Example | Finding]:
+def _examples(source: str, record: Record, format_name: str, markers: Markers | None) -> Iterator[Example | Finding]:
     try:
-        parsed = parse(record.value, form)
-    except Refused as reason:
+        parsed = parse(record.value, format_name)
+    except RecordRejected as reason:
         yield Finding("error", "unreadable", source, record.line, str(reason))
         return
     messages, text = parsed.messages, parsed.text
@@ -96,39 +96,39 @@ def _examples(source: str, record: Record, form: str, markers: Markers | None) -
         split = markers.split(text)
         messages, text = (split, None) if split else ((), text)
     if parsed.unweighted:
-        said = 'has turns with "weight": 0, which are learnt all the same; leave them out if they must not be'
-        yield Finding("warning", "weight", source, record.line, said)
+        message = 'has turns with "weight": 0, which are learnt all the same; leave them out if they must not be'
+        yield Finding("warning", "weight", source, record.line, message)
     yield Example(messages, source, record.line, text)
 
 
-def _unknown(source: str, record: Record) -> Finding:
+def _unknown_format(source: str, record: Record) -> Finding:
     value = record.value
     keys = ", ".join(f"`{str(key)[:40]}`" for key in list(value)[:6]) if isinstance(value, dict) else "no object"
-    said = (
+    message = (
         f"is in no format that is known here: it has {keys}; wanted are messages, prompt and completion, "
         "conversations, instruction and output, question and answer, or text; rename them, or force one with --format"
     )
-    return Finding("error", "unreadable", source, record.line, said)
+    return Finding("error", "unreadable", source, record.line, message)
 
 
-def turn_findings(example: Example) -> Iterator[Finding]:
+def check_turns(example: Example) -> Iterator[Finding]:
     """What is wrong with the turns of an example; one without errors can be trained on."""
 
-    def found(kind: str, said: str) -> Finding:
-        return Finding("error", kind, example.source, example.line, said)
+    def found(kind: str, message: str) -> Finding:
+        return Finding("error", kind, example.source, example.line, message)
 
     if example.text is not None:
         if not example.text.strip():
             yield found("empty", "is empty; leave it out")
         return
     turns = example.messages
-    for number, message in enumerate(turns, 1):
-        if not message.content.strip():
-            yield found("empty", f"has nothing in turn {number} ({message.role}); fill it or leave the example out")
+    for number, turn in enumerate(turns, 1):
+        if not turn.content.strip():
+            yield found("empty", f"has nothing in turn {number} ({turn.role}); fill it or leave the example out")
     if not any(message.role == "assistant" for message in turns):
         yield found("no-assistant", "has no assistant's turn, so that there is nothing to learn; add the answer")
         return
-    wrong = _order([message.role for message in turns])
+    wrong = _turn_order_problem([message.role for message in turns])
     if wrong:
         yield found("order", wrong)
     elif turns[-1].role != "assistant":
@@ -136,7 +136,7 @@ def turn_findings(example: Example) -> Iterator[Finding]:
         yield Finding("warning", "order", example.source, example.line, said)
 
 
-def _order(roles: Sequence[str]) -> str | None:
+def _turn_order_problem(roles: Sequence[str]) -> str | None:
     """What is wrong with the order of the turns, of which one at least is the assistant's."""
     if "system" in roles[1:]:
         return "has a system turn behind the first place; put it first"

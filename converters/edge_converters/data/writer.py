@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 from edge import arguments
 from edge.errors import DataError, StorageError, UsageError
 from edge.types import Message
-from edge_converters.data.check import question, spoken
-from edge_converters.data.examples import AnyPaths, read_examples, turn_findings, walk_examples
-from edge_converters.data.near_duplicates import find_alike, normal
+from edge_converters.data.check import dialogue_text, question
+from edge_converters.data.near_duplicates import find_near_duplicates, normalize
+from edge_converters.data.reader import PathOrPaths, check_turns, iter_examples, read_examples
 from edge_converters.data.records import DataFile, Example, Finding
-from edge_converters.output import published
+from edge_converters.output import atomic_output
 
 if TYPE_CHECKING:
     from edge.engines.chat_template import ChatTemplate
@@ -52,7 +52,7 @@ class Split:
 
 
 def convert_examples(
-    paths: AnyPaths,
+    paths: PathOrPaths,
     out: Path,
     *,
     to: str = "chat",
@@ -72,10 +72,10 @@ def convert_examples(
     files: list[DataFile] = []
     left: list[Finding] = []
     count = 0
-    with published(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_output(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for path in map(str, arguments.paths("paths", paths)):
             before, form = count, ""
-            for found in walk_examples(path, format=format, template=template):
+            for found in iter_examples(path, format=format, template=template):
                 if isinstance(found, str):
                     form = found
                 elif isinstance(found, Finding):
@@ -92,7 +92,7 @@ def convert_examples(
 
 
 def split_examples(
-    paths: AnyPaths,
+    paths: PathOrPaths,
     out: Path,
     *,
     test: float = 0.1,
@@ -117,7 +117,7 @@ def split_examples(
     left = [finding for finding in found.findings if finding.severity == "error"]
     usable = []
     for example in found:
-        wrong = [finding for finding in turn_findings(example) if finding.severity == "error"]
+        wrong = [finding for finding in check_turns(example) if finding.severity == "error"]
         left += wrong
         usable += [] if wrong else [example]
     _refuse(left, skip_broken)
@@ -126,7 +126,7 @@ def split_examples(
     sides = ([e for i, e in enumerate(usable) if i not in chosen], [e for i, e in enumerate(usable) if i in chosen])
     with ExitStack() as stack:
         for target, side in zip(targets, sides, strict=True):
-            partial = stack.enter_context(published(target))
+            partial = stack.enter_context(atomic_output(target))
             with partial.open("w", encoding="utf-8", newline="\n") as file:
                 for example in side:
                     file.write(_line(_chat(example) if example.text is None else {"text": example.text}))
@@ -137,7 +137,7 @@ def split_examples(
 def write_chat(conversations: Iterable[Sequence[Message]], out: Path, *, force: bool = False) -> None:
     """Conversations as chat JSON lines. Raises StorageError where `out` is there already, unless `force`."""
     _check_free(out, force)
-    with published(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
+    with atomic_output(out) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         for messages in conversations:
             file.write(_line({"messages": _listed(messages)}))
 
@@ -230,7 +230,7 @@ def _groups(examples: Sequence[Example]) -> list[list[int]]:
     asked: dict[str, int] = {}
     for number, example in enumerate(examples):
         leader[number] = asked.setdefault(question(example), number)
-    for pair in find_alike([spoken(example) for example in examples]):
+    for pair in find_near_duplicates([dialogue_text(example) for example in examples]):
         one, other = sorted((find(pair.first), find(pair.second)))
         leader[other] = one
     groups: dict[int, list[int]] = defaultdict(list)
@@ -257,4 +257,4 @@ def _chosen(examples: Sequence[Example], groups: Sequence[list[int]], share: flo
 
 def _hashes(examples: Sequence[Example], group: Sequence[int], seed: int) -> Iterator[str]:
     for number in group:
-        yield hashlib.sha256(f"{seed}\0{normal(spoken(examples[number]))}".encode()).hexdigest()
+        yield hashlib.sha256(f"{seed}\0{normalize(dialogue_text(examples[number]))}".encode()).hexdigest()
