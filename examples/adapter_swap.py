@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 
 import edge
+import edge_converters  # noqa: F401 - converts what PEFT saved
 
 QUESTION = [{"role": "user", "content": "What does the red lamp mean?"}]
 

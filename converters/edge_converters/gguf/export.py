@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from edge.errors import ConversionError, MissingExtra, UsageError
 from edge_converters.gguf.architectures import read_model
 from edge_converters.gguf.converter import run_converter
+from edge_converters.gguf.corrections import apply_token_rules
 from edge_converters.gguf.file import Tensor, add_tensor_infos, encoded, kind_of, rounded, write_gguf
 from edge_converters.gguf.ggml import quantised
 from edge_converters.gguf.importance import Importance, check_importance, read_importance
@@ -81,6 +82,7 @@ def export_gguf(
             first = _sixteen_bit_type(weights) if precision in BITS else precision
             written = target.with_name("unquantised.gguf") if precision in BITS else target
             run_converter(Path(converter or ""), weights, adapters, written, first, report)
+            apply_token_rules(written, weights)
             if precision in BITS:
                 quantise(written, target, precision, importance, partial(report, "quantise"))
     hashing.join()
@@ -98,11 +100,11 @@ def export_gguf(
 
 
 def bytes_needed(weights: Checkpoint | Merged, precision: str, converter: Path | None = None) -> int:
-    """How much room on the disk a conversion takes while it runs, rounded up; somebody else's converter leaves a
-    file in 16 bits to be quantised."""
+    """How much room on the disk a conversion takes while it runs, rounded up; what somebody else's converter leaves is
+    corrected and, in 16 bits, quantised."""
     elements = sum(info.elements for info in weights.tensors.values())
     bits = {"f32": 32.0, "f16": 16.0, "bf16": 16.0, "q8_0": 8.5, **BITS}[precision]
-    between = 16 if converter and precision in BITS else 0
+    between = (16 if precision in BITS else bits) if converter else 0
     return int(elements * (bits + between) / 8) + _HEADER_ROOM
 
 

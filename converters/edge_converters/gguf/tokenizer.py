@@ -182,13 +182,18 @@ def _pieces_of_json(model: Mapping[str, Any]) -> list[tuple[str, float, Kind]]:
     return pieces
 
 
-def _byte_level(files: TokenizerFiles, vocab_size: int) -> Vocabulary:
+def load_tokenizer(files: TokenizerFiles) -> Tokenizer:
+    """Raises ConversionError for a tokenizer.json that cannot be read."""
     from tokenizers import Tokenizer
 
     try:
-        tokenizer = Tokenizer.from_file(str(files.json_path))
+        return Tokenizer.from_file(str(files.json_path))
     except Exception as error:  # the library raises nothing more exact
         raise ConversionError(f"{files.json_path} cannot be read ({error}); fetch it again") from error
+
+
+def _byte_level(files: TokenizerFiles, vocab_size: int) -> Vocabulary:
+    tokenizer = load_tokenizer(files)
     merges = _merges(files)
     if not merges:
         raise ConversionError(f"{files.json_path} has no merges, without which llama.cpp reads none; fetch it again")
@@ -210,12 +215,12 @@ def _byte_level(files: TokenizerFiles, vocab_size: int) -> Vocabulary:
         tokens[token] = text if control else text.replace("\u2581", " ")
         if added.rstrip:
             stripping.add(token)
-    _hide_unreachable(tokenizer, tokens, kinds)
+    hide_unreachable(tokenizer, tokens, kinds)
     pre = pretokenizer(files.json_path, tokenizer, files.json)
     return Vocabulary("gpt2", pre, tokens, kinds, merges=merges, stripping=stripping)
 
 
-def _hide_unreachable(tokenizer: Tokenizer, tokens: list[str], kinds: Sequence[Kind]) -> None:
+def hide_unreachable(tokenizer: Tokenizer, tokens: list[str], kinds: Sequence[Kind]) -> None:
     """Write ordinary tokens that no text yields, and that llama.cpp would take for special ones by their text, with a
     space behind: Qwen has an ordinary `</s>` and cuts that text into three, llama.cpp would end a reply at it.
     """
@@ -257,10 +262,7 @@ def _add_special(writer: gguf.GGUFWriter, files: TokenizerFiles, vocabulary: Voc
             token = files.config.get(f"{kind}_token_id")
         if isinstance(token, int) and 0 <= token < len(vocabulary.tokens):
             written[kind] = token
-    if "eos" not in written and ends[:1] and ends[0] < len(vocabulary.tokens):
-        # Without one llama.cpp takes an ordinary token for it: 11 in byte-level vocabularies.
-        written["eos"] = ends[0]
-    written |= _more_ends(vocabulary, ends, written)
+    written |= missing_ends(vocabulary, ends, written)
     for kind, token in written.items():
         getattr(writer, f"add_{kind}_token_id")(token)
     for kind in ("bos", "eos"):
@@ -273,17 +275,24 @@ def _add_special(writer: gguf.GGUFWriter, files: TokenizerFiles, vocabulary: Voc
             getattr(writer, f"add_add_{kind}_token")(flag)
 
 
-def _more_ends(vocabulary: Vocabulary, ends: Sequence[int], written: Mapping[str, int]) -> dict[str, int]:
-    """What is left of `ends` under the keys that are free: llama.cpp knows an end by a key or by its text, and nobody
-    needs the end of a message ("eom") or of a turn ("eot") to be more than that."""
-    named = {token for kind, token in written.items() if kind in ("eos", "eot")}
+def missing_ends(vocabulary: Vocabulary, ends: Sequence[int], written: dict[str, int]) -> dict[str, int]:
+    """Those of `ends` that `written`, ids by kind, lacks, under the keys that are free.
+
+    llama.cpp knows an end by a key or by its text, and nobody needs the end of a message ("eom") or of a turn ("eot")
+    to be more than that.
+    """
+    added: dict[str, int] = {}
+    if "eos" not in written and ends[:1] and ends[0] < len(vocabulary.tokens):
+        # Without one llama.cpp takes an ordinary token for it: 11 in byte-level vocabularies.
+        added["eos"] = ends[0]
+    named = {token for kind, token in (written | added).items() if kind in ("eos", "eot")}
     left = [
         token
         for token in ends
         if token < len(vocabulary.tokens) and token not in named and vocabulary.tokens[token] not in ENDS
     ]
     free = [kind for kind in ("eom", "eot") if kind not in written]
-    return dict(zip(free, left, strict=False))
+    return added | dict(zip(free, left, strict=False))
 
 
 def _flags(files: TokenizerFiles, names: dict[str, str | None]) -> dict[str, bool]:

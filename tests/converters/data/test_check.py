@@ -123,7 +123,7 @@ def test_of_many_texts_every_altered_one_is_found() -> None:
         altered.append(" ".join(parts))
     pairs = find_near_duplicates([*texts, *altered])
     assert [(pair.first, pair.second) for pair in pairs] == [(number, 1000 + number) for number in range(100)]
-    assert all(0.8 <= pair.share < 1 for pair in pairs)
+    assert all(0.8 <= pair.similarity < 1 for pair in pairs)
 
 
 def test_private_strings_are_named_and_never_shown_whole(tmp_path: Path) -> None:

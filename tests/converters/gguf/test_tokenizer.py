@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import vocabularies
 from edge.engines.llamacpp.bindings import bindings, load_model
 from edge.errors import ConversionError
 from edge_converters.gguf.export import export_gguf
+from edge_converters.lora.merge import end_tokens, open_weights
 
 NO_MERGES = b'{"version": "1.0", "model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}}'
 SIZES = {"phi-3": 32064, "llama-spm": 32000, "llama-bpe": 128256, "qwen2": 151936}
@@ -150,3 +152,14 @@ class _Tokenizer:
         buffer = (ctypes.c_int32 * (len(data) + 8))()
         count = self.lib.llama_tokenize(self.vocab, data, len(data), buffer, len(buffer), False, False)
         return list(buffer[:count])
+
+
+@pytest.mark.parametrize(("stated", "ends"), [(-1, []), ([-1, 65], [65]), ([65, -1, 65], [65]), (None, [])])
+def test_an_end_token_of_minus_one_is_none(stated: object, ends: list[int], tmp_path: Path) -> None:
+    folder = vocabularies.write_bytes(small_model(tmp_path / "model", 300))
+    for name in ("config.json", "generation_config.json"):
+        content = json.loads((folder / name).read_text())
+        (folder / name).write_text(json.dumps({**content, "eos_token_id": stated}))
+    assert end_tokens(open_weights(folder)) == ends
+    export_gguf(folder, tmp_path / "out.gguf")
+    assert upstream.read_gguf(tmp_path / "out.gguf")[0].get("tokenizer.ggml.eos_token_id") == (ends or [None])[0]

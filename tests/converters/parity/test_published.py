@@ -154,7 +154,7 @@ def test_an_ordinary_token_that_llama_cpp_takes_for_a_special_one_is_noted(
     models: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other converters leave Qwen's `</s>` as it is, and no text of a chat holds it; anything else still fails."""
-    monkeypatch.setattr("edge_converters.gguf.tokenizer._hide_unreachable", lambda *_: None)
+    monkeypatch.setattr("edge_converters.gguf.tokenizer.hide_unreachable", lambda *_: None)
     export_gguf(models(QWEN), tmp_path / "out.gguf")
     original, candidate = Original(models(QWEN)), GgufCandidate(tmp_path / "out.gguf")
     check, notes = check_tokens(original, candidate, ["<|im_start|>user\nHi"])

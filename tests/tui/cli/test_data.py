@@ -71,9 +71,9 @@ def test_check_json_has_the_fields_of_the_records(tmp_path: Path, stand_in: Path
     assert found["files"] == [{"path": str(source), "format": "prompt-completion", "forced": False, "examples": 60}]
     (finding,) = found["findings"]
     assert (finding["severity"], finding["kind"], finding["source"], finding["line"]) == ("error", "leak", str(test), 1)
-    assert found["cost"]["examples"] == 60
-    assert found["cost"]["steps"] == 15
-    assert [way["name"] for way in found["cost"]["ways"]] == ["LoRA", "QLoRA"]
+    assert found["estimate"]["examples"] == 60
+    assert found["estimate"]["steps"] == 15
+    assert [way["name"] for way in found["estimate"]["methods"]] == ["LoRA", "QLoRA"]
 
 
 def test_check_tells_the_cost_for_a_model_of_the_library(tmp_path: Path, smollm_path: Path, edge_home: Path) -> None:
