@@ -3,6 +3,11 @@
 jinja2's sandbox keeps a template away from Python's insides and from changing what it is given; it does not stop one
 that runs for ever or makes a string of a gigabyte. A thread cannot be ended from outside, so every step that can repeat
 or grow asks first: loops, calls, operators, filters and the values that are built. Nothing else in Jinja repeats.
+
+minijinja 3.1.0, which counts its steps itself, renders all 92 templates of the tests and of llama.cpp as transformers
+does once `{% generation %}` is out of five of them. But lists that hold a list twice, 24 deep, are compared for 13
+seconds without a step being counted, 64 deep for ever, and 20,000 operators in a row end the whole process (SIGSEGV):
+no error can be made of either, so jinja2 under the bounds below stays.
 """
 
 from __future__ import annotations
