@@ -16,6 +16,7 @@ from edge.model import Model
 from edge.rag.abstention import UNANSWERABLE
 from edge.rag.asked_question import AskedQuestion, PendingReply
 from edge.rag.citations import cite, find_evidence
+from edge.rag.fit import FittedPrompt, fit_prompt
 from edge.rag.passage_selection import affordable, find, parts
 from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
 from edge.rag.retriever import answerable, check_retriever
@@ -290,7 +291,8 @@ class Chat(ProcessBound):
     def _answered(self, asked: AskedQuestion, count: int, *, more: bool) -> Generator[Delta, None, bool]:
         """Answer from the best `count` passages; False, and nothing was said, where there are `more` and these do not
         answer."""
-        prompt, read, spent = self._fit(asked.question, asked.passages[:count], asked.pointed, asked.sampling)
+        fitted = self._fitted(asked, count)
+        prompt, read = fitted.prompt, fitted.passages
         self.prompt = tuple(prompt)
         # Later turns begin as nothing else does; what is kept of them is the whole conversation.
         shared_prefixes = shared_prefixes_of(read) if len(prompt) <= 2 else ()
@@ -328,7 +330,7 @@ class Chat(ProcessBound):
             stream.close()
             if reply.text and not reply.held:
                 self.history += [prompt[-1], Message("assistant", reply.text)]
-        yield _concluded(asked, reply, tuple(read), spent)
+        yield _concluded(asked, reply, tuple(read), fitted.usage)
         return True
 
     def _sampling(self, sampling: Sampling, prompt: Sequence[Message], read: Sequence[Passage]) -> Sampling:
@@ -397,53 +399,17 @@ class Chat(ProcessBound):
         content = default if self.system is None else self.system
         return [Message("system", content)] if content else []
 
-    def _fit(
-        self, question: str, passages: Sequence[Passage], evidence: Sequence[Evidence], sampling: Sampling
-    ) -> tuple[list[Message], list[Passage], ContextUsage]:
-        """The messages to send, the passages among them, and the context_usage.
-
-        What does not fit goes in this order: the older half of the history, until none is left, then passages
-        from the last. Half at a time, because every cut costs the KV cache of all that follows it.
-        """
-        model = self.model
-        small, limit = is_small(model.parameters), model.context
-        reserved = min(sampling.max_tokens, max(1, limit // 4))
-        read = list(passages)
-        dropped: list[Dropped] = []
-        while True:
-            system, history = self._system(), self.history[self._sent_from :]
-            prompt = [*system, *history, Message("user", turn(question, read, evidence, small=small))]
-            needed = model.count(model.render(prompt, think=self.think)) + reserved
-            if needed <= limit:
-                break
-            if history:
-                turns = (len(history) // 2 + 1) // 2
-                cut = history[: 2 * turns]
-                self._sent_from += len(cut)
-                dropped.append(Dropped(f"{turns} earlier turns", sum(model.count(m.content) for m in cut)))
-            elif read:
-                last = read.pop()
-                name = f"passage {last.document}:{last.start}-{last.end}"
-                dropped.append(Dropped(name, model.count(numbered(len(read) + 1, last))))
-            else:
-                raise ContextOverflow(
-                    f"the question needs {needed:,} tokens with {reserved:,} reserved for the reply, and the context "
-                    f"holds {limit:,}; shorten it, lower max_tokens or load the model with a larger context",
-                    needed=needed,
-                    limit=limit,
-                )
-        spent_question = model.count(question)
-        spent_passages = max(0, model.count(prompt[-1].content) - spent_question)
-        spent_history = sum(model.count(message.content) for message in history)
-        # The template's own tokens are booked with the system text.
-        spent_system = needed - reserved - spent_history - spent_passages - spent_question
-        if dropped:
-            turns_left = sum(one.what.endswith("turns") for one in dropped)
-            _log.info(
-                "the context of %d tokens was full: the history was cut %d times and %d passages were left out",
-                *(limit, turns_left, len(dropped) - turns_left),
-            )
-        context_usage = ContextUsage(
-            limit, spent_system, spent_history, spent_passages, spent_question, reserved, tuple(dropped)
+    def _fitted(self, asked: AskedQuestion, count: int) -> FittedPrompt:
+        """What is sent, as far as the context holds it; turns that had no room are left out from now on."""
+        fitted = fit_prompt(
+            self.model,
+            self._system(),
+            self.history[self._sent_from :],
+            asked.question,
+            asked.passages[:count],
+            asked.pointed,
+            max_tokens=asked.sampling.max_tokens,
+            think=self.think,
         )
-        return prompt, read, context_usage
+        self._sent_from += fitted.forgotten
+        return fitted

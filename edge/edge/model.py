@@ -11,6 +11,7 @@ from types import TracebackType
 
 from edge import arguments
 from edge.answer import Delta
+from edge.engines.deltas import deltas
 from edge.engines.contract import Engine, Interrupted, Token
 from edge.engines.thinking import closing, engine_limit, separate
 from edge.errors import AdapterError, UsageError
@@ -379,11 +380,11 @@ class Model(ProcessBound):
             text = self._text(prompt)
             text += closing(text)
             events = self._engine.stream(text, sampling, adapter, _prefix_boundaries(text, shared_prefixes))
-            yield from _kept_to(sampling.schema, _deltas(events, stops))
+            yield from _kept_to(sampling.schema, deltas(events, stops))
             return
         text = self._text(prompt, think)
         events = self._engine.stream(text, engine_limit(sampling), adapter, _prefix_boundaries(text, shared_prefixes))
-        yield from _deltas(separate(events, text, sampling), stops)
+        yield from deltas(separate(events, text, sampling), stops)
 
     def _text(self, prompt: str | list[Message], think: bool = False) -> str:
         return prompt if isinstance(prompt, str) else self._engine.render(prompt, think=think)
@@ -395,68 +396,11 @@ def _prefix_boundaries(text: str, shared_prefixes: Sequence[str]) -> list[int]:
     return [at + len(beginning) for beginning in shared_prefixes] if at >= 0 else []
 
 
-def _kept_to(schema: str, deltas: Iterator[Delta]) -> Iterator[Delta]:
+def _kept_to(schema: str, stream: Iterator[Delta]) -> Iterator[Delta]:
     """The same deltas; the last one only when the whole text keeps to the schema."""
     text = ""
-    for delta in deltas:
+    for delta in stream:
         text += delta.text
         if delta.finish is not None:
             check(text, schema, finish=delta.finish)
         yield delta
-
-
-def _deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterator[Delta]:
-    """Engine events -> deltas: prefix_boundaries at stop strings and keeps the books. Only the engine's own time
-    counts."""
-    prefill = Prefill(0, 0, 0)
-    prompt_seconds = completion_seconds = 0.0
-    completion_tokens = 0
-    held = ""
-    finish: Finish = "stop"
-    try:
-        while True:
-            started = perf_counter()
-            event = next(events, None)
-            spent = perf_counter() - started
-            if event is None:
-                break
-            if isinstance(event, Prefill):
-                prefill = event
-                prompt_seconds += spent
-                yield Delta(prefill=event)
-                continue
-            completion_seconds += spent
-            completion_tokens += 1 if event.finish != "stop" else 0
-            if event.thinking:
-                yield Delta(thinking=event.thinking)
-            held += event.text
-            cut = min((at for at in (held.find(stop) for stop in stops if stop) if at >= 0), default=-1)
-            if cut >= 0:
-                held = held[:cut]
-                break
-            if event.finish is not None:
-                finish = event.finish
-                break
-            ready = len(held) - _possible_stop(held, stops)
-            if ready > 0:
-                yield Delta(text=held[:ready])
-                held = held[ready:]
-        if held:
-            yield Delta(text=held)
-        usage = Usage(
-            prefill.total, prefill.cached, completion_tokens, prompt_seconds, completion_seconds, prefill.restored
-        )
-        yield Delta(finish=finish, usage=usage)
-    finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
-
-
-def _possible_stop(text: str, stops: tuple[str, ...]) -> int:
-    """The length of the longest end of `text` with which a stop string begins."""
-    longest = min(len(text), max((len(stop) - 1 for stop in stops), default=0))
-    for size in range(longest, 0, -1):
-        if any(stop.startswith(text[-size:]) for stop in stops):
-            return size
-    return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from types import FunctionType
@@ -13,7 +14,7 @@ from edge.errors import KnowledgeError
 from edge.system.process_bound import Home, ProcessBound
 
 
-class Closable(ProcessBound):
+class Closable(ProcessBound, ABC):
     """Guards every public method and property of a class that inherits from it: after `close`, and in a forked child,
     they raise its `closed_error`, and `close` waits for those that are being executed. The class frees what it holds in
     `_free`.
@@ -85,8 +86,9 @@ class Closable(ProcessBound):
         """What an error calls it."""
         return f"this {type(self).__name__}"
 
+    @abstractmethod
     def _free(self) -> None:
-        raise NotImplementedError
+        """Free what is held; called once."""
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ No weight is loaded: a folder's or a GGUF file's vocabulary is, and the shapes i
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.errors import ModelError
+from edge.system.json_file import read_json_object
 from edge.types import Message
 from edge_converters.data.records import Example
 
@@ -110,13 +110,7 @@ def open_base_model(path: Path) -> BaseModelInfo:
 
 def _config(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read: {error}; fetch the model again") from error
-    return content if isinstance(content, dict) else {}
+    return read_json_object(file, ModelError, advice="fetch the model again") if file.exists() else {}
 
 
 def _context(config: dict[str, Any]) -> int | None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge.errors import ConversionError, MissingExtra
+from edge.system.json_file import read_json as read_any_json
+from edge.system.json_file import read_json_object
 
 if TYPE_CHECKING:
     import torch
@@ -193,20 +195,12 @@ def _weight_map(index: Path) -> Mapping[str, str]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON file that holds an object. Raises ConversionError."""
-    content = load_json(path)
-    if not isinstance(content, dict):
-        raise ConversionError(f"{path} holds no JSON object; fetch it again")
-    return content
+    return read_json_object(path, ConversionError)
 
 
 def load_json(path: Path) -> Any:
     """What a JSON file holds. Raises ConversionError."""
-    try:
-        return json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConversionError(f"cannot read {path}: {error.strerror}; fetch it again") from error
-    except ValueError as error:
-        raise ConversionError(f"{path} is not JSON ({error}); fetch it again") from error
+    return read_any_json(path, ConversionError)
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:

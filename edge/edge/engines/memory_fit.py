@@ -18,6 +18,7 @@ from edge.system.machine import available_memory
 DEFAULT_CONTEXT = 4096
 """Tokens. The KV cache is allocated whole, and LongRoPE models change their factors beyond."""
 
+
 KV_TYPES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """Bytes a number."""
 
@@ -75,6 +76,19 @@ class Needs:
 
     def total(self, context: int, kv_type: str) -> int:
         return self.weights + self.kv(context, kv_type) + self.fixed + self.per_token * context
+
+
+def choose_context(wanted: int | None, trained: int, name: str) -> int:
+    """Tokens of the context for the model `name`: `wanted`, or as many as suit it. `trained`, for how many it was
+    trained, is 0 where that is not known. Raises ModelError for more than that."""
+    if wanted is None:
+        return min(DEFAULT_CONTEXT, trained) if trained > 0 else DEFAULT_CONTEXT
+    if wanted < 1 or 0 < trained < wanted:
+        raise ModelError(
+            f"a context of {wanted:,} tokens was asked for and {name} was trained for {trained:,}; "
+            f"choose 1 to {trained:,}"
+        )
+    return wanted
 
 
 def check_fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import json
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
@@ -14,6 +13,7 @@ from edge.engines.chat_template import CHATML, ChatTemplate
 from edge.engines.guidance import GuidedVocabulary
 from edge.engines.thinking import is_mark
 from edge.errors import ModelError
+from edge.system.json_file import read_json_object
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _LOOKS_SPECIAL = re.compile(r"<\|.+\|>")
@@ -138,13 +138,7 @@ _BYTE_OF = _byte_alphabet()
 
 
 def _json(file: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{file} cannot be read: {error}; fetch the model again") from error
-    return content if isinstance(content, dict) else {}
+    return read_json_object(file, ModelError, advice="fetch the model again") if file.exists() else {}
 
 
 def _text(token: Any) -> str:

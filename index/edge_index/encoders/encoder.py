@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from edge import arguments
 from edge.errors import ConversionError, EncoderError
 from edge.system.checksum import sha256_of
+from edge.system.json_file import read_json
 from edge.system.machine import physical_cores
 from edge.system.model_folder import is_inside
 from edge.system.offline import silence_native
@@ -310,16 +311,11 @@ def _read_pooling(path: Path) -> str:
     )
 
 
+_ADVICE = "give the directory of a sentence-transformers model, or fetch the starter encoder: edge models pull starter"
+
+
 def _read_json(path: Path, kind: type) -> Any:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise EncoderError(
-            f"cannot read {path} ({error.strerror}); give the directory of a sentence-transformers model, "
-            "or fetch the starter encoder with: edge models pull starter"
-        ) from error
-    except ValueError as error:
-        raise EncoderError(f"{path} is not JSON; fetch the encoder again") from error
+    value = read_json(path, EncoderError, advice=_ADVICE)
     if not isinstance(value, kind):
         raise EncoderError(f"{path} does not hold what it should; fetch the encoder again")
     return value

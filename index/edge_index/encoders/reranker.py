@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge import arguments
 from edge.errors import EncoderError
+from edge.system.json_file import read_json_object
 from edge_index.closable import Closable
 
 if TYPE_CHECKING:
@@ -148,8 +148,4 @@ def _longest(folder: Path) -> int:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return read_json_object(path, EncoderError, advice="fetch the reranker again") if path.exists() else {}

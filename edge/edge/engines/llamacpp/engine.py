@@ -20,7 +20,7 @@ from edge.engines.llamacpp.bindings import bindings, forget_errors, last_error, 
 from edge.engines.llamacpp.kv_cache_store import KVCacheStore
 from edge.engines.llamacpp.sampler_chain import SamplerChain
 from edge.engines.llamacpp.vocabulary import GgufVocabulary
-from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit
+from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit, choose_context
 from edge.engines.sampling import log_probability
 from edge.errors import AdapterError, ModelError, UsageError
 from edge.system.machine import physical_cores, prefill_rate
@@ -86,7 +86,7 @@ class LlamaCppEngine:
         self._vocab = self._vocabulary.pointer
         self.parameters: int | None = int(lib.llama_model_n_params(self._model))
         try:
-            self.context = self._choose_context(context)
+            self.context = choose_context(context, int(lib.llama_model_n_ctx_train(self._model)), path.name)
             threads = threads or physical_cores()
             self._make_context(threads)
             self.prefill_rate = prefill_rate(self.parameters or 0, threads, gpu=bool(layers))
@@ -199,17 +199,6 @@ class LlamaCppEngine:
         self._lib = self._vocabulary = closed(self._path.name)
         self._loras.clear()
         self._tokens = []
-
-    def _choose_context(self, wanted: int | None) -> int:
-        trained = int(self._lib.llama_model_n_ctx_train(self._model))
-        if wanted is None:
-            return min(DEFAULT_CONTEXT, trained) if trained > 0 else DEFAULT_CONTEXT
-        if wanted < 1 or 0 < trained < wanted:
-            raise ModelError(
-                f"a context of {wanted:,} tokens was asked for and {self._path.name} was trained for "
-                f"{trained:,}; choose 1 to {trained:,}"
-            )
-        return wanted
 
     def _make_context(self, threads: int) -> None:
         params = self._lib.llama_context_default_params()

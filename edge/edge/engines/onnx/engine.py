@@ -12,7 +12,7 @@ from typing import Any
 
 from edge.engines.contract import Token, check_length, closed
 from edge.engines.guidance import Guidance, GuidedVocabulary
-from edge.engines.memory_fit import DEFAULT_CONTEXT, check_fit
+from edge.engines.memory_fit import check_fit, choose_context
 from edge.engines.onnx.bindings import bindings, load_model, providers, read_configuration, reason
 from edge.engines.sampling import Sampler, log_probability
 from edge.engines.tokenizer import HuggingFaceTokenizer
@@ -53,7 +53,7 @@ class OnnxEngine:
         self._ends = self._config.ends | self._tokenizer.ends
         self.parameters = self._config.parameters
         self.cache_error: str | None = None
-        self.context = self._choose_context(context)
+        self.context = choose_context(context, self._config.context, self._path.name)
         if not force and providers(provider) == ["cpu"]:
             check_fit(path, context=self.context)
         threads = threads or physical_cores()
@@ -141,17 +141,6 @@ class OnnxEngine:
         self._adapters.close()
         self._model = None
         self._og = self._tokenizer = self._adapters = self._generator = closed(self._path.name)
-
-    def _choose_context(self, wanted: int | None) -> int:
-        trained = self._config.context
-        if wanted is None:
-            return min(DEFAULT_CONTEXT, trained)
-        if not 1 <= wanted <= trained:
-            raise ModelError(
-                f"a context of {wanted:,} tokens was asked for and {self._path.name} was trained for "
-                f"{trained:,}; choose 1 to {trained:,}"
-            )
-        return wanted
 
     def _start(self, key: _Key, *, length: int | None = None) -> None:
         """A new generator with an empty KV cache: one that has an adapter cannot be rid of it."""
