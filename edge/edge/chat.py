@@ -18,7 +18,7 @@ from edge.rag.asked_question import AskedQuestion, PendingReply
 from edge.rag.citations import cite, find_evidence
 from edge.rag.fit import FittedPrompt, fit_prompt
 from edge.rag.passage_selection import affordable, find, parts
-from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, numbered, shared_prefixes_of, turn
+from edge.rag.prompts import SYSTEM, SYSTEM_WITH_PASSAGES, is_small, shared_prefixes_of, turn
 from edge.rag.retriever import answerable, check_retriever
 from edge.requests import checked_messages, checked_rag, checked_sampling
 from edge.scheduler import Scheduler, Stream
@@ -27,8 +27,6 @@ from edge.structured_answer import cite_values, parsed
 from edge.system.process_bound import ProcessBound
 from edge.types import (
     ContextUsage,
-    Dropped,
-    Evidence,
     JudgingRetriever,
     Message,
     Passage,

@@ -6,13 +6,12 @@ import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from time import perf_counter
 from types import TracebackType
 
 from edge import arguments
 from edge.answer import Delta
+from edge.engines.contract import Engine, Interrupted
 from edge.engines.deltas import deltas
-from edge.engines.contract import Engine, Interrupted, Token
 from edge.engines.thinking import closing, engine_limit, separate
 from edge.errors import AdapterError, UsageError
 from edge.library import adapter_name, find_adapter
@@ -20,7 +19,7 @@ from edge.requests import Prompt, checked_messages, checked_prompt, checked_samp
 from edge.scheduler import Scheduler, Stream
 from edge.structured import ResponseFormat, check, followable_schema
 from edge.system.process_bound import ProcessBound
-from edge.types import Adapter, Finish, Message, Prefill, Reply, Sampling, Usage
+from edge.types import Adapter, Message, Reply, Sampling, Usage
 
 
 class Model(ProcessBound):
