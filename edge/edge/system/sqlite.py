@@ -14,11 +14,12 @@ import os
 import shutil
 import sqlite3
 import threading
+import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from edge.errors import FileReplaced, StorageError
 from edge.system.file_lock import acquire
@@ -30,7 +31,7 @@ _LITTLE = 1 << 20
 """Bytes. A disk that has less is full."""
 
 _open: Counter[Identity] = Counter()
-_open_lock = threading.Lock()
+_open_lock = threading.RLock()  # the garbage collector may come back to it in the same thread
 
 
 class SharedFile:
@@ -49,6 +50,7 @@ class SharedFile:
         self._mode = mode
         self._wait = wait
         self._files: dict[Path, Identity] = {}
+        self._release: weakref.finalize[..., Any] | None = None
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,6 +77,9 @@ class SharedFile:
         with _open_lock:
             _open.update(found.values())
         self._files = found
+        # Also where nobody closes it: the log's number on the disk is soon another file's.
+        self._release = weakref.finalize(self, _released, tuple(found.values()))
+        self._release.atexit = False
 
     def close(self, connection: sqlite3.Connection) -> None:
         """The last one to leave puts the log into the file and deletes it, and here the lock as well."""
@@ -85,9 +90,9 @@ class SharedFile:
                     with suppress(OSError):
                         self._lock.unlink()  # who waits for it takes notice, see file_lock
         connection.close()
-        with _open_lock:
-            _open.subtract(self._files.values())
-            self._files = {}
+        self._files = {}
+        if self._release is not None:
+            self._release()
 
     @contextmanager
     def writing(self, connection: sqlite3.Connection) -> Iterator[None]:
@@ -112,6 +117,11 @@ class SharedFile:
             raise
         except OSError as error:
             raise StorageError(explain(self.path, error)[1]) from error
+
+
+def _released(identities: tuple[Identity, ...]) -> None:
+    with _open_lock:
+        _open.subtract(identities)
 
 
 def identity_of(path: Path) -> Identity | None:

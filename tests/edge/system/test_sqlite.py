@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import subprocess
@@ -254,3 +255,16 @@ def test_a_failing_disk_and_a_removed_file_are_not_called_full(tmp_path: Path, m
     assert "reports an error (disk I/O error, SQLITE_IOERR_READ)" in said
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 0}))
     assert explain(path, error)[0] == "full"
+
+
+def test_what_nobody_closed_is_not_taken_for_open(tmp_path: Path) -> None:
+    """Its log is deleted with it, and what number that had on the disk the next file gets."""
+    from edge.system.sqlite import is_open
+    from edge_index.storage.store import Store as IndexStore
+
+    store = IndexStore(tmp_path / "index.sqlite", create=True)
+    found = [os.stat(f"{store.path}{end}") for end in ("", "-wal", "-shm")]
+    assert all(map(is_open, found))
+    del store
+    gc.collect()
+    assert not any(map(is_open, found))
