@@ -46,6 +46,11 @@ def to_gguf(
         StorageError: `out` cannot be written.
         UsageError: A precision or name that makes no sense.
         MissingExtra: A package is not installed.
+
+    Example:
+        >>> export = edge_converters.to_gguf(Path("phi-3-mini"), Path("small.gguf"), precision="q8_0", verify=False)
+        >>> export.kind, export.parity
+        ('gguf', None)
     """
     from edge_converters.gguf.export import export_gguf
 
@@ -86,6 +91,9 @@ def to_onnx(
     Raises:
         ParityError: The export says something else; it is NAME.failed now.
         ConversionError, AdapterError, StorageError, MissingExtra: As for `to_gguf`.
+
+    Example:
+        >>> export = edge_converters.to_onnx(Path("phi-3-mini"), Path("phi3-onnx"), precision="int4")  # doctest: +SKIP
     """
     from edge_converters.onnx.export import export_onnx
 
@@ -127,6 +135,13 @@ def to_adapter(
         ParityError: The export says something else; it is NAME.failed.gguf or NAME.failed.onnx_adapter now.
         ConversionError, StorageError, MissingExtra: As for `to_gguf`.
         AdapterError: The adapter does not fit `base`, or cannot be swapped at run time.
+
+    Example:
+        >>> export = edge_converters.to_adapter(
+        ...     Path("my-lora"), Path("lora.gguf"), base=Path("phi-3-mini"), verify=False
+        ... )
+        >>> Path(export.path).name
+        'lora.gguf'
     """
     from edge_converters.adapter import export_adapter
 

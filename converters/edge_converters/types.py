@@ -16,7 +16,12 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class AdapterSource:
-    """A PEFT directory and the factor on its effect."""
+    """A PEFT folder and the factor on its effect.
+
+    Attributes:
+        path: The folder.
+        weight: 1 is as it was trained.
+    """
 
     path: Path
     weight: float = 1.0
@@ -59,9 +64,19 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Parity:
-    """What the proof found. `passed` is true when no check failed.
+    """What the proof found.
 
-    `figures` holds the plain measurements by name: mean KL divergence in nats and so on, see the README.
+    Attributes:
+        passed: True when no check failed.
+        kind: What the export is.
+        precision: The type of its weights.
+        checks: Each with its value, its limit and what it means.
+        figures: The plain measurements by name: mean KL divergence in nats and so on.
+        export: The export and its hash.
+        base: The base and its hash.
+        adapters: The adapters and their hashes.
+        notes: What else there is to know.
+        seconds: What it took.
     """
 
     passed: bool
@@ -76,10 +91,19 @@ class Parity:
     seconds: float = 0.0
 
     def failed(self) -> list[Check]:
+        """The checks that failed.
+
+        Returns:
+            Checks, in the order of the proof.
+        """
         return [check for check in self.checks if check.passed is False]
 
     def table(self) -> list[tuple[str, str, str, str, str]]:
-        """Rows for people: check, verdict, value, limit, meaning."""
+        """The checks for people.
+
+        Returns:
+            Rows of check, verdict, value, limit and meaning.
+        """
         verdicts = {True: "passed", False: "FAILED", None: "not asked"}
         return [
             (check.name, verdicts[check.passed], _short(check.value), _short(check.limit), check.meaning)
@@ -89,9 +113,16 @@ class Parity:
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What a conversion made. `path` is a file or folder of `bytes`; `sha256` is of the file, or of the folder's
-    list of files and their SHA-256; `manifest` is the path of NAME.manifest.json beside it. `parity` is the
-    proof that it behaves as its original, None where none was made.
+    """What a conversion made.
+
+    Attributes:
+        path: A file or folder.
+        kind: What it is: "gguf", "onnx", "merged" …
+        bytes: Its size.
+        sha256: Of the file, or of the folder's list of files and their SHA-256.
+        seconds: What it took.
+        manifest: The path of NAME.manifest.json beside it: what was made from what.
+        parity: The proof that it behaves as its original; None where none was made.
     """
 
     path: str

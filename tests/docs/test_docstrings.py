@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 import edge
+import edge_converters
 import edge_index
 import standin
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = (edge, edge_index)
+PACKAGES = (edge, edge_index, edge_converters)
 
 
 def public() -> Iterator[tuple[str, Any]]:

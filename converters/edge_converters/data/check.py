@@ -57,9 +57,30 @@ def check_examples(
 ) -> Check:
     """Read training files, and test files that must not be among them, and look for everything that makes tuning fail.
 
-    With a `base` (`open_base_model`) tokens are counted, examples that are longer than `context` (None: what the
-    base was trained for) are named, its template is tried on each, and the cost is estimated. `progress` is called
-    with (stage, done, total). Raises as `read_examples` does.
+    Args:
+        paths: One file or several.
+        test: Files with examples for the test.
+        format: What the files are; None: what their records are.
+        base: The model to tune: tokens are then counted, its template is tried on each example, and the cost is
+            estimated.
+        context: Tokens of the longest example; None: what the base was trained for.
+        epochs: How often every example is to be seen.
+        batch: Examples a step.
+        rank: Rank of the LoRA.
+        progress: Called as (stage, done, total).
+
+    Returns:
+        Findings by file and line, and counts.
+
+    Raises:
+        StorageError: As `read_examples` does, like the others.
+        DataError: For a file that holds no training data.
+        UsageError: For an unknown format.
+
+    Example:
+        >>> found = edge_converters.check_examples(Path("answers.jsonl")).findings
+        >>> [finding for finding in found if finding.severity == "error"]
+        []
     """
     paths, test = arguments.paths("paths", paths), arguments.paths("test", test)
     template = base.template if base is not None else None

@@ -26,14 +26,27 @@ PathOrPaths = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def read_examples(paths: PathOrPaths, *, format: str | None = None, template: ChatTemplate | None = None) -> Examples:
-    """Everything in those files, in their order.
+    """Everything in some files of training examples, in their order.
 
-    The format of each file is that of its first readable record (see formats.py) unless `format` names one.
-    Texts of a `text` column are split into turns by the markers of `template` where one is given. Records that
-    cannot be read are among the findings, each with its line; the others are there all the same.
+    Records that cannot be read are among the findings, each with its line; the others are there all the same.
 
-    Raises StorageError for a file that is not there, DataError for one that holds no training data at all, UsageError
-    for an unknown format.
+    Args:
+        paths: One file or several.
+        format: What the files are; None: what the first readable record of each is.
+        template: Splits texts of a `text` column into turns by the markers of a chat template.
+
+    Returns:
+        Examples, with the findings beside them.
+
+    Raises:
+        StorageError: For a file that is not there.
+        DataError: For one that holds no training data at all.
+        UsageError: For an unknown format.
+
+    Example:
+        >>> found = edge_converters.read_examples(Path("answers.jsonl"))
+        >>> next(iter(found)).messages[0].role
+        'user'
     """
     examples: list[Example] = []
     files: list[DataFile] = []

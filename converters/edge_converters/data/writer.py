@@ -61,10 +61,27 @@ def convert_examples(
     skip_broken: bool = False,
     force: bool = False,
 ) -> Converted:
-    """Write everything that those files hold as JSON lines of one format, one example after the other.
+    """Write everything that some files hold as JSON lines of one format, one example after the other.
 
-    Raises DataError when a record cannot be read or has no place in that format, unless `skip_broken`; StorageError
-    where `out` is there already, unless `force`. Then nothing is written.
+    Args:
+        paths: One file or several.
+        out: The file to write.
+        to: The format to write.
+        format: What the files are; None: what their records are.
+        template: As in `read_examples`.
+        skip_broken: Leave out what cannot be read or has no place in that format.
+        force: Replace `out`.
+
+    Returns:
+        What was written and what was left out.
+
+    Raises:
+        DataError: For a record that cannot be read or has no place in that format; then nothing is written.
+        StorageError: Where `out` is there already.
+
+    Example:
+        >>> edge_converters.convert_examples(Path("answers.jsonl"), Path("chat.jsonl")).format
+        'chat'
     """
     if to not in TARGETS:
         raise UsageError(f"there is no format {to!r} to write; choose one of {', '.join(TARGETS)}")
@@ -102,11 +119,32 @@ def split_examples(
     skip_broken: bool = False,
     force: bool = False,
 ) -> Split:
-    """Write train.jsonl and test.jsonl into the folder `out`: chat lines, `text` lines where there are no turns.
+    """Write train.jsonl and test.jsonl: chat lines, `text` lines where there are no turns.
 
-    Examples with the same question, and nearly the same ones, stay on one side. Which side depends on what they say
-    and on `seed`, not on the order of the files. Raises DataError and StorageError as `convert_examples` does, and
-    DataError where there is nothing to part.
+    Examples with the same question, and nearly the same ones, stay on one side. Which side depends on what they say and
+    on `seed`, not on the order of the files.
+
+    Args:
+        paths: One file or several.
+        out: The folder to write into.
+        test: How much is for the test, 0 to 1.
+        seed: Another number, other examples in the test.
+        format: What the files are; None: what their records are.
+        template: As in `read_examples`.
+        skip_broken: Leave out what cannot be read.
+        force: Replace files that are there.
+
+    Returns:
+        What was written where.
+
+    Raises:
+        DataError: As `convert_examples` does, and where there is nothing to part.
+        StorageError: Where a file is there already.
+
+    Example:
+        >>> _ = edge_converters.split_examples(Path("answers.jsonl"), Path("data"), test=0.25)
+        >>> sorted(file.name for file in Path("data").iterdir())
+        ['test.jsonl', 'train.jsonl']
     """
     if not 0 < test < 1:
         raise UsageError(f"{test:g} is no share of the examples for the test; give one between 0 and 1, such as 0.1")

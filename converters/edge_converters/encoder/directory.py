@@ -30,15 +30,29 @@ _MODULES = {"Transformer", "Pooling", "Normalize"}
 def convert_encoder(
     directory: Path, out: Path, *, variant: Variant = "int8", progress: Progress | None = None
 ) -> Export:
-    """Write the sentence-transformers model in `directory` to the folder `out`, and return what was made.
+    """Write a sentence-transformers model as the folder that an index opens without torch.
 
-    `out` holds tokenizer, configuration and modules as they were and, in place of the weights, onnx/model.onnx
-    (fp32) or onnx/model_int8.onnx: it is opened like any encoder directory, with onnxruntime and tokenizers
-    alone. The kind of the export is "encoder", or "reranker" for a cross-encoder, whose file takes pairs of texts
-    and gives `logits` (float32, [batch, labels]); the activation on them is named in the configuration.
+    `out` holds tokenizer, configuration and modules as they were and, in place of the weights, onnx/model.onnx (fp32)
+    or onnx/model_int8.onnx. The kind of the export is "encoder", or "reranker" for a cross-encoder, whose file takes
+    pairs of texts and gives `logits` (float32, [batch, labels]); the activation on them is named in the configuration.
 
-    Raises ConversionError for pickles, unknown architectures and modules, and an export that differs from its
-    model; MissingExtra where a package is absent; StorageError when `out` cannot be written.
+    Args:
+        directory: The model's folder.
+        out: The folder to make.
+        variant: "int8" or "fp32".
+        progress: Called as (stage, done, total).
+
+    Returns:
+        The export.
+
+    Raises:
+        ConversionError: For pickles, unknown architectures and modules, and an export that differs from its model.
+        MissingExtra: Where a package is absent.
+        StorageError: Where `out` cannot be written.
+
+    Example:
+        >>> edge_converters.convert_encoder(Path("all-MiniLM-L6-v2"), Path("minilm")).kind
+        'encoder'
     """
     started = time.monotonic()
     if variant not in ("fp32", "int8"):

@@ -46,15 +46,28 @@ def can_convert(config: Mapping[str, Any]) -> bool:
 
 
 def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path:
-    """Write the transformer of `directory` as an ONNX file to `out` and return `out`.
+    """Write the transformer of a sentence-transformers model as one ONNX file.
 
-    `directory` holds config.json and model.safetensors. The graph takes `input_ids` (int64, [batch, sequence],
-    rows of one length: there is no mask, for onnxruntime's attention is faster without) and gives
-    `last_hidden_state` (float32, [batch, sequence, hidden]); pooling is the caller's. `out` appears whole or
-    not at all.
+    The graph takes `input_ids` (int64, [batch, sequence], rows of one length: there is no mask, for onnxruntime's
+    attention is faster without) and gives `last_hidden_state` (float32, [batch, sequence, hidden]); pooling is the
+    caller's.
 
-    Raises ConversionError for another architecture or unusable weights, MissingExtra without onnx and
-    safetensors, StorageError when `out` cannot be written.
+    Args:
+        directory: A folder with config.json and model.safetensors.
+        out: The file; it appears whole or not at all.
+        variant: "int8" or "fp32".
+
+    Returns:
+        `out`.
+
+    Raises:
+        ConversionError: For another architecture or unusable weights.
+        MissingExtra: Without onnx and safetensors.
+        StorageError: Where `out` cannot be written.
+
+    Example:
+        >>> edge_converters.to_encoder(Path("all-MiniLM-L6-v2"), Path("minilm.onnx")).name
+        'minilm.onnx'
     """
     if variant not in ("fp32", "int8"):
         raise ConversionError(f"{variant!r} is no variant of an encoder; choose fp32 or int8")

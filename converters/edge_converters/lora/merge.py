@@ -110,11 +110,27 @@ def end_tokens(weights: Checkpoint | Merged) -> list[int]:
 
 
 def merge(base: Path, adapters: Adapters, out: Path, *, progress: Progress | None = None) -> Export:
-    """Write base + adapters as a Hugging Face directory: shards as the base has them, in its types, with its
-    tokenizer and settings.
+    """Write base + adapters as a Hugging Face folder: shards as the base has them, in its types, with its tokenizer and
+    settings. Every weighted delta is added, in the order given.
 
-    Every weighted delta is added, in the order given. Raises ConversionError, AdapterError, StorageError;
-    `out` appears whole or not at all.
+    Args:
+        base: A Hugging Face model folder: config.json, tokenizer and *.safetensors.
+        adapters: PEFT folders, by path or as `AdapterSource` with a weight; at least one.
+        out: The folder to make; it appears whole or not at all.
+        progress: Called as (stage, done, total).
+
+    Returns:
+        The export.
+
+    Raises:
+        ConversionError: For a base that cannot be read, or numbers beyond what its type holds.
+        AdapterError: For an adapter that does not fit, with what does not.
+        StorageError: Where `out` cannot be written.
+
+    Example:
+        >>> export = edge_converters.merge(Path("phi-3-mini"), [Path("my-lora")], Path("merged"))
+        >>> Path(export.path).name, Path(export.manifest).name
+        ('merged', 'merged.manifest.json')
     """
     started = time.monotonic()
     base, out, adapters = Path(base), Path(out), adapter_sources(adapters)

@@ -40,16 +40,32 @@ def check_parity(
     streamed: bool | None = None,
     progress: Progress | None = None,
 ) -> Parity:
-    """Does `export` do what `base` with `adapters` does?
+    """Does an export do what the base with the adapters does?
 
-    `export` is a GGUF model, an ONNX folder, a LoRA in GGUF or an `.onnx_adapter`; an adapter runs on `exported_base`,
-    the exported base, or without one on a lossless export that is made for the purpose. The reference is transformers
-    and PEFT in float32 on the originals. `prompts` is a file of the user's own: one a line, or JSON lines with
-    "prompt" or "messages". `lengths` are those of the long prompts, in tokens; `streamed` None streams the reference's
-    weights where they do not fit into memory. `progress` is called as (stage, done, total).
+    The reference is transformers and PEFT in float32 on the originals. A failed check is a result and no error.
 
-    A failed check is a result and no error. Raises ConversionError, AdapterError, ModelError or MissingExtra when the
-    proof cannot be made: bad input, another model's export, a damaged file.
+    Args:
+        export: A GGUF model, an ONNX folder, a LoRA in GGUF or an `.onnx_adapter`.
+        base: The original base's folder.
+        adapters: PEFT folders, by path or as `AdapterSource` with a weight.
+        prompts: A file of the user's own: one a line, or JSON lines with "prompt" or "messages".
+        exported_base: What an adapter runs on; None makes a lossless export for the purpose.
+        lengths: Of the long prompts, in tokens.
+        streamed: Whether the reference's weights are streamed; None: where they do not fit into memory.
+        progress: Called as (stage, done, total).
+
+    Returns:
+        What was found.
+
+    Raises:
+        ConversionError: When the proof cannot be made: bad input, another model's export.
+        AdapterError: For an adapter that does not fit.
+        ModelError: For an export that is damaged.
+        MissingExtra: Where a package is absent.
+
+    Example:
+        >>> edge_converters.check_parity(Path("mine.gguf"), base=Path("phi-3-mini")).passed  # doctest: +SKIP
+        True
     """
     started = time.monotonic()
     base, adapters = Path(base), adapter_sources(adapters)

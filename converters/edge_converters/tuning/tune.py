@@ -35,9 +35,24 @@ _RUN_FILE = "run.json"
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """What a run made. `held_out_before` is the loss of what was held out under the plain base, `held_out_after`
-    with the adapter that was kept, from step `kept_step`; both None where nothing was held out. `loss_first` and
-    `loss_last` are of the examples that were learnt. Seconds are of this call alone, a resumed run took more.
+    """What a run made.
+
+    Attributes:
+        path: The PEFT folder.
+        base: What it was tuned on.
+        examples: Examples that were learnt.
+        held_out: Examples that were watched.
+        steps: Steps that were taken.
+        kept_step: The step whose adapter was kept.
+        stopped_early: Whether the held-out loss ended it.
+        loss_first: Of the examples that were learnt, at the beginning.
+        loss_last: Likewise, at the end.
+        held_out_before: Loss of what was held out under the plain base; None where nothing was.
+        held_out_after: With the adapter that was kept.
+        seconds: Of this call alone; a resumed run took more.
+        peak_bytes: The most memory that the process took.
+        sha256: Of the folder's list of files and their SHA-256.
+        manifest: The path of NAME.manifest.json beside it.
     """
 
     path: str
@@ -83,14 +98,36 @@ def tune(
     stop: Callable[[], bool] | None = None,
     **settings: Any,
 ) -> Tuned:
-    """Tune a LoRA for `base`, a Hugging Face folder, on the examples of `data`, and write it as a PEFT folder.
+    """Tune a LoRA on examples, and write it as a PEFT folder.
 
-    `config` is a TOML and `settings` are keywords with the names of `TuneSettings`; the keywords win. `held_out` are
-    files whose loss is watched and that are not learnt from, instead of a share of `data`. Checkpoints lie beside
-    `out` in OUT.tuning until the folder is published: the same call goes on from there, `restart` begins anew. `stop`
-    is asked after every step; when it says so, the run saves and raises TuningStopped.
+    Checkpoints lie beside `out` in OUT.tuning until the folder is published: the same call goes on from there.
 
-    Raises TuningError, UsageError, ConversionError, StorageError or MissingExtra.
+    Args:
+        base: A Hugging Face folder.
+        data: Files of examples.
+        out: The folder to make.
+        config: A TOML file with settings.
+        held_out: Files whose loss is watched and that are not learnt from, instead of a share of `data`.
+        restart: Begin anew.
+        progress: Called after every step.
+        stop: Asked after every step; when it says so, the run saves and raises TuningStopped.
+        **settings: By the names of `TuneSettings`; they win over `config`.
+
+    Returns:
+        What the run made.
+
+    Raises:
+        TuningError: For examples that cannot be learnt from.
+        TuningStopped: When `stop` said so.
+        UsageError: For settings that make no sense.
+        ConversionError: For a base that cannot be read.
+        StorageError: Where `out` cannot be written.
+        MissingExtra: Without the extra `tune`.
+
+    Example:
+        >>> tuned = edge_converters.tune(
+        ...     Path("phi-3-mini"), Path("answers.jsonl"), Path("lamps"), epochs=3
+        ... )  # doctest: +SKIP
     """
     started = time.monotonic()
     out = Path(os.path.abspath(out))
