@@ -47,7 +47,7 @@ def to_gguf(
         UsageError: A precision or name that makes no sense.
         MissingExtra: A package is not installed.
 
-    Example:
+    Examples:
         >>> export = edge_converters.to_gguf(Path("phi-3-mini"), Path("small.gguf"), precision="q8_0", verify=False)
         >>> export.kind, export.parity
         ('gguf', None)
@@ -92,7 +92,7 @@ def to_onnx(
         ParityError: The export says something else; it is NAME.failed now.
         ConversionError, AdapterError, StorageError, MissingExtra: As for `to_gguf`.
 
-    Example:
+    Examples:
         >>> export = edge_converters.to_onnx(Path("phi-3-mini"), Path("phi3-onnx"), precision="int4")  # doctest: +SKIP
     """
     from edge_converters.onnx.export import export_onnx
@@ -136,7 +136,7 @@ def to_adapter(
         ConversionError, StorageError, MissingExtra: As for `to_gguf`.
         AdapterError: The adapter does not fit `base`, or cannot be swapped at run time.
 
-    Example:
+    Examples:
         >>> export = edge_converters.to_adapter(
         ...     Path("my-lora"), Path("lora.gguf"), base=Path("phi-3-mini"), verify=False
         ... )

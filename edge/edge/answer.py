@@ -35,7 +35,7 @@ class Answer:
         parsed: The value of an answer in a `response_format` (an object of the pydantic class that was given); None
             where the documents do not tell.
 
-    Example:
+    Examples:
         >>> answer = chat.ask("When is the pump due for maintenance?")
         >>> answer.evidence[0].quote
         'The pump is due for maintenance every ninety days.'
@@ -94,7 +94,7 @@ class Delta:
         answer: On the last step, and only from `Chat`.
         thinking: The next piece of what the model thinks first.
 
-    Example:
+    Examples:
         >>> for delta in chat.stream("When is the pump due for maintenance?"):
         ...     if delta.evidence:
         ...         print(delta.evidence[0].quote)

@@ -96,7 +96,7 @@ class Chat(ProcessBound):
             answers without what was thought before them, as chat templates want it.
         prompt: What the last question was sent as, system text first; known before its answer's first word.
 
-    Example:
+    Examples:
         >>> talk = edge.Chat(model, knowledge=index, sampling=edge.Sampling(max_tokens=30))
         >>> talk.ask("When is the pump due for maintenance?").evidence[0].quote
         'The pump is due for maintenance every ninety days.'
@@ -217,7 +217,7 @@ class Chat(ProcessBound):
         Raises:
             EdgeError: What `stream` raises.
 
-        Example:
+        Examples:
             >>> chat.ask("Who won the cup in 1966?").text
             'The documents do not tell.'
         """

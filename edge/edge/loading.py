@@ -56,7 +56,7 @@ def load(
         ModelError: For one that is damaged or cannot be run.
         MissingExtra: Where the engine is not installed.
 
-    Example:
+    Examples:
         >>> with edge.load("smollm2", context=512) as small:
         ...     small.context
         512

@@ -125,7 +125,7 @@ class Model(ProcessBound):
             FormatError: At the end, for a reply that was cut before its JSON was complete.
             ModelBusy: Where no turn came within the `queue_timeout`.
 
-        Example:
+        Examples:
             >>> deltas = list(model.stream("One, two, three,", sampling=edge.Sampling(max_tokens=3)))
             >>> deltas[-1].usage.completion_tokens
             3
@@ -163,7 +163,7 @@ class Model(ProcessBound):
         Raises:
             EdgeError: What `stream` raises.
 
-        Example:
+        Examples:
             >>> model.generate("One, two, three,", sampling=edge.Sampling(max_tokens=3)).finish
             'length'
         """
@@ -200,7 +200,7 @@ class Model(ProcessBound):
             UsageError: For an empty continuation.
             EdgeError: What `stream` raises.
 
-        Example:
+        Examples:
             >>> blue, loud = model.score("The sky is", [" blue", " loud"])
             >>> blue > loud
             True
@@ -270,7 +270,7 @@ class Model(ProcessBound):
         Returns:
             How many.
 
-        Example:
+        Examples:
             >>> model.count("The pump") < model.count("The pump is due for maintenance.")
             True
         """
@@ -287,7 +287,7 @@ class Model(ProcessBound):
         Returns:
             Text with the marks of the model's chat template.
 
-        Example:
+        Examples:
             >>> "Why?" in model.render([edge.Message("user", "Why?")])
             True
         """
@@ -310,7 +310,7 @@ class Model(ProcessBound):
             AdapterError: For one that does not fit this model, or a name that is taken.
             MissingExtra: Where a PEFT folder cannot be converted here.
 
-        Example:
+        Examples:
             >>> with edge.load("base.gguf", context=256) as base:
             ...     base.add_adapter("my-lora", name="legal").name
             'legal'

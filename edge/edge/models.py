@@ -25,7 +25,7 @@ def list() -> builtins.list[ModelEntry]:
     Returns:
         Entries with name, path, format and bytes.
 
-    Example:
+    Examples:
         >>> "all-MiniLM-L6-v2" in [entry.name for entry in edge.models.list()]
         True
     """
@@ -65,7 +65,7 @@ def pull(
         StorageError: Where it cannot be written.
         MissingExtra: Without the extra `hub`.
 
-    Example:
+    Examples:
         >>> edge.models.pull("phi3")  # doctest: +SKIP
     """
     return Path(

@@ -30,7 +30,7 @@ class Message:
         role: Who speaks: "system", "user" or "assistant".
         content: What is said.
 
-    Example:
+    Examples:
         >>> edge.Message("user", "When is the pump due?")
         Message(role='user', content='When is the pump due?')
     """
@@ -59,7 +59,7 @@ class Sampling:
     Raises:
         UsageError: For a value that makes no sense, with what is allowed.
 
-    Example:
+    Examples:
         >>> edge.Sampling(temperature=0.7, seed=7).max_tokens
         512
     """
@@ -187,7 +187,7 @@ class Passage:
         sha256: Hash of the file as it was read, so that anyone can see whether it changed since.
         metadata: What was given with the document.
 
-    Example:
+    Examples:
         >>> passage = index.search("When is the pump due?", k=1)[0]
         >>> index.text(passage.document)[passage.start : passage.end] == passage.text
         True
@@ -228,7 +228,7 @@ class RagOptions:
     Raises:
         UsageError: For a `k` below 1.
 
-    Example:
+    Examples:
         >>> edge.Chat(model, knowledge=index, rag=edge.RagOptions(min_answerable=0)).rag.k
         5
     """
@@ -345,7 +345,7 @@ class ContextUsage:
 class Retriever(Protocol):
     """Anything that finds passages.
 
-    Example:
+    Examples:
         >>> isinstance(index, edge.Retriever)
         True
     """

@@ -49,7 +49,7 @@ class Index(Closable):
     Attributes:
         path: The folder.
 
-    Example:
+    Examples:
         >>> with Index.open("tools.index") as tools:
         ...     report = tools.add(["manuals/"])
         ...     len(report.added), tools.search("six bar", k=1)[0].heading
@@ -119,7 +119,7 @@ class Index(Closable):
         Returns:
             Documents by path.
 
-        Example:
+        Examples:
             >>> sorted(Path(document.path).name for document in index.documents())
             ['boiler.md', 'pump.md']
         """
@@ -156,7 +156,7 @@ class Index(Closable):
         Raises:
             KnowledgeError: For none and for several.
 
-        Example:
+        Examples:
             >>> index.find_document("pump.md").endswith("manuals/pump.md")
             True
         """
@@ -223,7 +223,7 @@ class Index(Closable):
             KnowledgeError: Where there is nothing to read at all, or another process writes for longer than `wait`.
             EncoderError: For an index that was made with another encoder.
 
-        Example:
+        Examples:
             >>> len(index.add("manuals/").unchanged)
             2
         """
@@ -264,7 +264,7 @@ class Index(Closable):
             DocumentError: For a text without words.
             KnowledgeError: As `add` does.
 
-        Example:
+        Examples:
             >>> with Index.open("tickets.index") as tickets:
             ...     tickets.add_text("The pump loses oil.", name="ticket 17", metadata={"open": True}).added
             ('ticket 17',)
@@ -352,7 +352,7 @@ class Index(Closable):
         Returns:
             Path -> "changed" or "gone".
 
-        Example:
+        Examples:
             >>> index.stale()
             {}
         """
@@ -376,7 +376,7 @@ class Index(Closable):
             UsageError: For arguments that make no sense.
             EncoderError: For an encoder that is missing or not the index's own.
 
-        Example:
+        Examples:
             >>> index.search("When is the pump due for maintenance?", k=1)[0].heading
             'The pump > Maintenance'
         """
@@ -398,7 +398,7 @@ class Index(Closable):
         Returns:
             Literal sentences, best first.
 
-        Example:
+        Examples:
             >>> question = "What does the red lamp mean?"
             >>> index.evidence(question, index.search(question))[0].quote
             'The red lamp means that the boiler is out of water.'
@@ -418,7 +418,7 @@ class Index(Closable):
         Returns:
             A probability, 0 to 1.
 
-        Example:
+        Examples:
             >>> question = "Who won the cup in 1966?"
             >>> index.answerable(question, index.search(question)) < 0.5
             True
@@ -433,7 +433,7 @@ class Index(Closable):
         Returns:
             What is wrong, in sentences for people; empty when all is well.
 
-        Example:
+        Examples:
             >>> index.check()
             []
         """

@@ -47,7 +47,8 @@ WITH_EXAMPLE = {name: value for name, value in PUBLIC.items() if ">>>" in (value
 
 def sections(text: str) -> dict[str, str]:
     """The sections of a docstring in Google's style, by their titles."""
-    found = re.split(r"^(Args|Attributes|Returns|Yields|Raises|Example):\n", inspect.cleandoc(text), flags=re.MULTILINE)
+    titles = r"^(Args|Attributes|Returns|Yields|Raises|Examples):\n"
+    found = re.split(titles, inspect.cleandoc(text), flags=re.MULTILINE)
     return dict(zip(found[1::2], found[2::2], strict=True))
 
 

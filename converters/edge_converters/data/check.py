@@ -77,7 +77,7 @@ def check_examples(
         DataError: For a file that holds no training data.
         UsageError: For an unknown format.
 
-    Example:
+    Examples:
         >>> found = edge_converters.check_examples(Path("answers.jsonl")).findings
         >>> [finding for finding in found if finding.severity == "error"]
         []

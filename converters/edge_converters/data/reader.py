@@ -43,7 +43,7 @@ def read_examples(paths: PathOrPaths, *, format: str | None = None, template: Ch
         DataError: For one that holds no training data at all.
         UsageError: For an unknown format.
 
-    Example:
+    Examples:
         >>> found = edge_converters.read_examples(Path("answers.jsonl"))
         >>> next(iter(found)).messages[0].role
         'user'

@@ -79,7 +79,7 @@ def convert_examples(
         DataError: For a record that cannot be read or has no place in that format; then nothing is written.
         StorageError: Where `out` is there already.
 
-    Example:
+    Examples:
         >>> edge_converters.convert_examples(Path("answers.jsonl"), Path("chat.jsonl")).format
         'chat'
     """
@@ -141,7 +141,7 @@ def split_examples(
         DataError: As `convert_examples` does, and where there is nothing to part.
         StorageError: Where a file is there already.
 
-    Example:
+    Examples:
         >>> _ = edge_converters.split_examples(Path("answers.jsonl"), Path("data"), test=0.25)
         >>> sorted(file.name for file in Path("data").iterdir())
         ['test.jsonl', 'train.jsonl']

@@ -50,7 +50,7 @@ def convert_encoder(
         MissingExtra: Where a package is absent.
         StorageError: Where `out` cannot be written.
 
-    Example:
+    Examples:
         >>> edge_converters.convert_encoder(Path("all-MiniLM-L6-v2"), Path("minilm")).kind
         'encoder'
     """

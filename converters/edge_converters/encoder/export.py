@@ -65,7 +65,7 @@ def to_encoder(directory: Path, out: Path, *, variant: Variant = "int8") -> Path
         MissingExtra: Without onnx and safetensors.
         StorageError: Where `out` cannot be written.
 
-    Example:
+    Examples:
         >>> edge_converters.to_encoder(Path("all-MiniLM-L6-v2"), Path("minilm.onnx")).name
         'minilm.onnx'
     """

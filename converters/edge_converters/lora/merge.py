@@ -127,7 +127,7 @@ def merge(base: Path, adapters: Adapters, out: Path, *, progress: Progress | Non
         AdapterError: For an adapter that does not fit, with what does not.
         StorageError: Where `out` cannot be written.
 
-    Example:
+    Examples:
         >>> export = edge_converters.merge(Path("phi-3-mini"), [Path("my-lora")], Path("merged"))
         >>> Path(export.path).name, Path(export.manifest).name
         ('merged', 'merged.manifest.json')

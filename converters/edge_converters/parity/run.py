@@ -63,7 +63,7 @@ def check_parity(
         ModelError: For an export that is damaged.
         MissingExtra: Where a package is absent.
 
-    Example:
+    Examples:
         >>> edge_converters.check_parity(Path("mine.gguf"), base=Path("phi-3-mini")).passed  # doctest: +SKIP
         True
     """

@@ -124,7 +124,7 @@ def tune(
         StorageError: Where `out` cannot be written.
         MissingExtra: Without the extra `tune`.
 
-    Example:
+    Examples:
         >>> tuned = edge_converters.tune(
         ...     Path("phi-3-mini"), Path("answers.jsonl"), Path("lamps"), epochs=3
         ... )  # doctest: +SKIP

@@ -49,7 +49,7 @@ class Encoder(Closable):
         max_tokens: The longest text that is not cut, in tokens.
         fingerprint: Tells vectors of one encoder from those of another.
 
-    Example:
+    Examples:
         >>> from edge_index import Encoder
         >>> with Encoder.open("all-MiniLM-L6-v2") as encoder:
         ...     encoder.encode(["The pump", "The boiler"]).shape

@@ -30,7 +30,7 @@ class Reranker(Closable):
     Attributes:
         path: The folder.
 
-    Example:
+    Examples:
         >>> from edge_index import Reranker
         >>> index = Index.open("pumps", reranker=Reranker.open("ms-marco-minilm"))  # doctest: +SKIP
     """
