@@ -1,1 +1,1 @@
-"""Sentences and terms of running text, in any language."""
+"""Sentences and terms of running text, in any language, and the signs of LaTeX."""

@@ -33,6 +33,7 @@ from edge_tui.rendering.math import readable
         (r"\binom{n}{k}", "C(n, k)"),
         (r"x_{max}", "xₘₐₓ"),
         (r"P^{Q}_{wq}", "P^Q_(wq)"),
+        (r"a \ne b \hspace*{1em} \Re z", "a ≠ b ℜz"),
         (r"\unknown{x}", r"\unknown{x}"),
         (r"\input{/etc/passwd}", r"\input{/etc/passwd}"),
         (r"\today", r"\today"),

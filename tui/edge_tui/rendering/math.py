@@ -1,6 +1,7 @@
 """LaTeX formulas as text that a terminal can show: x^2 becomes x², \\frac{a}{b} becomes a/b.
 
-Symbols and accents come from pylatexenc's table; what a terminal has no character for stays readable as it was typed.
+Symbols come from `edge.text.latex`, accents and alphabets from pylatexenc; what a terminal has no character for stays
+readable as it was typed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import lru_cache
+
+from edge.text.latex import symbol
 
 LONGEST = 2000
 """Characters of a formula; anything longer is no formula but a text with dollar signs in it."""
@@ -23,29 +26,13 @@ _DOWN = str.maketrans(
     "0123456789+-−=()aehijklmnoprstuvxβγρφχ",
     "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓᵦᵧᵨᵩᵪ",
 )
-_SPACES = {"\\,": " ", "\\;": " ", "\\:": " ", "\\ ": " ", "\\!": "", "\\quad": "  ", "\\qquad": "  ", "~": " "}
+_SPACES = dict.fromkeys(("\\,", "\\;", "\\:", "\\ ", "\\enskip", "\\quad", "\\qquad", "~"), " ") | {"\\!": ""}
 _BARE = {  # the argument alone says it
     *("text", "textrm", "textbf", "textit", "mathrm", "mathbf", "mathit", "mathsf", "mathtt", "boldsymbol", "bm"),
     *("operatorname", "operatorname*", "boxed", "fbox", "underline", "mbox", "displaystyle", "textstyle"),
 }
 _SIZES = {"left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "middle", "limits", "nolimits"}
-_MORE = {  # what the table lacks
-    "implies": "⟹",
-    "iff": "⟺",
-    "degree": "°",
-    "colon": ":",
-    "land": "∧",
-    "lor": "∨",
-    "lnot": "¬",
-    "dim": "dim",
-    "lvert": "|",
-    "rvert": "|",
-    "lVert": "‖",
-    "rVert": "‖",
-    "Pr": "Pr",
-    "bmod": " mod ",
-    "mod": " mod ",
-}
+_ACCENTS = {"hat", "bar", "vec", "dot", "ddot", "tilde", "check", "breve", "acute", "grave"}
 _BRACKETS = {"pmatrix": "()", "bmatrix": "[]", "vmatrix": "||", "Vmatrix": "‖‖", "Bmatrix": "{}", "matrix": "[]"}
 
 
@@ -122,6 +109,9 @@ class _Reader:
             root = _script(self._bracketed(), up=True)
             inner = self._argument()
             return f"{'' if root == '^' else root}√{inner if len(inner) == 1 else f'({inner})'}"
+        if name.rstrip("*") in ("hspace", "vspace"):
+            self._argument()
+            return " "
         if name == "begin":
             return self._environment()
         if name in _SIZES:
@@ -130,8 +120,6 @@ class _Reader:
             return self._argument() if name not in ("displaystyle", "textstyle") else ""
         if not name[:1].isalpha():  # \{ \% \| and their like
             return "‖" if name == "|" else name
-        if name in _MORE:
-            return _MORE[name]
         if name == "overline":
             return "".join(f"{letter}\u0305" for letter in self._argument())
         return self._from_table(name)
@@ -167,16 +155,17 @@ class _Reader:
         return "\n".join(rows)
 
     def _from_table(self, name: str) -> str:
-        known = _table(name)
+        known = symbol(name)
         if known is None:
+            styled = _styled(name)
+            if styled is not None:
+                return styled(self._argument())
             return f"\\{name}{{{self._argument()}}}" if self._peek() == "{" else f"\\{name}"
-        if isinstance(known, str):
-            # A letter next to the name of a function would read as one word: sin x, not sinx.
-            apart = known.isalpha() and len(known) > 1 and (self._peek().isalnum() or self._peek()[:1] == "\\")
-            if len(known) == 1 and known.isalpha() and self._peek().isspace() and self._peek(1).isalnum():
-                self._at += 1  # the space only ended the name
-            return f"{known} " if apart else known
-        return known(self._argument())
+        # A letter next to the name of a function would read as one word: sin x, not sinx.
+        apart = known.isalpha() and len(known) > 1 and (self._peek().isalnum() or self._peek()[:1] == "\\")
+        if len(known) == 1 and known.isalpha() and self._peek().isspace() and self._peek(1).isalnum():
+            self._at += 1  # the space only ended the name
+        return f"{known} " if apart else known
 
 
 def _script(text: str, *, up: bool) -> str:
@@ -196,26 +185,14 @@ def _whole(text: str) -> str:
     return text if _ALONE.fullmatch(text) else f"({text})"
 
 
-@lru_cache(maxsize=512)
-def _table(name: str) -> str | Callable[[str], str] | None:
-    """What pylatexenc knows of a macro: its symbol, or a function of its argument."""
+@lru_cache(maxsize=64)
+def _styled(name: str) -> Callable[[str], str] | None:
+    """What pylatexenc makes of the argument of an accent or an alphabet; None for any other command."""
+    if not (name.startswith("math") or name in _ACCENTS):
+        return None
     from pylatexenc.latex2text import LatexNodes2Text, get_default_latex_context_db
 
-    spec = get_default_latex_context_db().get_macro_spec(name)
-    replacement = getattr(spec, "simplify_repl", None)
-    if isinstance(replacement, str) and "%" not in replacement and len(replacement) <= 10:  # \today is no symbol
-        return replacement
-    if not callable(replacement):
+    if not callable(getattr(get_default_latex_context_db().get_macro_spec(name), "simplify_repl", None)):
         return None
-    # Accents and alphabets; anything else that is computed (\input, \today) is not for a formula.
-    if name.startswith("math") or name in _ACCENTS:
-        writer = LatexNodes2Text()
-
-        def accented(argument: str) -> str:
-            return str(writer.latex_to_text(f"\\{name}{{{argument}}}")) if len(argument) == 1 else argument
-
-        return accented
-    return None
-
-
-_ACCENTS = {"hat", "bar", "vec", "dot", "ddot", "tilde", "check", "breve", "acute", "grave", "widehat", "widetilde"}
+    writer = LatexNodes2Text()
+    return lambda letter: str(writer.latex_to_text(f"\\{name}{{{letter}}}")) if len(letter) == 1 else letter

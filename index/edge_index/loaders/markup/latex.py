@@ -7,8 +7,8 @@ from pathlib import Path
 
 from edge_index.loaders.extracted import Extracted
 from edge_index.loaders.headings import sections
+from edge_index.loaders.markup.latex_commands import VERBATIM
 from edge_index.loaders.markup.latex_parser import HELD, LatexParser
-from edge_index.loaders.markup.latex_symbols import VERBATIM
 from edge_index.loaders.plain.text import decode
 
 # Comments and verbatim text are told apart in one pass: each may hold what begins the other.
@@ -29,7 +29,8 @@ def load(path: Path, data: bytes) -> Extracted:
     source = _OURS.sub(" ", decode(path, data).replace("\r\n", "\n").replace("\r", "\n"))
     source, held = _hold_verbatim(source)
     body = _BODY.search(source)
-    macros = {name: LatexParser({}).read(text).strip() for name, text in _MACRO.findall(source)}
+    macros = {name: name for name in ("LaTeX", "TeX", "today")}
+    macros |= {name: LatexParser({}).read(text).strip() for name, text in _MACRO.findall(source)}
     parser = LatexParser(macros)
     title = _TITLE.search(source)
     if title:

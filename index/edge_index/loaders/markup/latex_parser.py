@@ -6,15 +6,14 @@ import re
 import unicodedata
 from collections import defaultdict
 
-from edge_index.loaders.markup.latex_symbols import (
+from edge.text.latex import symbol
+from edge_index.loaders.markup.latex_commands import (
     ACCENTS,
     ARGUMENTS_DROPPED,
     FIRST_DROPPED,
     MATH_ENVIRONMENTS,
-    MATH_WORDS,
     SECTIONS,
     STATEMENTS,
-    SYMBOLS,
     WITH_ARGUMENTS,
 )
 
@@ -141,7 +140,10 @@ class LatexParser:
 
     def _word(self, after: int, name: str) -> int:
         """A symbol, a word of the user's or one that is not known, which goes, while its arguments stay."""
-        text = self._macros.get(name) or SYMBOLS.get(name) or (name if name in MATH_WORDS and self._math() else "")
+        sign = symbol(name) or ""
+        if len(sign) > 1 and not self._math():  # no \arg of a formula, but a command of the document's own
+            sign = ""
+        text = self._macros.get(name) or sign
         if not text and self._token(after) == "[":
             return self._skip(after, 0)
         self._out.append(text)
@@ -177,7 +179,7 @@ class LatexParser:
         while self._token(at) == "{" or self._token(at).isspace():
             at += 1
         token = self._token(at)
-        if token.startswith("\\") and SYMBOLS.get(token[1:]) in ("ı", "ȷ"):
+        if token in (r"\i", r"\j"):  # without their dot
             token = token[1:]
         if not token or not token[0].isalpha():
             return after

@@ -1,4 +1,4 @@
-"""What the words of LaTeX stand for in plain text."""
+"""How the commands and environments of LaTeX are read: what they are, and which of their arguments go."""
 
 from __future__ import annotations
 
@@ -47,38 +47,3 @@ ACCENTS = {
     "c": "\u0327", "v": "\u030c", "u": "\u0306", "H": "\u030b", "k": "\u0328", "r": "\u030a", "d": "\u0323",
     "b": "\u0331",
 }  # fmt: skip
-SYMBOLS = dict(
-    pair.split("=", 1)
-    for pair in (
-        "alpha=α beta=β gamma=γ delta=δ epsilon=ε varepsilon=ε zeta=ζ eta=η theta=θ vartheta=ϑ iota=ι "
-        "kappa=κ lambda=λ "
-        "mu=μ nu=ν xi=ξ pi=π rho=ρ varrho=ϱ sigma=σ tau=τ upsilon=υ phi=φ varphi=φ chi=χ psi=ψ omega=ω "
-        "Gamma=Γ Delta=Δ "
-        "Theta=Θ Lambda=Λ Xi=Ξ Pi=Π Sigma=Σ Upsilon=Υ Phi=Φ Psi=Ψ Omega=Ω "
-        "times=× cdot=· div=÷ pm=± mp=∓ le=≤ leq=≤ ge=≥ geq=≥ neq=≠ ne=≠ approx=≈ equiv=≡ sim=∼ simeq=≃ "
-        "cong=≅ propto=∝ "
-        "ll=≪ gg=≫ infty=∞ partial=∂ nabla=∇ sum=∑ prod=∏ int=∫ oint=∮ in=∈ notin=∉ ni=∋ subset=⊂ "
-        "subseteq=⊆ supset=⊃ "
-        "supseteq=⊇ cup=∪ cap=∩ setminus=∖ emptyset=∅ varnothing=∅ forall=∀ exists=∃ neg=¬ lnot=¬ land=∧ "
-        "wedge=∧ lor=∨ "
-        "vee=∨ to=→ rightarrow=→ leftarrow=← Rightarrow=⇒ Leftarrow=⇐ implies=⇒ iff=⇔ "
-        "Leftrightarrow=⇔ leftrightarrow=↔ "
-        "mapsto=↦ longrightarrow=⟶ uparrow=↑ downarrow=↓ circ=∘ bullet=• star=⋆ ast=∗ oplus=⊕ otimes=⊗ "
-        "perp=⊥ parallel=∥ "
-        "angle=∠ degree=° langle=⟨ rangle=⟩ lfloor=⌊ rfloor=⌋ lceil=⌈ rceil=⌉ mid=| vert=| lvert=| rvert=| "
-        "Vert=‖ ell=ℓ "
-        "hbar=ℏ Re=ℜ Im=ℑ aleph=ℵ prime=′ dots=… ldots=… cdots=⋯ vdots=⋮ ddots=⋱ textellipsis=… top=⊤ bot=⊥ models=⊨ "
-        "vdash=⊢ triangle=△ square=□ checkmark=✓ dagger=† "
-        "ss=ß ae=æ AE=Æ oe=œ OE=Œ o=ø O=Ø aa=å AA=Å l=ł L=Ł i=ı j=ȷ S=§ P=¶ copyright=© pounds=£ euro=€ "
-        "EUR=€ texteuro=€ "
-        "textbackslash=\\ textasciitilde=~ textasciicircum=^ textunderscore=_ textbar=| textless=< textgreater=> "
-        "textendash=– textemdash=— textbullet=• textregistered=® texttrademark=™ textdegree=° TeX=TeX LaTeX=LaTeX "
-        "lbrace={ rbrace=} slash=/ today=today"
-    ).split()
-)
-# Functions and operators that are their own names.
-MATH_WORDS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh log ln lg exp lim limsup liminf sup inf max min arg "
-    "det dim "
-    "ker gcd deg Pr hom mod bmod".split()
-)
