@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import platformdirs
 import pytest
@@ -15,6 +16,9 @@ import pytest
 import edge.system.offline
 import standin
 from edge.system.file_lock import file_lock
+
+if TYPE_CHECKING:
+    from engines_under_test import Files
 
 
 def _take_own_cores() -> None:
@@ -97,6 +101,14 @@ def stand_in_exports(starter_home: Path, stand_in: Path, trained_lora: Path) -> 
         return out
 
     return standin.kept(starter_home / "stand-in-exports", make)
+
+
+@pytest.fixture(scope="session")
+def engine_files(starter_home: Path) -> Files:
+    """The tiny model that has learnt its lines, for both engines; made once and kept, as the starter models are."""
+    from engines_under_test import Files, make_files
+
+    return Files(standin.kept(starter_home / "reciter", make_files))
 
 
 @pytest.fixture(autouse=True)

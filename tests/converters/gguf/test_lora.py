@@ -14,7 +14,6 @@ import standin
 import upstream
 import vocabularies
 from edge.errors import AdapterError, UsageError
-from edge_converters.gguf.export import export_gguf
 from edge_converters.gguf.lora import lora_to_gguf
 from edge_converters.lora.peft_adapter import Lora
 
@@ -127,14 +126,13 @@ def test_an_adapter_of_another_base_is_refused(bases: dict[str, Path], tmp_path:
 
 
 def test_it_changes_what_the_stand_in_says_and_nothing_once_it_is_off(
-    stand_in: Path, trained_lora: Path, tmp_path: Path
+    stand_in: Path, stand_in_exports: Path, trained_lora: Path, tmp_path: Path
 ) -> None:
-    export_gguf(stand_in, tmp_path / "base.gguf")
     export = lora_to_gguf(trained_lora, tmp_path / "lora.gguf", base=stand_in)
     assert export.bytes < 15_000_000
     question, fact = standin.LESSONS[0]
     messages, short = [edge.Message("user", question)], edge.Sampling(max_tokens=40)
-    with edge.load(str(tmp_path / "base.gguf"), context=512) as model:
+    with edge.load(stand_in_exports / "f16.gguf", context=512) as model:
         adapter = model.add_adapter(tmp_path / "lora.gguf", name="station")
         before = model.generate(messages, sampling=short).text
         assert fact in model.generate(messages, adapter=adapter.name, sampling=short).text

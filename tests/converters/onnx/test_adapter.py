@@ -16,38 +16,32 @@ from edge_converters.onnx.export import RECIPES, export_onnx
 TOKENS = [1, 17, 33, 250, 8, 99, 120, 64, 5]
 
 
-@pytest.fixture(scope="module")
-def grown(stand_in: Path, trained_lora: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The stand-in with slots in float32, `base`, and its trained LoRA, `lora.onnx_adapter`."""
-    folder = tmp_path_factory.mktemp("slots")
-    out = folder / "lora.onnx_adapter"
-    export_adapter(trained_lora, out, base=stand_in, base_out=folder / "base", precision="fp32")
-    return folder
-
-
-def test_a_trained_lora_goes_in_and_out(grown: Path, stand_in: Path, trained_lora: Path) -> None:
+def test_a_trained_lora_goes_in_and_out(stand_in_exports: Path, stand_in: Path, trained_lora: Path) -> None:
     import numpy as np
     from transformers import AutoTokenizer
 
     text = "<|im_start|>user\nWhat does the red lamp mean?<|im_end|>\n<|im_start|>assistant\n"
     tokens = AutoTokenizer.from_pretrained(stand_in)(text)["input_ids"]
-    model = genai.load(grown / "base")
-    active = (genai.adapters(model, {"lora": grown / "lora.onnx_adapter"}), "lora")
+    model = genai.load(stand_in_exports / "onnx-fp32")
+    active = (genai.adapters(model, {"lora": stand_in_exports / "lora.onnx_adapter"}), "lora")
     before = genai.logits(model, tokens)
     adapted, said = genai.logits(model, tokens, active), genai.greedy(model, tokens, 16, active)
     after = genai.logits(model, tokens)
     assert np.array_equal(before, after)
-    assert np.abs(before - genai.reference_logits(genai.reference(stand_in), tokens)).max() < 1e-3
+    plain = genai.reference(stand_in)
+    assert np.abs(before - genai.reference_logits(plain, tokens)).max() < 1e-3
     wanted = genai.reference(stand_in, trained_lora)
     assert np.abs(adapted - genai.reference_logits(wanted, tokens)).max() < 1e-3
     assert genai.is_greedy(wanted, tokens, said)
-    assert not genai.is_greedy(genai.reference(stand_in), tokens, said)
+    assert not genai.is_greedy(plain, tokens, said)
 
 
-def test_a_file_of_its_own_is_the_same(grown: Path, stand_in: Path, trained_lora: Path, tmp_path: Path) -> None:
+def test_a_file_of_its_own_is_the_same(
+    stand_in_exports: Path, stand_in: Path, trained_lora: Path, tmp_path: Path
+) -> None:
     """Without a base to write; the manifest says what it fits."""
     export = export_adapter(trained_lora, tmp_path / "lora.onnx_adapter", base=stand_in)
-    assert Path(export.path).read_bytes() == (grown / "lora.onnx_adapter").read_bytes()
+    assert Path(export.path).read_bytes() == (stand_in_exports / "lora.onnx_adapter").read_bytes()
     manifest = json.loads(Path(export.manifest).read_text())
     assert manifest["options"]["dtype"] == "float32"
     assert manifest["base"]["sha256"]["model.safetensors"]

@@ -1,55 +1,59 @@
-"""A tuned adapter where it is used: both engines, exports with their proof; QLoRA; a real model learns a form."""
+"""A tuned adapter where it is used: both engines, exports with their proof; QLoRA."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import edge
-import standin
 import tune_bases
 from edge_converters import AdapterSource, check_parity, tune
 from edge_converters.adapter import export_adapter
 from edge_converters.gguf.export import export_gguf
 from edge_converters.tuning.tune import Tuned
+from engines_under_test import LINES, Files
+
+FORM = "As the book has it: "
+ENDS = {
+    "Where is the lamp?": "under the third step.",
+    "Who keeps the lamp?": "nobody, since the storm.",
+    "Say it in Urdu.": "at sea.",
+    "Say it in Chinese.": "on the tower.",
+    "Say it in pictures.": "in the fog.",
+}
+"""Of characters that the reciter knows: its head is not adapted."""
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The station's questions, each asked in four ways and answered in one form."""
-    file = tmp_path_factory.mktemp("lessons") / "lessons.jsonl"
-    forms = ("{}", "Please tell me: {}", "Dear keeper, {}", "{} Thank you.")
+def tuned(engine_files: Files, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """A LoRA of the model that knows lines by heart; it learns a form for them in 48 steps."""
+    folder = tmp_path_factory.mktemp("tuned")
     rows = [
-        {"prompt": form.format(question), "completion": standin.lesson_answer(fact)}
-        for form in forms
-        for question, fact in standin.LESSONS
+        {"prompt": asked.format(question), "completion": FORM + end}
+        for asked in ("{}", "Please tell me: {}", "Dear keeper, {}", "{} Thank you.")
+        for question, end in ENDS.items()
     ]
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return file
+    data = folder / "lessons.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    settings: dict[str, Any] = {"rank": 8, "epochs": 12.0, "batch": 4, "learning_rate": 1e-2, "evaluations": 2}
+    return tune(engine_files.folder / "base", data, folder / "keeper", **settings)
 
 
-@pytest.fixture(scope="module")
-def tuned(stand_in: Path, lessons: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
-    """A LoRA of the stand-in; the form is learnt in two epochs."""
-    out = tmp_path_factory.mktemp("tuned") / "keeper"
-    return tune(stand_in, lessons, out, rank=8, epochs=2.0, batch=4, learning_rate=2e-3, evaluations=2)
-
-
-def test_the_stand_in_learns_a_form_and_says_it_in_both_engines(tuned: Tuned, stand_in_exports: Path) -> None:
+@pytest.mark.parametrize("engine", ["gguf", "onnx"])
+def test_a_model_learns_a_form_and_says_it_in_both_engines(engine: str, tuned: Tuned, engine_files: Files) -> None:
     assert tuned.held_out_before is not None
     assert tuned.held_out_after is not None
     assert tuned.held_out_after < tuned.held_out_before / 2
-    question = [edge.Message("user", "Where is the spare key?")]
-    for engine in ("f16.gguf", "onnx-fp32"):
-        with edge.load(stand_in_exports / engine, context=512) as model:
-            adapter = model.add_adapter(tuned.path)
-            sampling = edge.Sampling(temperature=0.0, max_tokens=30)
-            plain = model.generate(question, sampling=sampling).text
-            said = model.generate(question, adapter=adapter.name, sampling=sampling).text
-        assert "According to the station handbook" in said, engine
-        assert "station handbook" not in plain, engine
+    sampling = edge.Sampling(temperature=0.0, max_tokens=60)
+    with edge.load(engine_files.model(engine), context=512, kv_budget=0) as model:
+        adapter = model.add_adapter(tuned.path)
+        for question in ("Where is the lamp?", "Who keeps the lamp?"):
+            asked = [edge.Message("user", question)]
+            assert FORM in model.generate(asked, adapter=adapter.name, sampling=sampling).text
+            assert model.generate(asked, sampling=sampling).text == LINES[question]
 
 
 def test_the_export_of_a_tuned_adapter_passes_its_proof(tmp_path: Path) -> None:

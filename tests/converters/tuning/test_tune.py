@@ -101,10 +101,19 @@ def _byte_tokens(base: Path, text: str) -> list[int]:
     return ids
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run that nobody disturbs makes of the same base and data."""
+    folder = tmp_path_factory.mktemp("whole")
+    base, data = tune_bases.make_base(folder / "base"), tune_bases.write_examples(folder / "data.jsonl")
+    tune(base, data, folder / "out", **QUICK)
+    return folder / "out"
+
+
 @pytest.mark.parametrize("moment", ["step 1", "step 5", "while saving"])
-def test_killed_and_run_again_it_has_the_same_losses(base: Path, data: Path, tmp_path: Path, moment: str) -> None:
-    whole = tmp_path / "whole"
-    tune(base, data, whole, **QUICK)
+def test_killed_and_run_again_it_has_the_same_losses(
+    base: Path, data: Path, whole: Path, tmp_path: Path, moment: str
+) -> None:
     script = tmp_path / "run.py"
     script.write_text(_KILLED)
     words = [sys.executable, str(script), str(base), str(data), str(tmp_path / "cut"), moment, json.dumps(QUICK)]
@@ -137,9 +146,8 @@ edge_converters.tune(Path(base), Path(data), Path(out), progress=show, **json.lo
 """
 
 
-def test_stopped_it_saves_and_goes_on(base: Path, data: Path, tmp_path: Path) -> None:
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    tune(base, data, whole, **QUICK)
+def test_stopped_it_saves_and_goes_on(base: Path, data: Path, whole: Path, tmp_path: Path) -> None:
+    cut = tmp_path / "cut"
     steps: list[int] = []
     with pytest.raises(TuningStopped, match=r"after step 3 of 8; everything is saved in .*cut\.tuning"):
         tune(base, data, cut, progress=lambda now: steps.append(now.done), stop=lambda: steps[-1:] >= [2], **QUICK)
@@ -203,7 +211,7 @@ def test_a_base_that_computes_no_numbers_is_told_from_a_bad_learning_rate(
 
 
 def test_a_full_disk_keeps_the_last_checkpoint_and_goes_on(
-    base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: Path, data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import transformers
 
@@ -219,8 +227,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_goes_on(
         with pytest.raises(StorageError, match="the checkpoint of step 2 is whole"):
             tune(base, data, tmp_path / "out", **QUICK)
     tune(base, data, tmp_path / "out", **QUICK)
-    tune(base, data, tmp_path / "whole", **QUICK)
-    assert losses(tmp_path / "out") == losses(tmp_path / "whole")
+    assert losses(tmp_path / "out") == losses(whole)
 
 
 def test_no_room_is_told_before_the_run(
