@@ -285,8 +285,10 @@ class AppView:
         if argument:
             sources.show(sources.sources, int(argument) if argument.isdecimal() else 0)
             self.open_sources()
+        elif self._is_free() and sources.passage.has_focus:
+            self.close_sources()
         elif self._is_free():
-            self.close_sources() if sources.passage.has_focus else self.open_sources()
+            self.open_sources()
 
     def _show_help(self, _argument: str) -> None:
         rows = [(command.usage, command.description) for command in self._commands.values()]
