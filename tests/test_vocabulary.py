@@ -11,12 +11,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 GIVEN_UP = set(
-    "told untold deed deeds shelf shelving keeping keeper noting holding ahead redo anyway coded ledger "
-    "certainty surprise upkeep tend bury buried trouble quoting abstaining".split()
+    "told untold deed deeds shelf shelves shelving keeping keeper keepers noting holding ahead redo anyway coded coding "
+    "ledger certainty surprise upkeep tend bury buried trouble quoting abstaining steering offers warming cuts".split()
 )
 """`read_ahead`, say, has two words of which one is here."""
 
-CLEAN = ("edge/edge", "index/edge_index")
+PACKAGES = ("edge/edge", "index/edge_index", "converters/edge_converters", "tui/edge_tui")
 
 
 def names(tree: ast.AST) -> Iterator[tuple[str, int]]:
@@ -42,7 +42,7 @@ def words(name: str) -> set[str]:
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}
 
 
-@pytest.mark.parametrize("package", CLEAN)
+@pytest.mark.parametrize("package", PACKAGES)
 def test_no_private_word_is_a_name(package: str) -> None:
     found = []
     for file in sorted((ROOT / package).rglob("*.py")):

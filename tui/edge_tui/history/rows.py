@@ -48,7 +48,7 @@ def columns(message: ChatMessage) -> tuple[object, ...]:
 
 
 def message(number: int, row: tuple[Any, ...]) -> ChatMessage:
-    role, text, created, state, sent, system, model, adapter, shown, sources, found, notes, usage, ledger, *rest = row
+    role, text, created, state, sent, system, model, adapter, shown, sources, found, notes, usage, spent, *rest = row
     mark, correction, thinking = rest
     return ChatMessage(
         role=role,
@@ -64,7 +64,7 @@ def message(number: int, row: tuple[Any, ...]) -> ChatMessage:
         found=found,
         notes=tuple(json.loads(notes)),
         usage=None if usage is None else _record(Usage, json.loads(usage)),
-        context_usage=None if ledger is None else _context_usage(json.loads(ledger)),
+        context_usage=None if spent is None else _context_usage(json.loads(spent)),
         mark=mark,
         correction=correction,
         thinking=thinking,
