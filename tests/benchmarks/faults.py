@@ -20,7 +20,7 @@ HEADS = ("kind", "faults", "documents lost", "crashes", "wrong answers", "told",
 
 
 def row(name: str, outcome: Outcome, seconds: float) -> str:
-    numbers = (outcome.faults, outcome.lost, outcome.crashes, outcome.wrong, outcome.told, outcome.repaired)
+    numbers = (outcome.faults, outcome.lost, outcome.crashes, outcome.wrong, outcome.reported, outcome.repaired)
     return " | ".join([f"{name:28}", *(f"{number:>8,}" for number in numbers), f"{seconds:>6.0f}"])
 
 

@@ -83,7 +83,7 @@ def test_a_kill_leaves_nothing_that_looks_finished_and_the_next_run_cleans_up(tm
     assert os.listdir(tmp_path) == ["a.gguf"]
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path: Path) -> None:
+def test_a_disk_without_room_is_reported_before_anything_is_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"1000000\.0 GB are needed"), atomic_output(tmp_path / "a", needs=10**15):
         pytest.fail("it began all the same")
     assert os.listdir(tmp_path) == []

@@ -151,11 +151,11 @@ def test_nothing_is_printed_unasked(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_loading_tells_how_far_it_is(smollm_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "edge")
-    told: list[float] = []
-    with edge.load(smollm_path, context=64, kv_budget=0, progress=told.append) as model:
-        assert told == sorted(set(told))
-        assert (told[0], told[-1]) == (0.0, 1.0)
-        assert len(told) > 5
+    reported: list[float] = []
+    with edge.load(smollm_path, context=64, kv_budget=0, progress=reported.append) as model:
+        assert reported == sorted(set(reported))
+        assert (reported[0], reported[-1]) == (0.0, 1.0)
+        assert len(reported) > 5
         assert model.count("a")
     assert "loaded in" in caplog.text
     assert any(record.name == "edge.llama" and "llama" in record.getMessage() for record in caplog.records)

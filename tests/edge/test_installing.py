@@ -24,7 +24,7 @@ def prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_an_extra_is_told_as_the_packages_that_it_pins() -> None:
+def test_an_extra_is_reported_as_the_packages_that_it_pins() -> None:
     said = str(MissingExtra("onnxruntime-genai", "onnx"))
     assert said.startswith("onnxruntime-genai is not installed; run: ")
     assert shlex.split(said)[-1] == "onnxruntime-genai==0.18.0"
@@ -54,7 +54,7 @@ def test_the_command_is_that_of_the_tool_that_installed_edge(
     assert "--force" in installing.install_command("onnx", again=True).replace("--reinstall", "--force")
 
 
-def test_a_python_without_pip_is_told_of_uv(tmp_path: Path) -> None:
+def test_a_python_without_pip_is_warned_of_uv(tmp_path: Path) -> None:
     """A real one."""
     venv.create(tmp_path / "bare", with_pip=False)
     python = tmp_path / "bare" / "bin" / "python"

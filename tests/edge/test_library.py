@@ -38,7 +38,7 @@ def test_an_empty_data_directory_is_read_and_not_made(home: Path) -> None:
     assert not home.exists()
 
 
-def test_models_encoders_and_onnx_folders_are_told_apart(home: Path) -> None:
+def test_models_encoders_and_onnx_folders_are_distinguished(home: Path) -> None:
     put_gguf(home, "b.gguf", 7)
     put_gguf(home, "A.GGUF")
     (home / "models" / "phi").mkdir()

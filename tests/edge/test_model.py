@@ -111,13 +111,13 @@ def adapted(*replies: str) -> tuple[Model, list[Adapter | None]]:
     used: list[Adapter | None] = []
     stream = engine.stream
 
-    def noting(
+    def recording(
         prompt: str, sampling: Sampling, adapter: Adapter | None, prefix_boundaries: Sequence[int] = ()
     ) -> Iterator[Prefill | Token]:
         used.append(adapter)
         return stream(prompt, sampling, adapter)
 
-    engine.stream = noting  # type: ignore[method-assign]
+    engine.stream = recording  # type: ignore[method-assign]
     return Model(engine), used
 
 

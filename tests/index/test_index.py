@@ -492,7 +492,7 @@ def test_vectors_in_memory_follow_the_store(index: Index, docs: Path) -> None:
     assert index.search("why so") == []
 
 
-HOLDING = """
+LOCKING = """
 index = Index.open(sys.argv[1], encoder=WordEncoder())
 with index._store.transaction():
     index._store.set_meta("held", "yes")
@@ -503,7 +503,7 @@ with index._store.transaction():
 
 def test_second_writer_waits(index: Index, docs: Path) -> None:
     index.add([docs / "fan.md"])
-    child = Child(HOLDING, index.path)
+    child = Child(LOCKING, index.path)
     child.expect("held")
     assert index.search("fan roof screws"), "searching does not wait"
     reports: list[AddReport] = []
@@ -520,7 +520,7 @@ def test_second_writer_waits(index: Index, docs: Path) -> None:
 
 def test_second_writer_that_waited_long_enough_says_so(index: Index, docs: Path) -> None:
     index.add([docs / "fan.md"])
-    child = Child(HOLDING, index.path)
+    child = Child(LOCKING, index.path)
     child.expect("held")
     index._store._db.execute("PRAGMA busy_timeout = 50")
     with pytest.raises(KnowledgeError, match="another process; try again"):
@@ -616,7 +616,7 @@ def test_check_finds_a_full_text_index_that_does_not_fit(index: Index, docs: Pat
     assert any("full-text" in problem for problem in index.check())
 
 
-def test_damaged_index_is_told(index: Index, docs: Path) -> None:
+def test_damaged_index_is_reported(index: Index, docs: Path) -> None:
     index.add([docs])
     index.close()
     (index.path / "index.sqlite").write_bytes(b"This is no database. " * 500)

@@ -39,7 +39,7 @@ def test_one_str_is_one_pattern(index: Index, manuals: Path) -> None:
     assert [Path(path).name for path in index.add(manuals, include="pump.md").added] == ["pump.md"]
 
 
-def test_a_path_that_cannot_be_reached_is_told_and_the_others_go_on(index: Index, manuals: Path) -> None:
+def test_a_path_that_cannot_be_reached_is_reported_and_the_others_go_on(index: Index, manuals: Path) -> None:
     unreachable = "/" + "x" * 300  # longer than any file system takes
     report = index.add([unreachable, manuals])
     assert len(report.added) == 2

@@ -19,18 +19,18 @@ def test_changes_are_followed(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     docs.mkdir()
     (docs / "a.txt").write_text("The pump has a green seal.")
-    told: Queue[AddReport | KnowledgeError] = Queue()
+    reported: Queue[AddReport | KnowledgeError] = Queue()
     stop = threading.Event()
 
     def next_change() -> AddReport:
         while True:
-            what = told.get(timeout=60)
+            what = reported.get(timeout=60)
             assert isinstance(what, AddReport), what
             if what.added or what.updated or what.removed or what.moved:
                 return what
 
     with Index.open(docs / "index", encoder=WordEncoder()) as index:
-        thread = threading.Thread(target=lambda: watch(index, [docs], told.put, stop=stop))
+        thread = threading.Thread(target=lambda: watch(index, [docs], reported.put, stop=stop))
         thread.start()
         try:
             assert next_change().added == (str(docs / "a.txt"),)
@@ -42,9 +42,9 @@ def test_changes_are_followed(tmp_path: Path) -> None:
             (docs / "a.txt").unlink()
             assert next_change().removed == (str(docs / "a.txt"),)
             quiet = 0
-            while not told.empty() or quiet < 3:  # the last change may be told in two pieces
+            while not reported.empty() or quiet < 3:  # the last change may be told in two pieces
                 try:
-                    what = told.get(timeout=1.5)
+                    what = reported.get(timeout=1.5)
                 except Empty:
                     break
                 quiet += 1

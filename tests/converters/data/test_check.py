@@ -236,7 +236,7 @@ def base_with(source: str) -> BaseModelInfo:
     return BaseModelInfo(Path("some-base"), Words(ChatTemplate(source, "", "", ())), 100, None)
 
 
-def test_what_a_template_does_is_told(tmp_path: Path) -> None:
+def test_what_a_template_does_is_reported(tmp_path: Path) -> None:
     from edge.engines.chat_template import CHATML
 
     path = write(tmp_path / "a.jsonl", [chat("When?", "Now.", system="Be brief."), *different(59)])

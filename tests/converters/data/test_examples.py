@@ -66,7 +66,7 @@ def only(path: Path, **options: Any) -> tuple[str, Example]:
     ],
     ids=["openai", "openai-parts", "completions", "trl", "sharegpt", "alpaca", "alpaca-history", "pairs"],
 )  # fmt: skip
-def test_formats_are_told_apart_in_lines_and_arrays(
+def test_formats_are_distinguished_in_lines_and_arrays(
     record: dict[str, Any], form: str, turns: tuple[Message, ...], tmp_path: Path
 ) -> None:
     detected, example = only(lines(tmp_path / "a.jsonl", [record]))
@@ -178,7 +178,7 @@ def test_lines_that_cannot_be_learnt_from_are_refused_with_a_word(turns: Any, wh
     assert [example.line for example in found] == [1, 3]
 
 
-def test_tools_preferences_and_weights_are_told(tmp_path: Path) -> None:
+def test_tools_preferences_and_weights_are_reported(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}]
     records = [
         {"messages": turns},

@@ -194,7 +194,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_checkpoi
     assert not (tmp_path / "out").exists()
 
 
-def test_a_base_that_computes_no_numbers_is_told_from_a_bad_learning_rate(
+def test_a_base_that_computes_no_numbers_is_distinguished_from_a_bad_learning_rate(
     base: Path, data: Path, tmp_path: Path
 ) -> None:
     from safetensors.torch import load_file, save_file
@@ -230,7 +230,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_goes_on(
     assert losses(tmp_path / "out") == losses(whole)
 
 
-def test_no_room_is_told_before_the_run(
+def test_no_room_is_reported_before_the_run(
     base: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)

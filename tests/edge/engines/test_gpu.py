@@ -30,14 +30,14 @@ def logits(path: Path, layers: int | Literal["all", "auto"] | None) -> tuple[Any
         return row - np.log(np.exp(row).sum()), text, model.engine.device
 
 
-@pytest.mark.parametrize(("layers", "told"), [("all", "all layers"), (5, "5 layers"), (None, "all layers")])
+@pytest.mark.parametrize(("layers", "reported"), [("all", "all layers"), (5, "5 layers"), (None, "all layers")])
 def test_a_gpu_finds_what_the_processor_finds(
-    smollm_path: Path, layers: int | Literal["all"] | None, told: str
+    smollm_path: Path, layers: int | Literal["all"] | None, reported: str
 ) -> None:
     expected, text, processor = logits(smollm_path, 0)
     found, spoken, device = logits(smollm_path, layers)
     assert processor.startswith("CPU")
-    assert device == f"{gpu.gpus()[0][0]}, {told}"
+    assert device == f"{gpu.gpus()[0][0]}, {reported}"
     assert 0 < (np.exp(expected) * (expected - found)).sum() < 0.1, "another processor, the same distribution"
     assert spoken[:20] == text[:20]
 

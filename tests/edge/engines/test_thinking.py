@@ -42,7 +42,7 @@ def template(name: str) -> ChatTemplate:
     return ChatTemplate(PUBLISHED[name], "<s>", "</s>")
 
 
-def transformers_render(name: str, messages: Sequence[Message], **told: Any) -> str:
+def transformers_render(name: str, messages: Sequence[Message], **reported: Any) -> str:
     from tokenizers import Tokenizer, models
     from transformers import PreTrainedTokenizerFast
 
@@ -50,18 +50,18 @@ def transformers_render(name: str, messages: Sequence[Message], **told: Any) -> 
         tokenizer_object=Tokenizer(models.BPE()), bos_token="<s>", eos_token="</s>", chat_template=PUBLISHED[name]
     )
     plain = [{"role": message.role, "content": message.content} for message in messages]
-    return str(oracle.apply_chat_template(plain, tokenize=False, add_generation_prompt=True, **told))
+    return str(oracle.apply_chat_template(plain, tokenize=False, add_generation_prompt=True, **reported))
 
 
 @pytest.mark.parametrize("name", sorted(PUBLISHED))
 def test_thinking_is_off_in_every_published_template_as_transformers_turns_it_off(name: str) -> None:
     pytest.importorskip("transformers")
     for messages in (TURNS, [SYSTEM, *TURNS], TURNS[:1]):
-        told = messages
+        reported = messages
         if name == "nemotron-nano-v2":  # its model card: "/no_think" in the system text
             system = "Be brief.\n/no_think" if messages[0].role == "system" else "/no_think"
-            told = [Message("system", system), *(m for m in messages if m.role != "system")]
-        assert template(name).render(messages) == transformers_render(name, told, **OFF.get(name, {}))
+            reported = [Message("system", system), *(m for m in messages if m.role != "system")]
+        assert template(name).render(messages) == transformers_render(name, reported, **OFF.get(name, {}))
     assert (opened_by(template(name).render(TURNS)) is not None) == (name in OPENS)
 
 
@@ -80,7 +80,7 @@ def test_thinking_can_be_asked_for(name: str) -> None:
         assert thinking == transformers_render(name, messages, **on)
 
 
-def test_a_template_that_refuses_what_it_is_told_is_left_to_its_default() -> None:
+def test_a_template_that_refuses_what_it_is_given_is_left_to_its_default() -> None:
     source = (
         "{% if reasoning_effort is defined and reasoning_effort not in ['high', 'max'] %}"
         "{{ raise_exception('high or max') }}{% endif %}{{ messages[0].content }}"
@@ -340,8 +340,8 @@ def test_an_answer_comes_although_much_was_thought(name: str, think: bool) -> No
     answer = Chat(Model(engine), think=think).ask("When?", sampling=Sampling(max_tokens=10))
     assert (answer.text, answer.finish) == ("In March, it says.", "stop")
     assert engine.limits[-1] > 10 + 40
-    told = Chat(Model(engine), think=think).ask("When?", sampling=Sampling(max_tokens=10, thinking_budget=5))
-    assert (told.text, told.finish) == ("", "length")
+    reported = Chat(Model(engine), think=think).ask("When?", sampling=Sampling(max_tokens=10, thinking_budget=5))
+    assert (reported.text, reported.finish) == ("", "length")
 
 
 def test_a_thinker_can_be_stopped() -> None:

@@ -99,7 +99,7 @@ def test_more_questions_where_too_few_were_asked() -> None:
     assert recommended(fabricated(n=60, base=0.5))[0] == "ask more"
 
 
-def test_a_tuned_model_that_forgot_is_told_of() -> None:
+def test_a_tuned_model_that_forgot_is_warned_of() -> None:
     done = fabricated(base=0.0, few_shot=0.2, tuned=0.95)
     skills = [Skill(variant, f"Q{i}", "", variant == "base") for i in range(40) for variant in ("base", "tuned")]
     got, why = recommended(replace(done, skills=tuple(skills)))
@@ -134,8 +134,8 @@ def test_a_real_lora_that_has_learnt_a_form_is_worth_it(stand_in_exports: Path) 
     asked = [Question(f"What is {thing}?", form=form, before=()) for thing in unseen.split("|")]
     with edge.load(stand_in_exports / "f16.gguf", context=512, threads=1) as model:
         model.add_adapter(stand_in_exports / "lora.gguf", name="keeper")
-        told = {"shots": 2, "sampling": Sampling(max_tokens=32), "skills": False}
-        done = compare(model, asked, adapter="keeper", examples=lessons, **told)  # type: ignore[arg-type]
+        reported = {"shots": 2, "sampling": Sampling(max_tokens=32), "skills": False}
+        done = compare(model, asked, adapter="keeper", examples=lessons, **reported)  # type: ignore[arg-type]
     assert done.variants == ("base", "few-shot", "tuned")
     gain = done.between("tuned", "base", "form")
     assert gain is not None

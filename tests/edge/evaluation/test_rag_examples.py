@@ -83,7 +83,7 @@ def test_the_named_passage_comes_where_search_misses_it() -> None:
     assert [example.given for example in ground([pump], FakeIndex())] == [False]
 
 
-def test_what_is_not_told_is_learnt_as_such_and_what_has_no_reply_is_left_out() -> None:
+def test_what_has_no_answer_is_learnt_as_such_and_what_has_no_reply_is_left_out() -> None:
     made = list(ground([Question("Who painted it?", ()), Question("Why?"), Question("How?", ("so",))], FakeIndex()))
     assert [example.messages[-1].content for example in made] == [UNANSWERABLE, "so"]
     with pytest.raises(UsageError, match="no question has a reply"):

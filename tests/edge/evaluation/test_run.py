@@ -65,11 +65,11 @@ def lora(tmp_path: Path) -> Path:
 
 
 def questions(n: int = 12) -> list[Question]:
-    told = [
+    reported = [
         Question(f"How often does pump {i} need maintenance?", ("500 hours",), document="pump.md", passages=(PASSAGE,))
         for i in range(n - 2)
     ]
-    return [*told, Question("Who painted the roof?", ()), Question("What is the roof made of?", ())]
+    return [*reported, Question("Who painted the roof?", ()), Question("What is the roof made of?", ())]
 
 
 EXAMPLES = [

@@ -22,7 +22,7 @@ from edge.rag.abstention import abstains, may_abstain
         "The answer cannot be determined from the passage.",
     ],
 )
-def test_saying_that_it_is_not_told(reply: str) -> None:
+def test_saying_that_the_documents_do_not_answer(reply: str) -> None:
     assert abstains(reply)
 
 

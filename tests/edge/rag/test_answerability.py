@@ -92,7 +92,7 @@ def test_the_fit_is_a_weighted_logistic_regression() -> None:
     assert auroc(rows) == pytest.approx(roc_auc_score([label for _, label in rows], [score for score, _ in rows]))
 
 
-def test_questions_told_apart_without_a_mistake_give_no_steep_step() -> None:
+def test_questions_distinguished_without_a_mistake_give_no_steep_step() -> None:
     slope, offset = fit([(1.0, True)] * 10 + [(-1.0, False)] * 10)
     found = Calibration(slope, offset, 1.0, 20)
     assert 0.5 < found.probability(0.3) < found.probability(1.0) < 0.999
@@ -128,9 +128,9 @@ def test_what_the_model_finds_untold_is_not_answered(model: Model, reader: Reade
     assert answer.evidence, "what comes nearest is still shown"
     assert answer.usage.prompt_tokens > 20, "reading was not for nothing"
     assert TEXT not in chat.history[0].content, "what did not help is not kept"
-    told = chat.ask("Who was Rollo?")
-    assert (told.text, told.passages) == ("Rollo led the Normans.", (PASSAGE,))
-    assert told.answerable == pytest.approx(1 / (1 + math.exp(-3)))
+    reported = chat.ask("Who was Rollo?")
+    assert (reported.text, reported.passages) == ("Rollo led the Normans.", (PASSAGE,))
+    assert reported.answerable == pytest.approx(1 / (1 + math.exp(-3)))
 
 
 def test_the_more_doubtful_of_both_judges_is_believed(model: Model, reader: Reader) -> None:

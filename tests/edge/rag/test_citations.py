@@ -52,12 +52,12 @@ def test_a_sentence_that_it_does_not_carry_is_the_models_own(sentence: str) -> N
     assert [claim.text for claim in unsupported] == [sentence]
 
 
-def test_what_the_sentence_adds_to_the_question_is_what_must_be_told() -> None:
+def test_what_the_sentence_adds_to_the_question_is_what_must_be_supported() -> None:
     knowledge = [passage("`edge models pull` is the only thing that may use the network.")]
     question = "What is the only thing that may use the network?"
     assert cite("The only thing that may use the network is a server.", knowledge, question)[0] == ()
-    told = "The only thing that may use the network is `edge models pull`."
-    assert len(cite(told, knowledge, question)[0]) == 1
+    reported = "The only thing that may use the network is `edge models pull`."
+    assert len(cite(reported, knowledge, question)[0]) == 1
 
 
 def test_positions_point_into_the_document_and_into_the_answer() -> None:

@@ -53,7 +53,7 @@ def index(tmp_path: Path) -> Iterator[Index]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_is_told_and_does_not_hang(model: Model, index: Index) -> None:
+def test_a_forked_child_is_refused_and_does_not_hang(model: Model, index: Index) -> None:
     stream = model.stream("a")
     next(stream)
     with index._lock:  # as another thread may hold it at the moment of the fork

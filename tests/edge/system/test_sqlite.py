@@ -75,7 +75,7 @@ def _vacuum(store: Store) -> None:
         other.remove([other.create("to be removed")])
 
 
-def _read_ahead(store: Store) -> None:
+def _read_early(store: Store) -> None:
     from edge_tui.session.prewarm_order import _cited
 
     assert list(_cited()) == []
@@ -103,7 +103,7 @@ def _as_document(store: Store) -> None:
         assert len(other.add([store.path, link]).failed) == 2
 
 
-@pytest.mark.parametrize("work", [_visit, _vacuum, _read_ahead, _export_chats, _doctor, _as_document])
+@pytest.mark.parametrize("work", [_visit, _vacuum, _read_early, _export_chats, _doctor, _as_document])
 def test_others_see_that_the_chats_are_open_whatever_was_done_beside(
     chats: Store, work: Callable[[Store], None]
 ) -> None:

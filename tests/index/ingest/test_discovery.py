@@ -59,7 +59,7 @@ def test_patterns(tmp_path: Path) -> None:
     assert found(tmp_path, include=("*.md", "notes.*"), exclude=("/old",)) == {"b.md", "deep/old/c.md", "notes.txt"}
 
 
-def test_links_and_special_files_are_told(tmp_path: Path) -> None:
+def test_links_and_special_files_are_reported(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "deep/b.txt")
     (tmp_path / "deep" / "up").symlink_to(tmp_path)
     (tmp_path / "dead.txt").symlink_to(tmp_path / "nowhere")

@@ -221,7 +221,7 @@ def test_a_file_that_changes_while_it_is_read_is_read_as_a_whole(
     assert file_state.read(path).data == b"second, and longer"
 
 
-def test_a_file_that_never_rests_is_told(index: Index, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_never_rests_is_reported(index: Index, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fstat = os.fstat
 
     def meddle(descriptor: int) -> os.stat_result:

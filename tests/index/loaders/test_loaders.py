@@ -94,7 +94,7 @@ def test_verbatim_formats_keep_every_character(name: str, mark: bytes, encoding:
         ("euc_kr", "안녕하세요 세계 여러분"),
     ],
 )
-def test_old_encodings_are_told_apart(encoding: str, text: str) -> None:
+def test_old_encodings_are_distinguished(encoding: str, text: str) -> None:
     assert read("a.txt", text.encode(encoding)).text == text
 
 

@@ -302,7 +302,7 @@ def test_floor_is_about_the_best_sentence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sentence", "query", "told"),
+    ("sentence", "query", "reported"),
     [
         ("When is the pump due?", "pump due", True),
         ('Type: edge ask "When is the pump  due?" --docs manuals/', "when is the pump due", True),
@@ -314,8 +314,8 @@ def test_floor_is_about_the_best_sentence() -> None:
         ("The seal of the pump is made of rubber.", "", False),
     ],
 )
-def test_sentence_that_only_asks(sentence: str, query: str, told: bool) -> None:
-    assert asks(sentence, query) is told
+def test_sentence_that_only_asks(sentence: str, query: str, reported: bool) -> None:
+    assert asks(sentence, query) is reported
 
 
 def test_words_and_vectors_both_count() -> None:

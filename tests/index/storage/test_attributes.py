@@ -101,11 +101,11 @@ def test_watching_leaves_texts_alone(index: Index, docs: Path) -> None:
     index.add_text(SEAL, name=str(docs / "note.txt"))
     stop, reports = threading.Event(), []
 
-    def told(report: object) -> None:
+    def reported(report: object) -> None:
         reports.append(report)
         stop.set()
 
-    watch(index, [docs], told, stop=stop)
+    watch(index, [docs], reported, stop=stop)
     assert len(reports) == 1
     assert index.text(str(docs / "note.txt")) == SEAL
 
@@ -287,7 +287,7 @@ def test_a_copy_of_an_older_index_can_be_opened_by_two_at_once(old: Path, tmp_pa
         assert len(one.documents()) == len(other.documents()) == 2
 
 
-def test_damaged_metadata_is_told(index: Index, docs: Path) -> None:
+def test_damaged_metadata_is_reported(index: Index, docs: Path) -> None:
     index.add([docs])
     index.close()
     with sqlite3.connect(index.path / "index.sqlite") as db:

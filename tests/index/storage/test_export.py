@@ -59,7 +59,7 @@ def test_everything_comes_out(made: tuple[Path, dict[str, str], set[tuple[str, s
 
 
 @pytest.mark.parametrize("damage", [b"\xa5" * PAGE, bytes(PAGE)], ids=["garbage", "zeros"])
-def test_any_damaged_page_costs_little_and_is_told(
+def test_any_damaged_page_costs_little_and_is_reported(
     made: tuple[Path, dict[str, str], set[tuple[str, str]]], tmp_path: Path, damage: bytes
 ) -> None:
     path, texts, passages = made
@@ -78,7 +78,7 @@ def test_any_damaged_page_costs_little_and_is_told(
         assert len(got) == len(texts) or len(saved) == len(passages), f"page {page}: all the words are somewhere"
 
 
-def test_a_page_in_the_place_of_another_is_told(
+def test_a_page_in_the_place_of_another_is_reported(
     made: tuple[Path, dict[str, str], set[tuple[str, str]]], tmp_path: Path
 ) -> None:
     """SQLite then finds rows with nothing in their columns, and no fault."""

@@ -12,7 +12,7 @@ from edge.errors import KnowledgeError
 from edge_index import Index
 from index_fakes import Child, WordEncoder
 
-HOLDING = """
+LOCKING = """
 class Slow(WordEncoder):
     fingerprint = "WordEncoder"
     def encode(self, texts):
@@ -32,10 +32,10 @@ def docs(tmp_path: Path) -> Path:
     return folder
 
 
-def test_who_holds_the_lock_is_told_and_a_kill_releases_it(tmp_path: Path, docs: Path) -> None:
+def test_who_holds_the_lock_is_reported_and_a_kill_releases_it(tmp_path: Path, docs: Path) -> None:
     with Index.open(tmp_path / "index", encoder=WordEncoder()) as index:
         index.add([docs / "a.txt"])
-        child = Child(HOLDING, index.path, docs / "b.txt")
+        child = Child(LOCKING, index.path, docs / "b.txt")
         child.expect("encoding")
         for write in (
             lambda: index.add([docs], wait=0.2),

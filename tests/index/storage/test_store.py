@@ -84,9 +84,9 @@ def okapi(query: list[str], texts: list[str], headings: list[str]) -> dict[int, 
     mean = sum(lengths) / len(lengths)
     scores: Counter[int] = Counter()
     for word in map(STEM, query):
-        holding = [i for i in range(len(texts)) if bodies[i][word] or heads[i][word]]
-        rarity = max(math.log((len(texts) - len(holding) + 0.5) / (len(holding) + 0.5)), 1e-6) if holding else 0
-        for i in holding:
+        stored = [i for i in range(len(texts)) if bodies[i][word] or heads[i][word]]
+        rarity = max(math.log((len(texts) - len(stored) + 0.5) / (len(stored) + 0.5)), 1e-6) if stored else 0
+        for i in stored:
             often = bodies[i][word] + 0.5 * heads[i][word]
             scores[i] += rarity * often * 2.2 / (often + 1.2 * (0.25 + 0.75 * lengths[i] / mean))
     return dict(scores)
@@ -188,7 +188,7 @@ def test_transaction_is_all_or_nothing(store: Store) -> None:
     assert store.integrity() == []
 
 
-def test_full_disk_is_told_and_loses_nothing(store: Store, tmp_path: Path) -> None:
+def test_full_disk_is_reported_and_loses_nothing(store: Store, tmp_path: Path) -> None:
     put(store, "/a.txt", SENTENCES)
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]
     store._db.execute(f"PRAGMA max_page_count = {pages + 2}")  # SQLite's own way to a disk that is full
@@ -236,7 +236,7 @@ def test_damaged_file_is_a_knowledge_error(tmp_path: Path, damage: str) -> None:
     assert path.read_bytes() == data, "a damaged file is left as it is"
 
 
-def test_damage_inside_is_found_by_integrity_or_told(tmp_path: Path) -> None:
+def test_damage_inside_is_found_by_integrity_or_reported(tmp_path: Path) -> None:
     """Every page in turn is overwritten: no other error than ours comes out, and none of it stays unnoticed."""
     path = tmp_path / "index.sqlite"
     store = Store(path, create=True)

@@ -220,8 +220,8 @@ def test_file_that_is_not_the_records_is_never_opened(
         else:
             (record,) = database.execute("SELECT value FROM meta WHERE key = 'graph'").fetchone()
             known = json.loads(record)
-            told = json.dumps(known | {"parts": [part | lie for part in known["parts"]]})
-            database.execute("UPDATE meta SET value = ? WHERE key = 'graph'", (told,))
+            reported = json.dumps(known | {"parts": [part | lie for part in known["parts"]]})
+            database.execute("UPDATE meta SET value = ? WHERE key = 'graph'", (reported,))
     database.close()
     assert answers(library) == exact
     assert loads == []
@@ -323,13 +323,13 @@ def test_graph_for_which_there_is_no_room_is_not_published(library: Path, loads:
 def test_graph_is_not_published_while_another_process_writes(library: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two that saved at once would mix their files. Whoever cannot have the store to itself just answers."""
     (library / "graph.hnsw").unlink()
-    holding = """
+    stored = """
     index = Index.open(sys.argv[1], encoder=WordEncoder())
     with index._store.transaction():
         index._store.set_meta("held", "yes")
         say("held"); wait()
     """
-    child = Child(holding, library)
+    child = Child(stored, library)
     child.expect("held")
     connect = sqlite3.connect
     monkeypatch.setattr(sqlite3, "connect", lambda *rest, **options: connect(*rest, **options | {"timeout": 0.05}))

@@ -21,7 +21,7 @@ from edge_index.ingest import embedding
 from edge_index.records import AddProgress
 from edge_index.vectors import graphs, search, vector_cache, vector_file
 from faults.guards import remove_guards
-from faults.story import QUERIES, Deed, State, Step, lay
+from faults.story import QUERIES, Action, State, Step, lay
 from index_fakes import OtherEncoder, WordEncoder
 
 T = TypeVar("T")
@@ -170,48 +170,48 @@ def do(
     """
     remove_guards(guards)
     shim = prepare(place, fault, with_data=with_data)
-    told: list[str] = []
+    reported: list[str] = []
 
     def note(text: str) -> None:
         shim.faulty_note(text.encode())
 
     encoder = ENCODERS[step.encoder]() if step.encoder else encoder_of(place)
-    index = _twice(told, lambda: Index.open(place.index, encoder=encoder))
+    index = _twice(reported, lambda: Index.open(place.index, encoder=encoder))
     if index is not None:
-        for number, deed in enumerate(step.deeds, 1):
+        for number, action in enumerate(step.actions, 1):
             note(f"begin {number}")
-            if _twice(told, partial(_perform, index, place, deed, note)) is None:
+            if _twice(reported, partial(_perform, index, place, action, note)) is None:
                 break
             note(f"done {number}")
         index.close()
-    return {"told": told, "calls": shim.faulty_disarm()}
+    return {"reported": reported, "calls": shim.faulty_disarm()}
 
 
-def _twice(told: list[str], work: Callable[[], T]) -> T | None:
+def _twice(reported: list[str], work: Callable[[], T]) -> T | None:
     for _ in range(2):
         try:
             return work()
         except EdgeError as error:
-            told.append(f"{type(error).__name__}: {error}")
+            reported.append(f"{type(error).__name__}: {error}")
     return None
 
 
-def _perform(index: Index, place: Place, deed: Deed, note: Callable[[str], None]) -> bool:
+def _perform(index: Index, place: Place, action: Action, note: Callable[[str], None]) -> bool:
     """Raises EdgeError where the index says that it could not be done, wholly or for one file."""
 
     def progress(at: AddProgress) -> None:
         note(f"passages {at.passages}")
 
-    if deed.kind == "add":
-        lay(place.docs, deed.files)
+    if action.kind == "add":
+        lay(place.docs, action.files)
         failed = index.add([place.docs], progress=progress).failed
         if failed:
             raise EdgeError(failed[0].reason)
-    elif deed.kind == "remove":
+    elif action.kind == "remove":
         for document in index.documents():
-            if Path(document.path).name not in deed.files:
+            if Path(document.path).name not in action.files:
                 index.remove(document.path)
-    elif deed.kind == "rebuild":
+    elif action.kind == "rebuild":
         index.rebuild()
     else:
         index.search(QUERIES[0])

@@ -55,7 +55,7 @@ class Outcome:
     lost: int
     crashes: int
     wrong: int
-    told: int
+    reported: int
     repaired: int
     exported: int
     exportable: int

@@ -25,7 +25,7 @@ from faults import damage as damage
 from faults.child import EVERYTHING, Fault
 from faults.disk import MODELS, Disk, put_down, read_record
 from faults.run import Run
-from faults.story import Deed, Journal, Step, copy
+from faults.story import Action, Journal, Step, copy
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -86,14 +86,14 @@ def kill(run: Run, walk: Walk) -> None:
 
 def recovery(run: Run, walk: Walk) -> None:
     """kill -9, and once more of the process that then opens the index and searches it."""
-    search = (Deed("search", {}),)
+    search = (Action("search", {}),)
     for step in run.steps:
         for at in range(1, _calls(run, step, EVERYTHING) + 1, 13):
             for again in range(1, 40, 3):
                 if walk.takes():
                     run.perform(step, Fault(child.KILL_BEFORE, at=at))
                     journal, _ = _record_of(run)
-                    opened = replace(step, deeds=search, encoder="")
+                    opened = replace(step, actions=search, encoder="")
                     run.perform(opened, Fault(child.KILL_BEFORE, at=again), restored=True)
                     run.count.files[_record_of(run)[1]] += 1
                     run.examine(step, journal, f"killed before call {at}, and when it was opened before call {again}")
@@ -183,7 +183,7 @@ def _with_caches(run: Run, step: Step, files: dict[str, bytes], hit: str, what: 
     for name, content in files.items():
         (run.place.index / name).write_bytes(content)
     run.count.files[hit] += 1
-    run.examine(step, Journal(len(step.deeds), len(step.deeds)), what)
+    run.examine(step, Journal(len(step.actions), len(step.actions)), what)
 
 
 def pages(run: Run, walk: Walk) -> None:

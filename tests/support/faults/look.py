@@ -74,26 +74,26 @@ def look_at_damage(place: Place) -> dict[str, Any]:
     """As `look`, for a store that is damaged itself: `told` is what the index said of it, in errors and by `check`;
     `exported` are the texts that `export` gives out as sound."""
     prepare(place, None)
-    found, told, exported = Look(), [], {}
+    found, reported, exported = Look(), [], {}
     try:
         with Index.open(place.index, encoder=WordEncoder()) as index:
             for document in index.documents():
                 found.texts[Path(document.path).name] = index.text(document.path)
             _answers(index)
-            told = index.check()
-            if not told:
+            reported = index.check()
+            if not reported:
                 found.wrong += _compare(index, _truth(place, found))
     except EdgeError as error:
-        told.append(f"{type(error).__name__}: {error}")
+        reported.append(f"{type(error).__name__}: {error}")
     out = io.StringIO()
     try:
         export(place.index / "index.sqlite", out)
     except EdgeError as error:
-        told.append(f"{type(error).__name__}: {error}")
+        reported.append(f"{type(error).__name__}: {error}")
     for line in map(json.loads, out.getvalue().splitlines()):
         if line["kind"] == "document" and not line.get("damaged"):
             exported[Path(line["path"]).name] = line["text"]
-    return {**asdict(found), "told": told, "exported": exported}
+    return {**asdict(found), "reported": reported, "exported": exported}
 
 
 def fresh(place: Place, docs: Path, files: State, encoder: str, *, exact: bool) -> dict[str, Any]:

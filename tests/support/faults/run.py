@@ -24,7 +24,7 @@ class Count:
     """Processes that ended by a signal, hung, or raised what is no EdgeError; indexes that did not open any more."""
     wrong: int = 0
     """Looks that found something wrong: half documents, nearest passages, answers, complaints after the repair."""
-    told: int = 0
+    reported: int = 0
     """Faults of which the index told a person in a sentence."""
     repaired: int = 0
     """Looks in which `Index.check()` found a cache file to delete."""
@@ -89,7 +89,7 @@ class Run:
         if result["error"]:
             self.count.crashes += 1
             self.count.example(f"{step.name} {fault}: {result['error']}")
-        self.count.told += bool(result.get("told"))
+        self.count.reported += bool(result.get("reported"))
         return result
 
     def examine(self, step: Step, journal: Journal, what: str, *, finish: bool = False) -> None:
@@ -127,10 +127,10 @@ class Run:
         self.count.exported += len(found["exported"])
         self.count.exportable += len(right)
         wrong = [f"{name} came out as another text" for name, text in found["exported"].items() if right[name] != text]
-        if not found["told"]:
+        if not found["reported"]:
             wrong += [f"{name} is not as it was" for name in right if found["texts"].get(name) != right[name]]
             wrong += found["wrong"] + self._half(found)
-        self.count.told += bool(found["told"])
+        self.count.reported += bool(found["reported"])
         self.count.wrong += bool(wrong)
         for text in wrong:
             self.count.example(f"{what}: {text}")
@@ -144,12 +144,12 @@ class Run:
         for step in self.steps:
             copy(self.place.box, self.snapshot(step))
             result = self.perform(step, Fault())
-            assert (result["error"], result["signal"], result.get("told")) == ("", 0, []), result
+            assert (result["error"], result["signal"], result.get("reported")) == ("", 0, []), result
             copy(self.place.box, self.after(step))
-            for state in (step.before, *(deed.files for deed in step.deeds)):
+            for state in (step.before, *(action.files for action in step.actions)):
                 self._reference(step.encoder, state)
             copy(self.after(step), self.place.box)
-            self.examine(step, Journal(len(step.deeds), len(step.deeds)), "without a fault")
+            self.examine(step, Journal(len(step.actions), len(step.actions)), "without a fault")
             copy(self.after(step), self.place.box)
         assert self.count.lost + self.count.crashes + self.count.wrong == 0, self.count.examples
         self.count, self.guards = Count(), guards

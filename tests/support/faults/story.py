@@ -23,7 +23,7 @@ _WORDS = (
 
 
 @dataclass(frozen=True)
-class Deed:
+class Action:
     """A call that the index acknowledges by returning, and the documents that stand in it then.
 
     `add` of the folder with these files · `remove` of those that are not among them · `search`, which publishes the
@@ -41,13 +41,13 @@ class Step:
 
     name: str
     before: State
-    deeds: tuple[Deed, ...]
+    actions: tuple[Action, ...]
     encoder: str = "WordEncoder"
     bare: bool = False
     """The files beside the store are gone."""
 
     def after(self) -> State:
-        return self.deeds[-1].files
+        return self.actions[-1].files
 
 
 def story() -> list[Step]:
@@ -60,13 +60,17 @@ def story() -> list[Step]:
     last = {name: text for name, text in grown.items() if name not in ("d20.txt", "f44.txt")}
     last |= {"d03.txt": _text(3, 3), "f60.txt": _text(60, 1)}
     return [
-        Step("add", {}, (Deed("add", first),)),
-        Step("publish", first, (Deed("search", first),), bare=True),
-        Step("update", first, (Deed("add", changed),)),
-        Step("move", changed, (Deed("search", changed), Deed("add", moved))),
-        Step("remove", moved, (Deed("remove", fewer),)),
-        Step("session", fewer, (Deed("add", grown), Deed("search", grown), Deed("add", last), Deed("search", last))),
-        Step("rebuild", last, (Deed("rebuild", last), Deed("search", last)), "OtherEncoder"),
+        Step("add", {}, (Action("add", first),)),
+        Step("publish", first, (Action("search", first),), bare=True),
+        Step("update", first, (Action("add", changed),)),
+        Step("move", changed, (Action("search", changed), Action("add", moved))),
+        Step("remove", moved, (Action("remove", fewer),)),
+        Step(
+            "session",
+            fewer,
+            (Action("add", grown), Action("search", grown), Action("add", last), Action("search", last)),
+        ),
+        Step("rebuild", last, (Action("rebuild", last), Action("search", last)), "OtherEncoder"),
     ]
 
 
@@ -141,7 +145,7 @@ def judge(step: Step, journal: Journal, encoder: str, found: State, passages: Ma
 
     What was acknowledged is there. What was in hand is, document by document, as before or as after.
     """
-    states = [step.before, *(deed.files for deed in step.deeds)]
+    states = [step.before, *(action.files for action in step.actions)]
     sure = states[journal.acknowledged]
     going = states[journal.begun] if journal.begun > journal.acknowledged else sure
     verdict = Verdict([], [])
@@ -163,6 +167,6 @@ def judge(step: Step, journal: Journal, encoder: str, found: State, passages: Ma
     return verdict
 
 
-def _encoder(step: Step, deeds: int) -> str:
+def _encoder(step: Step, actions: int) -> str:
     """Whose vectors the index has after so many deeds."""
-    return step.encoder if any(deed.kind == "rebuild" for deed in step.deeds[:deeds]) else Step.encoder
+    return step.encoder if any(action.kind == "rebuild" for action in step.actions[:actions]) else Step.encoder
