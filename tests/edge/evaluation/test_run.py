@@ -109,7 +109,7 @@ def read_back(done: Comparison) -> Comparison:
 
 
 OLD = Path(__file__).parent / "kept"
-"""What edge of 2026-11-28 has written of `run(asked=questions(3), knowledge=FakeIndex())`."""
+"""What edge of 2026-11-28 has written of `run(asked=questions(3), knowledge=FakeIndex())`, then called Shelf."""
 
 
 def test_a_comparison_of_an_older_version_is_read() -> None:
@@ -123,7 +123,8 @@ def test_a_comparison_of_an_older_version_is_read() -> None:
 def test_answers_that_an_older_version_has_kept_are_not_asked_for_again(tmp_path: Path) -> None:
     shutil.copy(OLD / "answers-1.jsonl", keep := tmp_path / "kept.jsonl")
     model = machine()
-    done = run(model=model, asked=questions(3), knowledge=FakeIndex(), keep=keep)
+    knowledge = type("Shelf", (FakeIndex,), {})()  # knowledge without documents goes by the name of its type
+    done = run(model=model, asked=questions(3), knowledge=knowledge, keep=keep)
     assert model.engine.prompts == []  # type: ignore[attr-defined]
     assert (done.complete, done.mean("rag", "as_requested")) == (True, 1.0)
 
