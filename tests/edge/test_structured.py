@@ -49,7 +49,7 @@ def test_every_way_to_name_a_schema(response_format: Any) -> None:
 @pytest.mark.parametrize(
     "response_format",
     [type("X", (), {}), object(), "json", ["a"], 5, True, datetime.date, Invoice(date=datetime.date(2024, 1, 1)), dict],
-    ids=str,
+    ids=lambda value: "object" if type(value) is object else str(value),
 )
 def test_anything_else_is_refused_with_what_is_taken(response_format: Any) -> None:
     with pytest.raises(UsageError, match="pydantic model class or TypeAdapter"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
+import random
 import struct
 from pathlib import Path
 from typing import Any
@@ -193,7 +193,9 @@ def test_an_importance_matrix_of_another_model_is_refused(wide: Path, half: Path
     assert set(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("content", [b"", b"\x02\0\0\0\x05\0\0\0blk", b"GGUF\x03\0\0\0", os.urandom(64)])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x02\0\0\0\x05\0\0\0blk", b"GGUF\x03\0\0\0", random.Random(3).randbytes(64)]
+)
 def test_a_damaged_importance_matrix_is_named(wide: Path, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "bad.dat").write_bytes(content)
     with pytest.raises(ConversionError, match=r"bad\.dat"):

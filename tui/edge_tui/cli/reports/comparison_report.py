@@ -60,7 +60,7 @@ def report(comparison: Comparison) -> str:
     """The whole page. Whatever comes from documents, questions or models is escaped."""
     import jinja2
 
-    template = files("edge_tui").joinpath("comparison_report.html").read_text(encoding="utf-8")
+    template = files("edge_tui.cli.reports").joinpath("comparison_report.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
