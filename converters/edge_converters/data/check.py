@@ -91,12 +91,7 @@ def check_examples(
     show("reading", len(paths) + len(test), len(paths) + len(test))
     findings = [*train.findings, *test_examples.findings]
     everything = [*train, *test_examples]
-    for number, example in enumerate(everything):
-        if number % _EVERY == 0:
-            show("looking at each example", number, len(everything))
-        findings += check_turns(example)
-        findings += _pii_findings(example)
-        findings += _control_token_findings(example, base)
+    findings += _example_findings(everything, base, show)
     findings += _size_findings(train)
     estimate = None
     if base is not None:
@@ -107,6 +102,15 @@ def check_examples(
     findings += _duplicate_findings(train, test_examples)
     show("comparing them", 1, 1)
     return Check(train.files, test_examples.files, len(train), tuple(_sorted(findings, [*paths, *test])), estimate)
+
+
+def _example_findings(examples: Sequence[Example], base: BaseModelInfo | None, show: Progress) -> Iterator[Finding]:
+    for number, example in enumerate(examples):
+        if number % _EVERY == 0:
+            show("looking at each example", number, len(examples))
+        yield from check_turns(example)
+        yield from _pii_findings(example)
+        yield from _control_token_findings(example, base)
 
 
 def _sorted(findings: Sequence[Finding], paths: Sequence[Path]) -> list[Finding]:

@@ -164,12 +164,15 @@ def split_examples(
     sides = ([e for i, e in enumerate(usable) if i not in chosen], [e for i, e in enumerate(usable) if i in chosen])
     with ExitStack() as stack:
         for target, side in zip(targets, sides, strict=True):
-            partial = stack.enter_context(atomic_output(target))
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                for example in side:
-                    file.write(_line(_chat(example) if example.text is None else {"text": example.text}))
+            _write_examples(stack.enter_context(atomic_output(target)), side)
     largest = max(map(len, groups))
     return Split(str(targets[0]), str(targets[1]), len(sides[0]), len(sides[1]), len(groups), largest, tuple(left))
+
+
+def _write_examples(out: Path, examples: Iterable[Example]) -> None:
+    with out.open("w", encoding="utf-8", newline="\n") as file:
+        for example in examples:
+            file.write(_line(_chat(example) if example.text is None else {"text": example.text}))
 
 
 def write_chat(conversations: Iterable[Sequence[Message]], out: Path, *, force: bool = False) -> None:

@@ -69,8 +69,7 @@ def check_parity(
     """
     started = time.monotonic()
     base, adapters = Path(base), adapter_sources(adapters)
-    exported = inspect(Path(export))
-    weights = open_weights(base, adapters)
+    exported, weights = inspect(Path(export)), open_weights(base, adapters)
     exported.check_base(base, weights.config)
     conversations = [*CONVERSATIONS, *(read_prompts(prompts) if prompts else [])]
     with contextlib.ExitStack() as stack:

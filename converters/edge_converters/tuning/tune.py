@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import shutil
@@ -15,22 +14,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge import arguments
-from edge.errors import MissingExtra, StorageError, TuningError, TuningStopped, UsageError
+from edge.errors import TuningError, TuningStopped
 from edge.system.checksum import sha256_of
 from edge.system.own_process import in_own_process
-from edge_converters.output import atomic_output, weights_sha256, write_json, write_manifest
+from edge_converters.output import atomic_output, weights_sha256, write_manifest
+from edge_converters.tuning.preflight import check_device, check_out, check_package, check_packages, open_work
 from edge_converters.tuning.quiet import quiet
 from edge_converters.types import Export
-from edge_converters.weights.checkpoint import Checkpoint, read_json
+from edge_converters.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from edge_converters.tuning.plan import TunePlan
     from edge_converters.tuning.settings import TuneProgress, TuneSettings
     from edge_converters.tuning.tokens import Row
     from edge_converters.tuning.train import Finished
-
-_PACKAGES = ("transformers", "peft", "accelerate", "trl", "datasets", "matplotlib")
-_RUN_FILE = "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,27 +129,20 @@ def tune(
     started = time.monotonic()
     out = Path(os.path.abspath(out))
     ready = prepare(base, data, config=config, held_out=held_out, progress=progress, **settings)
-    _check_device()
-    _check_out(out)
+    check_device()
+    check_out(out)
     work = out.with_name(f"{out.name}.tuning")
     base_sha256 = weights_sha256(ready.base)
-    _open_work(work, _identity(ready, base_sha256), ready.plan, restart=restart)
+    open_work(work, _identity(ready, base_sha256), ready.plan, restart=restart)
 
     with quiet():
         finished = _run(ready, work, progress, stop)
     if finished.interrupted:
-        last = max((int(entry["step"]) for entry in finished.history), default=0)
-        raise TuningStopped(
-            f"stopped after step {last:,} of {ready.plan.steps:,}; everything is saved in {work}: run the same command "
-            "again and it goes on from there"
-        )
-    made = (
-        _write_adapter(out, ready, finished, base_sha256, started)
-        if finished.here
-        else _tuned_by_other_rank(out, ready, finished)
-    )
-    if finished.here:
-        shutil.rmtree(work, ignore_errors=True)
+        raise _stopped(ready, finished, work)
+    if not finished.here:
+        return _tuned_by_other_rank(out, ready, finished)
+    made = _write_adapter(out, ready, finished, base_sha256, started)
+    shutil.rmtree(work, ignore_errors=True)
     return made
 
 
@@ -166,7 +156,7 @@ def prepare(
     **settings: Any,
 ) -> Prepared:
     """Read and check everything, and say what the run will take; nothing is written. Raises as `tune` does."""
-    _check_packages()
+    check_packages()
     base = Path(os.path.abspath(base))
     weights = Checkpoint(base)
 
@@ -179,7 +169,7 @@ def prepare(
     parameters = sum(info.elements for info in weights.tensors.values())
     chosen = settle(parameters, *overrides)
     if chosen.qlora:
-        _check_package("bitsandbytes")
+        check_package("bitsandbytes")
     size, targets = measure(weights, chosen)
     chosen = dataclasses.replace(chosen, targets=targets)
     sources, held_out_sources = _paths(data), _paths(held_out)
@@ -203,6 +193,14 @@ def prepare(
         rows=rows,
         held_out=held_out_rows,
         data_sha256=_combined_digest(data_sha256(examples), data_sha256(held_out_examples)),
+    )
+
+
+def _stopped(ready: Prepared, finished: Finished, work: Path) -> TuningStopped:
+    last = max((int(entry["step"]) for entry in finished.history), default=0)
+    return TuningStopped(
+        f"stopped after step {last:,} of {ready.plan.steps:,}; everything is saved in {work}: run the same command "
+        "again and it goes on from there"
     )
 
 
@@ -309,33 +307,6 @@ def _results(made: Tuned) -> dict[str, str]:
     return rows
 
 
-def _open_work(work: Path, identity: dict[str, Any], plan: TunePlan, *, restart: bool) -> None:
-    """The folder of the checkpoints, of this very run. Raises UsageError when another one's lies there."""
-    main = int(os.environ.get("RANK", "0")) == 0
-    if restart and main:
-        shutil.rmtree(work, ignore_errors=True)
-    if (work / _RUN_FILE).is_file():
-        before = read_json(work / _RUN_FILE)
-        changed = [key for key, value in identity.items() if before.get(key) != value]
-        if changed:
-            raise UsageError(
-                f"{work} holds an unfinished run with another {changed[0].replace('_', ' ')}; add --restart to throw "
-                "it away, or give the new one another name with -o"
-            )
-    elif main:
-        try:
-            work.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{work} cannot be made: {error.strerror}; choose another place with -o") from error
-        write_json(work / _RUN_FILE, identity)
-    free = shutil.disk_usage(work.parent).free
-    if 3 * plan.checkpoint_bytes > free:
-        raise StorageError(
-            f"checkpoints need {3 * plan.checkpoint_bytes / 1e6:,.0f} MB in {work.parent}; {free / 1e6:,.0f} MB are "
-            "free; make room, choose another disk with -o, or a smaller --rank"
-        )
-
-
 def _identity(ready: Prepared, base_sha256: Mapping[str, str]) -> dict[str, Any]:
     """What must be the same for a run to go on as it began."""
     digest = hashlib.sha256(json.dumps(dict(base_sha256), sort_keys=True).encode()).hexdigest()
@@ -344,35 +315,6 @@ def _identity(ready: Prepared, base_sha256: Mapping[str, str]) -> dict[str, Any]
         key: list(value) if isinstance(value, tuple) else value for key, value in asdict(ready.settings).items()
     }
     return {"base": digest, "data": ready.data_sha256, **settings, **rows}
-
-
-def _check_packages() -> None:
-    for name in _PACKAGES:
-        _check_package(name)
-
-
-def _check_package(name: str) -> None:
-    if importlib.util.find_spec(name) is None:
-        raise MissingExtra(name, "tune")
-
-
-def _check_device() -> None:
-    import torch
-
-    count = torch.cuda.device_count()
-    if count > 1 and "LOCAL_RANK" not in os.environ:
-        raise UsageError(
-            f"there are {count} GPUs: run `accelerate launch -m edge_tui.cli.main tune …` to use all of them, or "
-            "set CUDA_VISIBLE_DEVICES=0 to use the first"
-        )
-
-
-def _check_out(out: Path) -> None:
-    """Whether the folder could be published, before hours go by."""
-    from edge_converters.output import manifest_path
-
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not manifest_path(out).is_file()):
-        raise StorageError(f"{out} is there already and was not made by edge; give the adapter another name with -o")
 
 
 def _paths(given: Sequence[Path] | Path) -> tuple[Path, ...]:

@@ -300,3 +300,10 @@ def test_a_missing_package_is_named_with_its_pip_line(base: Path, data: Path, mo
     with pytest.raises(MissingExtra, match=r"bitsandbytes is not installed; run: .*install .*'bitsandbytes>=0.50.2'"):
         prepare(base, data, qlora=True)
     assert prepare(base, data).plan.steps > 0
+
+
+def test_a_setting_of_an_older_version_is_taken_under_its_old_name(base: Path, data: Path, tmp_path: Path) -> None:
+    config = tmp_path / "tune.toml"
+    config.write_text("patience = 5")
+    assert prepare(base, data, config=config).settings.early_stopping_patience == 5
+    assert prepare(base, data, config=config, patience=2).settings.early_stopping_patience == 2
