@@ -68,15 +68,18 @@ ONLY_READ = [block for page in PAGES for block in blocks(page) if block.why is n
 
 
 @pytest.fixture(scope="module")
-def home(starter_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A data directory with both starter models, whose encoder is converted already."""
+def home(
+    starter_home: Path, stand_in_exports: Path, trained_lora: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A data directory with both starter models, in whose cache encoder and LoRA are converted already."""
     home = tmp_path_factory.mktemp("documentation") / "home"
     home.mkdir()
     (home / "models").symlink_to(starter_home / "models")
-    (home.parent / "page.txt").write_text("Something to encode.\n", encoding="utf-8")
-    command = [sys.executable, "-m", "edge_tui.cli.main", "index", "add", str(home.parent / "page.txt")]
-    subprocess.run(command, env=os.environ | {"EDGE_HOME": str(home)}, check=True, capture_output=True)
-    shutil.rmtree(home / "indexes")
+    question = ["ask", "Which lamp?", "--docs", ROOT / "examples" / "manuals", "--max-tokens", "1"]
+    command = [*question, "-m", stand_in_exports / "f16.gguf", "-a", trained_lora]
+    environment = os.environ | {"EDGE_HOME": str(home), "EDGE_THREADS": "1"}
+    subprocess.run([Path(sys.executable).with_name("edge"), *command], env=environment, check=True, capture_output=True)
+    shutil.rmtree(home / "cache" / "indexes", ignore_errors=True)
     return home
 
 
@@ -105,7 +108,7 @@ def workspace(page: str, home: Path, tmp_path: Path, request: pytest.FixtureRequ
     monkeypatch.chdir(here)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("EDGE_HOME", str(tmp_path / "edge"))
-    monkeypatch.setenv("EDGE_MAX_TOKENS", "24")
+    monkeypatch.setenv("EDGE_MAX_TOKENS", "12")
     monkeypatch.setenv("EDGE_THREADS", "1")
     monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
     return here
