@@ -1,10 +1,19 @@
-"""What tests of the command line share."""
+"""What tests of terminals share."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A short path: it is shown on screens of 80 columns, and pytest's own is long in a worker of several."""
+    with tempfile.TemporaryDirectory(prefix="edge-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

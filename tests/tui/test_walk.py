@@ -114,7 +114,7 @@ def test_from_the_first_run_to_an_export(terminal: Tmux, home: Path, tmp_path: P
     # And out.
     out = tmp_path / "pump-chat.md"
     terminal.enter(f"/export {out}")
-    terminal.wait_for("pump-chat.md")
+    terminal.wait_for("Written to")
     assert "every ninety days" in out.read_text(encoding="utf-8")
     terminal.press("C-q")
 

@@ -189,6 +189,11 @@ def screen_text(app: Any) -> str:
     return "\n".join(lines)
 
 
+def running_text(app: Any) -> str:
+    """What the screen says left of the sources, wherever a line of it happens to be wrapped."""
+    return " ".join(re.sub("▌|│.*", " ", screen_text(app)).split())
+
+
 async def until(pilot: Any, true: Callable[[], object], what: str = "", seconds: float = 20) -> None:
     """Let the app go on until something holds; the deadline is for a test that fails."""
     end = monotonic() + seconds

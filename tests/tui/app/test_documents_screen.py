@@ -28,7 +28,7 @@ from edge_tui.app.widgets.documents import DocumentTree
 from edge_tui.rendering import document_tree
 from edge_tui.session.events import Added, Error, Removed, Surveyed
 from edge_tui.session.session import Session
-from support.chat.fakes import MANUAL, FakeIndex, screen_text, send, session, until
+from support.chat.fakes import MANUAL, FakeIndex, running_text, screen_text, send, session, until
 
 
 class Letters:
@@ -344,7 +344,7 @@ def test_whoever_else_writes_into_the_index_is_named(folder: Path, monkeypatch: 
     async def play(app: ChatApp, pilot: Any) -> None:
         await send(pilot, f"/add {folder / 'docs'}")
         await until(pilot, lambda: f"{holder.pid} on" in screen_text(app))
-        assert "is done" in screen_text(app)
+        assert "is done" in running_text(app)
         assert "Adding documents" not in screen_text(app)
 
     try:

@@ -82,7 +82,7 @@ def test_flags_and_settings_reach_the_app(
     assert handed_over["session"] == "session"
     assert handed_over["theme"] == "nord"
     assert handed_over["system"] == "Be brief."
-    assert handed_over["k"] == 7
+    assert handed_over["rag"].k == 7
     assert handed_over["sampling"] == Sampling(max_tokens=9)
     assert handed_over["adapter"] == "pirate"
 

@@ -19,7 +19,7 @@ from edge_tui.app.screens.compare import CompareScreen
 from edge_tui.app.screens.picker import PickerScreen
 from edge_tui.session.openers import Openers
 from support.chat.driving import answered, drive, prompt, ready
-from support.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, screen_text, send, session, until
+from support.chat.fakes import MANUAL, SEAL, FakeIndex, Watched, running_text, screen_text, send, session, until
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_model_is_named_or_chosen_and_the_conversation_goes_on(kept: Path) -> 
         await answered(app, pilot)
         await send(pilot, "/model")
         await until(pilot, picking(app))
-        assert "truncated or damaged" in screen_text(app)
+        assert "truncated or damaged" in running_text(app)
         await pilot.press(*"hug", "enter")
         await until(pilot, lambda: "huge answers from now on" in screen_text(app))
         assert "● huge" in screen_text(app).splitlines()[-2]
@@ -130,7 +130,7 @@ def test_the_adapters_picker_says_which_one_fits(kept: Path) -> None:
         await until(pilot, picking(app))
         shown = screen_text(app)
         assert "the plain base  ● answers now" in shown
-        assert "is no GGUF LoRA or is damaged" in shown
+        assert "is no GGUF LoRA or is damaged" in running_text(app)
         await pilot.press("escape")
         assert completed(app, "adapter", "le") == ["legal"]
 
