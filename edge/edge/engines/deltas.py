@@ -11,8 +11,7 @@ from edge.types import Finish, Prefill, Usage
 
 
 def deltas(events: Iterator[Prefill | Token], stops: tuple[str, ...]) -> Iterator[Delta]:
-    """Engine events -> deltas: prefix_boundaries at stop strings and keeps the books. Only the engine's own time
-    counts."""
+    """Engine events -> deltas: cuts at stop strings and keeps the books. Only the engine's own time counts."""
     prefill = Prefill(0, 0, 0)
     prompt_seconds = completion_seconds = 0.0
     completion_tokens = 0

@@ -178,6 +178,16 @@ def _judged(path: Path, error: sqlite3.Error) -> tuple[Kind, str]:
     return "other", "{path} cannot be used ({error})"
 
 
+def statements(script: str) -> Iterator[str]:
+    """The statements of a script one by one: `executescript` would commit the transaction that it runs in."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
 def _refused(path: Path, code: int) -> tuple[Kind, str]:
     """Why the operating system did not do what SQLite asked for: it only says that it did not."""
     if not path.exists() or code == sqlite3.SQLITE_READONLY_DBMOVED:

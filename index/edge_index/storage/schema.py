@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
+
+from edge.system.sqlite import statements
 
 FORMAT = "3"
 
@@ -145,12 +146,12 @@ CREATE TABLE spare (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, sentences BLOB 
 
 def create() -> Iterator[str]:
     """A new index, empty."""
-    return _statements(DOCUMENTS + _ATTRIBUTES + (_PASSAGES + _PASSAGE_INDEXES).format(p="") + _WORDS)
+    return statements(DOCUMENTS + _ATTRIBUTES + (_PASSAGES + _PASSAGE_INDEXES).format(p="") + _WORDS)
 
 
 def migrate(version: str) -> Iterator[str]:
     """From `version`, a key of `MIGRATIONS`, to `FORMAT`."""
-    return _statements("".join(script for older, script in MIGRATIONS.items() if int(older) >= int(version)))
+    return statements("".join(script for older, script in MIGRATIONS.items() if int(older) >= int(version)))
 
 
 def imitate(version: str) -> Iterator[str]:
@@ -161,23 +162,13 @@ def imitate(version: str) -> Iterator[str]:
 
 def begin_rebuild() -> Iterator[str]:
     """Tables beside those of the index, for its passages cut or encoded in another way."""
-    return _statements((_PASSAGES + _PASSAGE_INDEXES).format(p=REBUILD_PREFIX) + _REBUILD)
+    return statements((_PASSAGES + _PASSAGE_INDEXES).format(p=REBUILD_PREFIX) + _REBUILD)
 
 
 def drop_rebuild() -> Iterator[str]:
-    return _statements(_DROP_REBUILD)
+    return statements(_DROP_REBUILD)
 
 
 def switch() -> Iterator[str]:
     """The tables of the rebuild become those of the index."""
-    return _statements(_SWITCH + _PASSAGE_INDEXES.format(p=""))
-
-
-def _statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one: `executescript` would commit the transaction it runs in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
+    return statements(_SWITCH + _PASSAGE_INDEXES.format(p=""))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edge.errors import StorageError
 from edge.system.paths import ensure_dir
-from edge.system.sqlite import Identity, SharedFile, explain, identity_of
+from edge.system.sqlite import Identity, SharedFile, explain, identity_of, statements
 from edge_tui.history.records import Damaged, Gone
 
 _BUSY = 2.0
@@ -225,16 +225,6 @@ def _keep_a_log(connection: sqlite3.Connection) -> None:
 def _upgrade(version: int) -> Iterator[str]:
     """What brings a file of that version, 0 for an empty one, up to date."""
     if version == 0:
-        yield from _statements(_SCHEMA)
+        yield from statements(_SCHEMA)
     yield from _MIGRATIONS[max(0, version - 1) :]
     yield f"PRAGMA user_version={VERSION}"
-
-
-def _statements(script: str) -> Iterator[str]:
-    """One by one: `executescript` would commit the transaction that it runs in."""
-    statement = ""
-    for line in script.splitlines(keepends=True):
-        statement += line
-        if sqlite3.complete_statement(statement):
-            yield statement
-            statement = ""
