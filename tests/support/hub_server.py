@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import pytest
 
 LARGE = (".gguf", ".safetensors", ".onnx", ".onnx.data", ".bin")
 PIECE = 1 << 14
@@ -265,3 +268,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.hub.faults.go_on.wait(60)
         if cut is not None:
             self.close_connection = True
+
+
+def allow_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the end of a test, connections from Python reach servers on 127.0.0.1 and nothing else."""
+    connect = socket.socket.connect
+
+    def only_here(self: socket.socket, address: Any) -> None:
+        assert address[0] == "127.0.0.1", f"a test tried to connect to {address}"
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_here)

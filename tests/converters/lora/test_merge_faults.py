@@ -23,6 +23,7 @@ from edge_converters.lora.merge import Merged, merge, open_weights
 from edge_converters.types import AdapterSource
 from edge_converters.weights.checkpoint import Checkpoint
 from peft_oracle import APART, FUSED, assert_same, grow, sources
+from small_disk import small_disk
 
 
 def test_a_vocabulary_that_grew_on_one_side_only(tiny_model: Any, tmp_path: Path) -> None:
@@ -187,19 +188,10 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     base = tiny_model("phi3")
     adapter = peft.make_adapter(base, tmp_path / "lora", target_modules=FUSED).path
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(
-            f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): the full disk is NOT tested"
-        )
-    try:
+    with small_disk(tmp_path / "disk", "256k") as disk:
         if not announced:
             usage = shutil.disk_usage(disk)
             monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 40))
         with pytest.raises(StorageError, match="full"):
             merge(base, sources(adapter), disk / "out")
         assert not list(disk.iterdir())
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

@@ -19,23 +19,11 @@ from openpyxl.utils import range_boundaries
 from reportlab.pdfgen.canvas import Canvas
 
 from documents import seeds
+from documents.extracting import by_heading, read
 from documents.seeds import SEEDS, WORDS
 from edge.errors import DocumentError
-from edge_index.loaders import FORMATS_FOR_PEOPLE, SUFFIXES, Extracted, load
+from edge_index.loaders import FORMATS_FOR_PEOPLE, SUFFIXES, load
 from edge_index.loaders.isolation.parent import Limits, Reader
-
-
-def read(name: str, data: bytes | str) -> Extracted:
-    extracted = load(Path(name), data.encode() if isinstance(data, str) else data)
-    position = 0
-    for section in extracted.sections:
-        assert position <= section.start < section.end <= len(extracted.text)
-        position = section.end
-    return extracted
-
-
-def by_heading(extracted: Extracted) -> list[tuple[str | None, str]]:
-    return [(s.heading, extracted.text[s.start : s.end].strip()) for s in extracted.sections]
 
 
 def reason(name: str, data: bytes) -> str:

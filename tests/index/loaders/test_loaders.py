@@ -16,22 +16,9 @@ from reportlab.lib.styles import ParagraphStyle, getSampleStyleSheet
 from reportlab.pdfgen.canvas import Canvas
 from reportlab.platypus import PageBreak, Paragraph, SimpleDocTemplate
 
+from documents.extracting import by_heading, read
 from edge.errors import DocumentError
-from edge_index.loaders import SUFFIXES, Extracted, load, supported
-
-
-def read(name: str, content: str | bytes) -> Extracted:
-    data = content.encode() if isinstance(content, str) else content
-    extracted = load(Path(name), data)
-    position = 0
-    for section in extracted.sections:
-        assert position <= section.start < section.end <= len(extracted.text)
-        position = section.end
-    return extracted
-
-
-def by_heading(extracted: Extracted) -> list[tuple[str | None, str]]:
-    return [(s.heading, extracted.text[s.start : s.end].strip()) for s in extracted.sections]
+from edge_index.loaders import SUFFIXES, supported
 
 
 def reason(name: str, content: str | bytes) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from edge_tui.history.query import excerpt, terms
 from edge_tui.history.records import ChatMessage, Damaged, Gone, Turn, now, title_of
 from edge_tui.history.store import Store
 from edge_tui.rendering.sources import Source
+from small_disk import resize, small_disk
 
 SOURCE = Source(1, "Close both valves.", "/manual.md", 12, "Maintenance", 10, 28, "before ", " after")
 
@@ -245,22 +245,14 @@ def test_a_locked_file_can_be_read_and_says_who_is_in_the_way(path: Path, monkey
 
 
 def test_a_full_disk_is_said_and_room_is_enough_to_go_on(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): NOT tested")
-    try:
-        with Store(disk / "chats.sqlite") as store:
-            number = kept(store, turn("first"))
-            with pytest.raises(StorageError, match="free some space"):
-                store.put(number, turn("long", "word " * 400_000))
-            assert [each.question.text for each in store.turns(number)] == ["first"]
-            subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True)
+    with small_disk(tmp_path / "disk", "512k", lazy=True) as disk, Store(disk / "chats.sqlite") as store:
+        number = kept(store, turn("first"))
+        with pytest.raises(StorageError, match="free some space"):
             store.put(number, turn("long", "word " * 400_000))
-            assert [each.question.text for each in store.turns(number)] == ["first", "long"]
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+        assert [each.question.text for each in store.turns(number)] == ["first"]
+        resize(disk, "32m")
+        store.put(number, turn("long", "word " * 400_000))
+        assert [each.question.text for each in store.turns(number)] == ["first", "long"]
 
 
 @pytest.mark.parametrize("harm", ["no database", "half a page", "no table", "torn rows"])

@@ -28,7 +28,8 @@ from edge.system import offline
 from edge_tui.cli.main import cli
 from edge_tui.hub import client
 from edge_tui.hub import repository as hub
-from hub_server import LocalHub, Repo, git_sha1, local_hub, sha256
+from hub_server import LocalHub, Repo, allow_this_machine_alone, git_sha1, local_hub, sha256
+from small_disk import resize, small_disk
 
 BIG = bytes(range(256)) * 4096  # 1 MiB
 MODEL = "tiny-q4_k_m.gguf"
@@ -45,13 +46,7 @@ ENCODER = {
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing but this machine can be reached, and no proxy stands in between."""
-    connect = socket.socket.connect
-
-    def only_here(self: socket.socket, address: Any) -> None:
-        assert address[0] == "127.0.0.1", f"a test tried to connect to {address}"
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", only_here)
+    allow_this_machine_alone(monkeypatch)
     for name in [name for name in os.environ if name.lower().endswith("_proxy") or name.startswith("HF_TOKEN")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("NO_PROXY", "*")
@@ -416,14 +411,7 @@ def test_two_pulls_of_one_model_fetch_it_once(server: LocalHub, edge_home: Path,
 
 @pytest.mark.parametrize("announced", [True, False], ids=["seen before", "met in the middle"])
 def test_a_full_disk(announced: bool, server: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(
-            f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): the full disk is NOT tested"
-        )
-    try:
+    with small_disk(tmp_path / "disk", "512k") as disk:
         if not announced:
             usage = shutil.disk_usage(disk)
             monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=1 << 40))
@@ -431,13 +419,11 @@ def test_a_full_disk(announced: bool, server: LocalHub, tmp_path: Path, monkeypa
             hub.pull("owner/tiny-GGUF", disk / "models")
         assert [path for path in (disk / "models").iterdir() if not path.name.startswith(".")] == []
         assert (server.of(MODEL) == []) is announced
-        subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
+        resize(disk, "4m")
         server.log.clear()
         hub.pull("owner/tiny-GGUF", disk / "models")
         assert tree(disk / "models") == {MODEL: BIG}
         assert sum(request.sent for request in server.of(MODEL)) < len(BIG) + announced
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_name_that_is_taken_is_left_alone(server: LocalHub, models: Path) -> None:

